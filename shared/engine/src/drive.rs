@@ -1,0 +1,248 @@
+//! The only loop that moves a release: load, decide, intend, perform.
+
+use futures::join;
+use jiff::Timestamp;
+use release::{
+    Effect, Event, Generation, Head, Observation, Phase, Reason, Release, ReleaseId, Started,
+    ask_rollback, decide,
+};
+
+use crate::{AppendError, Class, Invocation, PortError, Ports};
+
+/// The most rounds of one drive: a few weights in a row need three each.
+pub const ROUNDS_MAX: usize = 24;
+
+/// Where a drive left a release, and why there.
+#[derive(Debug)]
+pub struct Driven {
+    /// As the log has it.
+    pub release: Release,
+    /// The last decision's reason.
+    pub because: Reason,
+}
+
+/// Begins a release: stores how it began together with its first intent, and holds its target.
+/// A release that another call has begun meanwhile is loaded instead.
+pub async fn begin(
+    ports: &impl Ports,
+    id: &ReleaseId,
+    started: Started,
+) -> Result<Head<Option<Release>>, AppendError> {
+    let nothing = Head::default();
+    let look = Observation::at(started.at);
+    let mut events = vec![Event::Started(Box::new(started))];
+    if let Some(release) = &nothing.after(&events).state {
+        events.extend(decide(release, &look).events);
+    }
+    match ports.append(id, &nothing, &events).await {
+        Err(AppendError::Moved) => Ok(ports.load(id).await?),
+        stored => stored,
+    }
+}
+
+/// Turns a release round, unless it is on the way back or over already, and takes it as far as it
+/// goes now.
+pub async fn roll_back(
+    ports: &impl Ports,
+    call: &Invocation,
+    id: &ReleaseId,
+    because: impl Fn(&Release, Timestamp) -> Option<Reason>,
+) -> Result<Option<Driven>, PortError> {
+    let mut head: Head<Option<Release>> = ports.load(id).await?;
+    for _ in 0..ROUNDS_MAX {
+        let Some(release) = &head.state else {
+            return Ok(None);
+        };
+        let now = ports.now();
+        let events = match because(release, now) {
+            Some(because) => ask_rollback(release, now, because),
+            None => Vec::new(),
+        };
+        if events.is_empty() {
+            break;
+        }
+        head = append_or_reload(ports, id, &head, &events).await?;
+    }
+    match head.state {
+        Some(_) => drive(ports, call, id, head).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Takes the release at `head` as far as it goes now.
+///
+/// Safe to die in at any point and to run any number of times at once: what is to be done is
+/// stored before it is done, effects are absolute, and only the holder of the fence of the latest
+/// generation performs them. `Err` of class Conflict: another call is at work on the target.
+pub async fn drive(
+    ports: &impl Ports,
+    call: &Invocation,
+    id: &ReleaseId,
+    mut head: Head<Option<Release>>,
+) -> Result<Driven, PortError> {
+    let mut seen = None;
+    let mut because = Reason::ReadingBack;
+    for _ in 0..ROUNDS_MAX {
+        let Some(release) = head.state.as_ref() else {
+            break;
+        };
+        if let Some(effect) = release.intended {
+            if let Err(error) = perform(ports, call, id, release, effect).await {
+                head = moved_on(ports, id, &head, error).await?;
+                continue;
+            }
+            seen = None; // the world has changed
+            let done = [Event::Performed {
+                at: ports.now(),
+                generation: release.generation,
+                effect,
+            }];
+            head = append_or_reload(ports, id, &head, &done).await?;
+            continue;
+        }
+        let look = match seen.take() {
+            Some(look) => look,
+            None => observe(ports, release).await,
+        };
+        let decision = decide(release, &look);
+        because = decision.because;
+        if decision.events.is_empty() {
+            break;
+        }
+        head = append_or_reload(ports, id, &head, &decision.events).await?;
+        seen = Some(look);
+    }
+    match head.state {
+        Some(release) => Ok(Driven { release, because }),
+        None => Err(PortError {
+            class: Class::Permanent,
+            doing: format!("find release {id}: its log is empty"),
+            source: None,
+        }),
+    }
+}
+
+/// After an effect that was not performed: the newer log, when that explains it.
+async fn moved_on(
+    ports: &impl Ports,
+    id: &ReleaseId,
+    head: &Head<Option<Release>>,
+    error: PortError,
+) -> Result<Head<Option<Release>>, PortError> {
+    if error.class != Class::Conflict {
+        return Err(error);
+    }
+    let fresh = ports.load(id).await?;
+    if fresh.seq == head.seq {
+        return Err(error);
+    }
+    Ok(fresh)
+}
+
+async fn append_or_reload(
+    ports: &impl Ports,
+    id: &ReleaseId,
+    head: &Head<Option<Release>>,
+    events: &[Event],
+) -> Result<Head<Option<Release>>, PortError> {
+    match ports.append(id, head, events).await {
+        Ok(head) => Ok(head),
+        Err(AppendError::Moved) => ports.load(id).await,
+        Err(AppendError::Port(error)) => Err(error),
+        Err(busy @ AppendError::Busy { .. }) => Err(PortError::new(
+            Class::Permanent,
+            format!("go on with release {id}"),
+            busy,
+        )),
+    }
+}
+
+/// Performs the latest intent behind the fence, and reads it back before anybody else can.
+async fn perform(
+    ports: &impl Ports,
+    call: &Invocation,
+    id: &ReleaseId,
+    release: &Release,
+    effect: Effect,
+) -> Result<(), PortError> {
+    let target = release.plan().target.id();
+    ports.fence(&target, id, release.generation, call).await?;
+    let result = set_and_read_back(ports, release, effect, release.generation).await;
+    if let Err(error) = ports.unfence(&target, call).await {
+        // It ends by itself with this call's deadline.
+        tracing::warn!(%error, "fence not given back");
+    }
+    result
+}
+
+async fn set_and_read_back(
+    ports: &impl Ports,
+    release: &Release,
+    effect: Effect,
+    generation: Generation,
+) -> Result<(), PortError> {
+    let Effect::SetWeight(weight) = effect;
+    let (target, arms) = (&release.plan().target, &release.started.arms);
+    ports.set_weight(target, arms, weight).await?;
+    let live = ports.weight(target, arms).await?;
+    tracing::info!(%weight, %generation, %live, "weight set");
+    if live == weight {
+        return Ok(());
+    }
+    Err(PortError {
+        class: Class::Retryable,
+        doing: format!("set the weight to {weight}: it reads back as {live}"),
+        source: None,
+    })
+}
+
+/// One look at whatever the release's phase depends on, all at once.
+async fn observe(ports: &impl Ports, release: &Release) -> Observation {
+    let mut seen = Observation::at(ports.now());
+    let (target, arms) = (&release.plan().target, &release.started.arms);
+    let live = async { could_observe("the target", ports.live(target, arms).await) };
+    match release.phase {
+        Phase::Shifting if release.current_step().is_none() => {
+            let (live, alarms) = join!(live, alarms(ports, release));
+            seen.live = live;
+            seen.alarms = alarms;
+        }
+        Phase::Shifting => {
+            let (windows, alarms) = join!(windows(ports, release, &seen), alarms(ports, release));
+            seen.windows = windows;
+            seen.alarms = alarms;
+        }
+        Phase::RollingBack => seen.live = live.await,
+        Phase::Promoted | Phase::RolledBack => {}
+    }
+    seen
+}
+
+async fn windows(
+    ports: &impl Ports,
+    release: &Release,
+    seen: &Observation,
+) -> Option<Vec<release::Window>> {
+    let Some(query) = release.due_windows(seen.now) else {
+        return Some(Vec::new());
+    };
+    let (target, arms) = (&release.plan().target, &release.started.arms);
+    could_observe("the metrics", ports.windows(target, arms, query).await)
+}
+
+async fn alarms(
+    ports: &impl Ports,
+    release: &Release,
+) -> Option<std::collections::BTreeSet<String>> {
+    match release.plan().alarms.as_slice() {
+        [] => Some(std::collections::BTreeSet::new()),
+        names => could_observe("the alarms", ports.firing(names).await),
+    }
+}
+
+/// 'Could not observe' is a state of its own: it holds the weight, and the plan's patience bounds it.
+fn could_observe<T>(what: &str, result: Result<T, PortError>) -> Option<T> {
+    result
+        .inspect_err(|error| tracing::warn!(%error, "could not observe {what}"))
+        .ok()
+}

@@ -1,0 +1,330 @@
+//! One run of a function in the [`World`]: every port call goes through one place, where it can be
+//! counted, broken, or preceded by a rival.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::io::Cursor;
+
+use jiff::{SignedDuration, Timestamp};
+use release::check::{ProbeSpec, Probed};
+use release::config::TargetSpec;
+use release::{
+    Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
+};
+
+use super::World;
+use crate::{
+    AppendError, Artifact, ArtifactStore, Class, Clock, HealthProbe, Invocation, Job, JobReporter,
+    MetricSource, PortError, ReleaseLog, TrafficTarget,
+};
+
+/// What happens at one port call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The run ends before the call has an effect.
+    DieBefore,
+    /// The run ends after the call had its effect, before its answer arrives.
+    DieAfter,
+    /// The call has its effect, but its answer is lost and the run goes on.
+    AnswerLost,
+    /// The call is refused for now.
+    Throttled,
+    /// A rival runs in between, before the call.
+    Rival,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::DieBefore,
+        Self::DieAfter,
+        Self::AnswerLost,
+        Self::Throttled,
+        Self::Rival,
+    ];
+}
+
+/// A rule of the protocol, broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// Effects are reported as done without being done.
+    EffectsSkipped,
+    /// Effects are carried out before their intent is stored.
+    ActsBeforeIntent,
+    /// Events are stored whatever else has been stored meanwhile.
+    UnconditionalAppend,
+    /// Nobody asks whether somebody else is at work on the target.
+    NoFence,
+    /// The fence admits a generation that has been outranked.
+    NoGeneration,
+    /// A target may be held by two releases.
+    NoClaim,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::EffectsSkipped,
+        Self::ActsBeforeIntent,
+        Self::UnconditionalAppend,
+        Self::NoFence,
+        Self::NoGeneration,
+        Self::NoClaim,
+    ];
+}
+
+/// One run of a function. Implements every port.
+pub struct Run<'w> {
+    world: &'w World,
+    call: Invocation,
+    calls: Cell<usize>,
+    fault: Option<(usize, Fault)>,
+    rival: Option<&'w dyn Fn(&World)>,
+    mutant: Option<Mutant>,
+}
+
+impl<'w> Run<'w> {
+    /// A run that lives until `call`'s deadline and nothing happens to.
+    pub fn new(world: &'w World, call: Invocation) -> Self {
+        Self {
+            world,
+            call,
+            calls: Cell::new(0),
+            fault: None,
+            rival: None,
+            mutant: None,
+        }
+    }
+
+    /// The same run with `fault` at its port call number `at`, counted from 0.
+    #[must_use]
+    pub fn with_fault(mut self, at: usize, fault: Fault, rival: &'w dyn Fn(&World)) -> Self {
+        self.fault = Some((at, fault));
+        self.rival = Some(rival);
+        self
+    }
+
+    /// The same run under a broken protocol.
+    #[must_use]
+    pub fn with_mutant(mut self, mutant: Option<Mutant>) -> Self {
+        self.mutant = mutant;
+        self
+    }
+
+    /// Port calls made so far.
+    pub fn calls(&self) -> usize {
+        self.calls.get()
+    }
+
+    /// The one place through which every call goes. A run that dies never comes back from it: its
+    /// future stays pending, and whoever polls it drops it.
+    async fn through<T, E: From<PortError>>(
+        &self,
+        call: impl FnOnce(&World) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let number = self.calls.replace(self.calls.get() + 1);
+        let fault = self.fault.filter(|(at, _)| *at == number).map(|(_, f)| f);
+        if fault == Some(Fault::Rival)
+            && let Some(rival) = self.rival
+        {
+            rival(self.world);
+        }
+        if self.world.look().now > self.call.deadline {
+            return pending().await; // the platform has ended this run
+        }
+        match fault {
+            None | Some(Fault::Rival) => call(self.world),
+            Some(Fault::DieBefore) => pending().await,
+            Some(Fault::DieAfter) => {
+                let _lost = call(self.world);
+                pending().await
+            }
+            Some(Fault::AnswerLost) => {
+                let _lost = call(self.world);
+                Err(unreachable_now().into())
+            }
+            Some(Fault::Throttled) => Err(unreachable_now().into()),
+        }
+    }
+
+    fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+}
+
+fn unreachable_now() -> PortError {
+    PortError::new(Class::Retryable, "reach the service", "a fault was injected")
+}
+
+/// The weight that one of these events intends.
+fn intended<S: Story>(events: &[S::Event]) -> Option<Weight> {
+    events.iter().rev().find_map(|event| {
+        let json = serde_json::to_value(event).ok()?;
+        let weight = json.get("effect")?.get("set-weight")?.as_str()?.to_owned();
+        (json["event"] == "intended").then(|| Weight::try_from(weight).ok())?
+    })
+}
+
+impl ReleaseLog for Run<'_> {
+    async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
+        self.through(|world| world.load(id)).await
+    }
+
+    async fn append<S: Story>(
+        &self,
+        id: &ReleaseId,
+        head: &Head<S>,
+        events: &[S::Event],
+    ) -> Result<Head<S>, AppendError> {
+        let mut head = head.clone();
+        if self.is(Mutant::UnconditionalAppend) {
+            head.seq = self.world.load::<S>(id)?.seq;
+        }
+        if self.is(Mutant::ActsBeforeIntent)
+            && let Some(weight) = intended::<S>(events)
+        {
+            self.world.set_weight(weight);
+        }
+        self.through(|world| {
+            if self.is(Mutant::NoClaim) {
+                world.change().held.clear();
+            }
+            world.append(id, &head, events)
+        })
+        .await
+    }
+
+    async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError> {
+        self.through(|world| {
+            let ids = world.look().watches.get(name).cloned();
+            Ok(ids.unwrap_or_default().into_iter().collect())
+        })
+        .await
+    }
+
+    async fn fence(
+        &self,
+        target: &TargetId,
+        release: &ReleaseId,
+        generation: Generation,
+        call: &Invocation,
+    ) -> Result<(), PortError> {
+        let generation = match self.is(Mutant::NoGeneration) {
+            true => Generation(u64::MAX),
+            false => generation,
+        };
+        self.through(|world| match self.is(Mutant::NoFence) {
+            true => Ok(()),
+            false => world.fence(target, release, generation, call),
+        })
+        .await
+    }
+
+    async fn unfence(&self, target: &TargetId, call: &Invocation) -> Result<(), PortError> {
+        self.through(|world| {
+            world.unfence(target, call);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl TrafficTarget for Run<'_> {
+    async fn arms(&self, _target: &TargetSpec) -> Result<Arms, PortError> {
+        self.through(World::arms).await
+    }
+
+    async fn set_weight(
+        &self,
+        _target: &TargetSpec,
+        _arms: &Arms,
+        weight: Weight,
+    ) -> Result<(), PortError> {
+        self.through(|world| {
+            if !self.is(Mutant::EffectsSkipped) {
+                world.set_weight(weight);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn weight(&self, _target: &TargetSpec, _arms: &Arms) -> Result<Weight, PortError> {
+        self.through(|world| Ok(world.weight())).await
+    }
+
+    async fn live(&self, _target: &TargetSpec, _arms: &Arms) -> Result<Live, PortError> {
+        self.through(|world| Ok(world.live())).await
+    }
+}
+
+impl MetricSource for Run<'_> {
+    async fn windows(
+        &self,
+        _target: &TargetSpec,
+        _arms: &Arms,
+        query: WindowQuery,
+    ) -> Result<Vec<Window>, PortError> {
+        self.through(|world| Ok(world.windows(query))).await
+    }
+}
+
+impl HealthProbe for Run<'_> {
+    async fn probe(&self, _probe: &ProbeSpec) -> Result<Probed, PortError> {
+        self.through(|world| Ok(world.probe())).await
+    }
+
+    async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError> {
+        self.through(|world| {
+            let firing = &world.look().alarms;
+            Ok(alarms.iter().filter(|a| firing.contains(*a)).cloned().collect())
+        })
+        .await
+    }
+}
+
+impl ArtifactStore for Run<'_> {
+    type Bytes = Cursor<Vec<u8>>;
+
+    async fn fetch(&self, _job: &Job, artifact: &Artifact) -> Result<Self::Bytes, PortError> {
+        let key = (artifact.bucket.clone(), artifact.key.clone());
+        self.through(|world| {
+            let found = world.look().artifacts.get(&key).cloned();
+            found.map(Cursor::new).ok_or_else(|| {
+                let doing = format!("fetch artifact {}", artifact.name);
+                PortError::new(Class::Misconfigured, doing, "there is none at its key")
+            })
+        })
+        .await
+    }
+
+    async fn store(&self, _job: &Job, artifact: &Artifact, zip: Vec<u8>) -> Result<(), PortError> {
+        let key = (artifact.bucket.clone(), artifact.key.clone());
+        self.through(|world| {
+            world.change().artifacts.insert(key, zip);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl JobReporter for Run<'_> {
+    async fn answer(&self, job: &str, reply: &JobReply) -> Result<(), PortError> {
+        self.through(|world| {
+            world.answer(job, reply);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Clock for Run<'_> {
+    fn now(&self) -> Timestamp {
+        self.world.look().now
+    }
+
+    async fn sleep(&self, time: SignedDuration) {
+        self.world.pass(time);
+    }
+}

@@ -1,0 +1,300 @@
+//! A small world in memory: a log, one target with real consequences, metrics that follow from the
+//! weight, and a pipeline that keeps the answers it gets. Time moves only when told to.
+
+mod faults;
+
+use std::cell::{Ref, RefCell, RefMut};
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use release::check::Probed;
+use release::config::ERRORS;
+use release::{ArmCounts, Arms, Claim, Generation, Head, JobReply, Live, ReleaseId, Story};
+use release::{TargetId, Weight, Window, WindowQuery};
+use serde_json::Value;
+use stats::Counts;
+
+use crate::{AppendError, Class, Invocation, PortError};
+
+pub use faults::{Fault, Mutant, Run};
+
+/// Requests in one window, over both arms.
+pub const REQUESTS_PER_WINDOW: u64 = 2_000;
+
+/// The world.
+pub struct World {
+    state: RefCell<State>,
+}
+
+/// What is in it. Tests may look at, and change, everything.
+pub struct State {
+    /// The world's time.
+    pub now: Timestamp,
+    /// Stored events as they would be on disk, by kind and id.
+    pub logs: BTreeMap<(&'static str, ReleaseId), Vec<Value>>,
+    /// Who holds what.
+    pub held: BTreeMap<TargetId, Held>,
+    /// Names registered by active stories.
+    pub watches: BTreeMap<String, BTreeSet<ReleaseId>>,
+    /// Every weight the target has had, and since when; the last one is live.
+    pub weights: Vec<(Timestamp, Weight)>,
+    /// The share of the candidate's requests that fail; the stable version's never do.
+    pub candidate_fails: f64,
+    /// Alarms that are firing.
+    pub alarms: BTreeSet<String>,
+    /// Every answer the pipeline got, in order, by job.
+    pub answers: Vec<(String, JobReply)>,
+    /// Artifacts, by bucket and key.
+    pub artifacts: BTreeMap<(String, String), Vec<u8>>,
+    /// What the next probes see, in turn; the last one stays.
+    pub probes: Vec<Probed>,
+}
+
+/// Who holds a target.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The active release.
+    pub by: ReleaseId,
+    /// The latest generation that has had the fence.
+    pub generation: Generation,
+    /// Who has the fence now, and until when at the latest.
+    pub fence: Option<(String, Timestamp)>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000);
+        Self {
+            state: RefCell::new(State {
+                now,
+                logs: BTreeMap::new(),
+                held: BTreeMap::new(),
+                watches: BTreeMap::new(),
+                weights: vec![(now, Weight::ZERO)],
+                candidate_fails: 0.0,
+                alarms: BTreeSet::new(),
+                answers: Vec::new(),
+                artifacts: BTreeMap::new(),
+                probes: Vec::new(),
+            }),
+        }
+    }
+}
+
+impl World {
+    /// A look.
+    pub fn look(&self) -> Ref<'_, State> {
+        self.state.borrow()
+    }
+
+    /// A change.
+    pub fn change(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: SignedDuration) {
+        let mut state = self.change();
+        state.now += time;
+    }
+
+    /// The candidate's live weight.
+    pub fn weight(&self) -> Weight {
+        self.look().weights.last().map_or(Weight::ZERO, |(_, w)| *w)
+    }
+
+    fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
+        let state = self.look();
+        let log = state.logs.get(&(S::KIND, id.clone()));
+        let events: Result<Vec<S::Event>, _> = log
+            .into_iter()
+            .flatten()
+            .cloned()
+            .map(serde_json::from_value)
+            .collect();
+        let events = events
+            .map_err(|e| PortError::new(Class::Permanent, format!("read the log of {id}"), e))?;
+        Ok(Head::default().after(&events))
+    }
+
+    fn append<S: Story>(
+        &self,
+        id: &ReleaseId,
+        head: &Head<S>,
+        events: &[S::Event],
+    ) -> Result<Head<S>, AppendError> {
+        let mut state = self.change();
+        let key = (S::KIND, id.clone());
+        let stored = state.logs.get(&key).map_or(0, Vec::len);
+        if stored as u64 != head.seq {
+            return Err(AppendError::Moved);
+        }
+        let next = head.after(events);
+        let claims: Vec<Claim> = events
+            .iter()
+            .scan(head.clone(), |so_far, event| {
+                let claim = so_far.state.claim(event);
+                *so_far = so_far.after(std::slice::from_ref(event));
+                Some(claim)
+            })
+            .flatten()
+            .collect();
+        for claim in claims {
+            state.claim(id, claim)?;
+        }
+        let as_json = events.iter().map(serde_json::to_value);
+        let as_json: Vec<Value> = as_json.collect::<Result<_, _>>().map_err(|e| {
+            PortError::new(Class::Permanent, format!("write the log of {id}"), e)
+        })?;
+        state.logs.entry(key).or_default().extend(as_json);
+        Ok(next)
+    }
+
+    fn fence(
+        &self,
+        target: &TargetId,
+        release: &ReleaseId,
+        generation: Generation,
+        call: &Invocation,
+    ) -> Result<(), PortError> {
+        let mut state = self.change();
+        let now = state.now;
+        let refused = |why: &str| PortError::new(Class::Conflict, format!("fence {target}"), why);
+        let held = state.held.get_mut(target).filter(|h| h.by == *release);
+        let held = held.ok_or_else(|| refused("the release does not hold it"))?;
+        if held.generation > generation {
+            return Err(refused("a later generation has had it"));
+        }
+        match &held.fence {
+            Some((owner, until)) if *owner != call.owner && *until >= now => {
+                Err(refused("another call has it"))
+            }
+            Some(_) | None => {
+                held.generation = generation;
+                held.fence = Some((call.owner.clone(), call.deadline));
+                Ok(())
+            }
+        }
+    }
+
+    fn unfence(&self, target: &TargetId, call: &Invocation) {
+        let mut state = self.change();
+        if let Some(held) = state.held.get_mut(target) {
+            held.fence = held.fence.take().filter(|(owner, _)| *owner != call.owner);
+        }
+    }
+
+    fn arms(&self) -> Result<Arms, PortError> {
+        if self.weight() != Weight::ZERO {
+            return Err(PortError::new(
+                Class::Misconfigured,
+                "tell the stable version from the candidate",
+                "both have traffic; give one of them all of it",
+            ));
+        }
+        Ok(Arms {
+            stable: "blue".to_owned(),
+            candidate: "green".to_owned(),
+        })
+    }
+
+    fn set_weight(&self, weight: Weight) {
+        let mut state = self.change();
+        let now = state.now;
+        state.weights.push((now, weight));
+    }
+
+    fn live(&self) -> Live {
+        Live {
+            weight: self.weight(),
+            stable_healthy: 2,
+            candidate_healthy: 2,
+        }
+    }
+
+    fn windows(&self, query: WindowQuery) -> Vec<Window> {
+        let mut start = query.from;
+        std::iter::from_fn(|| {
+            (start < query.until).then(|| {
+                let window = self.look().window(start);
+                start += query.length;
+                window
+            })
+        })
+        .collect()
+    }
+
+    fn answer(&self, job: &str, reply: &JobReply) {
+        let mut state = self.change();
+        if state.answers.iter().all(|(answered, _)| answered != job) {
+            state.answers.push((job.to_owned(), reply.clone()));
+        }
+    }
+
+    fn probe(&self) -> Probed {
+        let mut state = self.change();
+        match state.probes.len() {
+            0 => Probed {
+                healthy: true,
+                detail: "healthy".to_owned(),
+            },
+            1 => state.probes[0].clone(),
+            _ => state.probes.remove(0),
+        }
+    }
+}
+
+impl State {
+    fn claim(&mut self, id: &ReleaseId, claim: Claim) -> Result<(), AppendError> {
+        match claim {
+            Claim::Take { target, watches } => {
+                if let Some(held) = self.held.get(&target) {
+                    let holder = held.by.clone();
+                    return Err(AppendError::Busy { target, holder });
+                }
+                let held = Held {
+                    by: id.clone(),
+                    generation: Generation::default(),
+                    fence: None,
+                };
+                self.held.insert(target, held);
+                for name in watches {
+                    self.watches.entry(name).or_default().insert(id.clone());
+                }
+            }
+            Claim::GiveBack { target, watches } => {
+                self.held.remove(&target);
+                for name in watches {
+                    if let Some(ids) = self.watches.get_mut(&name) {
+                        ids.remove(id);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a few thousand requests times a share of at most one"
+    )]
+    fn window(&self, start: Timestamp) -> Window {
+        let weight = self.weights.iter().rev().find(|(since, _)| *since <= start);
+        let points = weight.map_or(0, |(_, w)| u64::from(w.basis_points()));
+        let canary = REQUESTS_PER_WINDOW * points / 10_000;
+        let bad = (canary as f64 * self.candidate_fails) as u64;
+        let counts = ArmCounts {
+            canary: Counts { count: canary, bad },
+            baseline: Counts {
+                count: REQUESTS_PER_WINDOW - canary,
+                bad: 0,
+            },
+        };
+        Window {
+            start,
+            metrics: BTreeMap::from([(ERRORS.to_owned(), counts)]),
+        }
+    }
+}

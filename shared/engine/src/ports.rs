@@ -1,0 +1,134 @@
+//! What the engine needs of the outside world.
+#![expect(
+    async_fn_in_trait,
+    reason = "functions run on one thread; no caller needs Send"
+)]
+
+use std::collections::BTreeSet;
+use std::io::{Read, Seek};
+
+use jiff::{SignedDuration, Timestamp};
+use release::check::{ProbeSpec, Probed};
+use release::config::TargetSpec;
+use release::{
+    Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
+};
+
+use crate::{AppendError, Artifact, Invocation, Job, PortError};
+
+/// The append-only log of every story, and the fence before its targets.
+pub trait ReleaseLog {
+    /// All events so far, folded. A story that has not begun is the default state at `seq` 0.
+    async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError>;
+
+    /// Stores all of `events` right after `head`, or none of them. Claims ([`Story::claim`]) are
+    /// taken and given back in the same write.
+    async fn append<S: Story>(
+        &self,
+        id: &ReleaseId,
+        head: &Head<S>,
+        events: &[S::Event],
+    ) -> Result<Head<S>, AppendError>;
+
+    /// The active stories that registered this name.
+    async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError>;
+
+    /// Makes `call` the only one to touch `target` until it unfences or has passed its deadline.
+    /// Refused ([`crate::Class::Conflict`]) while another call has it, once a later generation has
+    /// had it, and when `release` does not hold the target.
+    async fn fence(
+        &self,
+        target: &TargetId,
+        release: &ReleaseId,
+        generation: Generation,
+        call: &Invocation,
+    ) -> Result<(), PortError>;
+
+    /// Gives the fence back. Harmless when `call` does not have it.
+    async fn unfence(&self, target: &TargetId, call: &Invocation) -> Result<(), PortError>;
+}
+
+/// What moves requests.
+pub trait TrafficTarget {
+    /// Which side is stable (it has all the traffic) and which is the candidate (it has none).
+    async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError>;
+
+    /// Gives the candidate this share of the requests. Nothing else of the target changes.
+    async fn set_weight(
+        &self,
+        target: &TargetSpec,
+        arms: &Arms,
+        weight: Weight,
+    ) -> Result<(), PortError>;
+
+    /// Reads the candidate's live weight back.
+    async fn weight(&self, target: &TargetSpec, arms: &Arms) -> Result<Weight, PortError>;
+
+    /// Reads the live weight back and counts the healthy hosts of both sides.
+    async fn live(&self, target: &TargetSpec, arms: &Arms) -> Result<Live, PortError>;
+}
+
+/// What counts requests.
+pub trait MetricSource {
+    /// The settled windows of this range that have data, in order of time. A window in which one
+    /// arm has data and the other none is one in which the other had no request.
+    async fn windows(
+        &self,
+        target: &TargetSpec,
+        arms: &Arms,
+        query: WindowQuery,
+    ) -> Result<Vec<Window>, PortError>;
+}
+
+/// What tells whether something is healthy.
+pub trait HealthProbe {
+    /// Looks once. What can be looked at but is not as it should be is not an error.
+    async fn probe(&self, probe: &ProbeSpec) -> Result<Probed, PortError>;
+
+    /// Which of these alarms are firing. A name that does not exist is an error.
+    async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError>;
+}
+
+/// What holds a job's artifacts.
+pub trait ArtifactStore {
+    /// An artifact's bytes, wherever they are kept.
+    type Bytes: Read + Seek;
+
+    /// Fetches an input artifact with the job's own credentials.
+    async fn fetch(&self, job: &Job, artifact: &Artifact) -> Result<Self::Bytes, PortError>;
+
+    /// Stores an output artifact with the job's own credentials and key.
+    async fn store(&self, job: &Job, artifact: &Artifact, zip: Vec<u8>) -> Result<(), PortError>;
+}
+
+/// What tells CodePipeline.
+pub trait JobReporter {
+    /// Answers a job. A job that is closed already is left as it is.
+    async fn answer(&self, job: &str, reply: &JobReply) -> Result<(), PortError>;
+}
+
+/// The one place where time comes from.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> Timestamp;
+
+    /// Waits.
+    async fn sleep(&self, time: SignedDuration);
+}
+
+/// All of them.
+pub trait Ports:
+    ReleaseLog + TrafficTarget + MetricSource + HealthProbe + ArtifactStore + JobReporter + Clock
+{
+}
+
+impl<T> Ports for T where
+    T: ReleaseLog
+        + TrafficTarget
+        + MetricSource
+        + HealthProbe
+        + ArtifactStore
+        + JobReporter
+        + Clock
+{
+}

@@ -1,0 +1,237 @@
+//! What a release moves, as the configuration names it.
+
+use serde::{Deserialize, Serialize};
+use wildmatch::WildMatch;
+
+use super::Step;
+use crate::{TargetId, Weight};
+
+/// What a release moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetSpec {
+    /// A rule of an Application Load Balancer that forwards to two weighted target groups.
+    AlbRule(AlbRule),
+}
+
+impl TargetSpec {
+    /// The name under which the target is held.
+    pub fn id(&self) -> TargetId {
+        match self {
+            Self::AlbRule(alb) => TargetId(alb.rule.clone()),
+        }
+    }
+
+    /// Refuses steps that this kind of target cannot take.
+    pub(super) fn allows(&self, steps: &[Step]) -> Result<(), String> {
+        match self {
+            Self::AlbRule(_) => steps.iter().try_for_each(|step| match step {
+                Step::SetWeight(weight) if !AlbRule::can_set(*weight) => Err(format!(
+                    "set-weight: {weight}: a load balancer divides requests by weights of at most \
+                     999, so 0.1% to 99.9%, or 100%, is possible"
+                )),
+                Step::SetWeight(_) | Step::Judge { .. } => Ok(()),
+            }),
+        }
+    }
+}
+
+/// A load balancer rule and the two target groups between which it moves.
+///
+/// Which of them is stable and which is the candidate is read from the live weights when a release
+/// begins, so the same configuration serves every release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    try_from = "AlbRuleAsWritten"
+)]
+pub struct AlbRule {
+    /// The rule's ARN.
+    pub rule: String,
+    /// The ARNs of both target groups, in any order.
+    pub target_groups: [String; 2],
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AlbRuleAsWritten {
+    rule: String,
+    target_groups: [String; 2],
+}
+
+impl TryFrom<AlbRuleAsWritten> for AlbRule {
+    type Error = String;
+
+    fn try_from(written: AlbRuleAsWritten) -> Result<Self, String> {
+        let AlbRuleAsWritten {
+            rule,
+            target_groups,
+        } = written;
+        if load_balancer_of(&rule).is_none() {
+            return Err(format!(
+                "`rule` is '{rule}': write the ARN of a listener rule, \
+                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener-rule/app/NAME/ID/ID/ID"
+            ));
+        }
+        for group in &target_groups {
+            if !group.starts_with("arn:") || !group.contains(":targetgroup/") {
+                return Err(format!(
+                    "`target-groups` has '{group}': write the ARN of a target group, \
+                     arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
+                ));
+            }
+        }
+        if target_groups[0] == target_groups[1] {
+            return Err(
+                "`target-groups` names the same group twice: name the two groups that take turns"
+                    .to_owned(),
+            );
+        }
+        Ok(Self {
+            rule,
+            target_groups,
+        })
+    }
+}
+
+/// The largest weight of a target group (ELBv2 `TargetGroupTuple.Weight`).
+const ALB_WEIGHT_MAX: u32 = 999;
+/// The smallest share that two weights of at most 999 can express: 1 to 999, in basis points.
+const ALB_SHARE_MIN: u16 = 10;
+
+impl AlbRule {
+    /// The `LoadBalancer` dimension of its metrics: `app/NAME/ID`.
+    pub fn load_balancer(&self) -> &str {
+        load_balancer_of(&self.rule).unwrap_or_default()
+    }
+
+    fn can_set(weight: Weight) -> bool {
+        let points = weight.basis_points();
+        let full = Weight::FULL.basis_points();
+        points == 0 || points == full || (ALB_SHARE_MIN..=full - ALB_SHARE_MIN).contains(&points)
+    }
+
+    /// The weights (stable, candidate), each 0..=999, whose ratio is nearest to `weight`.
+    pub fn weights(weight: Weight) -> (u32, u32) {
+        let share = f64::from(weight.basis_points()) / f64::from(Weight::FULL.basis_points());
+        if weight == Weight::ZERO {
+            return (1, 0);
+        }
+        if weight == Weight::FULL {
+            return (0, 1);
+        }
+        let off = |(stable, candidate): (u32, u32)| {
+            (f64::from(candidate) / f64::from(stable + candidate) - share).abs()
+        };
+        (1..=ALB_WEIGHT_MAX)
+            .filter_map(|candidate| {
+                let stable = (f64::from(candidate) * (1.0 - share) / share).round();
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "the range is checked before the cast"
+                )]
+                (1.0..=f64::from(ALB_WEIGHT_MAX))
+                    .contains(&stable)
+                    .then_some((stable as u32, candidate))
+            })
+            .min_by(|a, b| off(*a).total_cmp(&off(*b)))
+            .unwrap_or((1, 0))
+    }
+
+    /// The weight that these live weights amount to, to the nearest basis point; `None` when both
+    /// are 0.
+    pub fn weight_of(stable: u32, candidate: u32) -> Option<Weight> {
+        let sum = u64::from(stable) + u64::from(candidate);
+        if sum == 0 {
+            return None;
+        }
+        let points = (u64::from(candidate) * 10_000 + sum / 2) / sum;
+        u16::try_from(points)
+            .ok()
+            .and_then(|p| Weight::from_basis_points(p).ok())
+    }
+}
+
+fn load_balancer_of(rule: &str) -> Option<&str> {
+    let (head, tail) = rule.split_once(":listener-rule/")?;
+    let name_and_ids: Vec<&str> = tail.split('/').collect();
+    let [kind @ "app", name, balancer, _listener, _rule] = name_and_ids[..] else {
+        return None;
+    };
+    let known = head.starts_with("arn:") && head.contains(":elasticloadbalancing:");
+    known.then(|| &tail[..kind.len() + name.len() + balancer.len() + 2])
+}
+
+/// The targets that the stack's owner lets releases move: ARNs in which `*` stands for anything.
+///
+/// Whoever edits the pipeline must not be able to steer the function's role at another team's
+/// service.
+#[derive(Debug, Clone)]
+pub struct AllowList(Vec<String>);
+
+impl AllowList {
+    /// Patterns separated by commas, as the stack's parameter has them.
+    pub fn parse(text: &str) -> Self {
+        let patterns = text.split(',').map(str::trim).filter(|p| !p.is_empty());
+        Self(patterns.map(str::to_owned).collect())
+    }
+
+    /// Refuses a target that no pattern matches.
+    pub fn permit(&self, target: &TargetSpec) -> Result<(), String> {
+        let id = target.id();
+        if self.0.iter().any(|p| WildMatch::new(p).matches(&id.0)) {
+            return Ok(());
+        }
+        Err(format!(
+            "target {id} is not allowed: the stack's parameter AllowedTargets has '{}'; deploy the \
+             stack with a pattern that matches, or correct the target in penstock.yaml",
+            self.0.join(",")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_possible_weight_survives_the_load_balancer() {
+        for points in 0..=10_000 {
+            let weight = Weight::from_basis_points(points).unwrap();
+            if AlbRule::can_set(weight) {
+                let (stable, candidate) = AlbRule::weights(weight);
+                assert!(stable <= ALB_WEIGHT_MAX && candidate <= ALB_WEIGHT_MAX);
+                assert_eq!(AlbRule::weight_of(stable, candidate), Some(weight));
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_the_stacks_owner_allows_can_be_moved() {
+        let rule = "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/shop/1/2/3";
+        let target = TargetSpec::AlbRule(AlbRule {
+            rule: rule.to_owned(),
+            target_groups: ["a".to_owned(), "b".to_owned()],
+        });
+        for (allowed, patterns) in [
+            (true, rule.to_owned()),
+            (true, "arn:x, arn:*:listener-rule/app/shop/*".to_owned()),
+            (false, "arn:*:listener-rule/app/sho/*".to_owned()),
+            (false, String::new()),
+        ] {
+            let permitted = AllowList::parse(&patterns).permit(&target);
+            assert_eq!(permitted.is_ok(), allowed, "{patterns}: {permitted:?}");
+        }
+    }
+
+    #[test]
+    fn the_load_balancers_dimension_is_the_arns_tail() {
+        let rule = AlbRule {
+            rule: "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/shop/1f/2/3".into(),
+            target_groups: [String::new(), String::new()],
+        };
+        assert_eq!(rule.load_balancer(), "app/shop/1f");
+    }
+}

@@ -1,0 +1,244 @@
+//! What a release does next. Pure: the same log and the same look decide the same.
+
+use jiff::{SignedDuration, Timestamp};
+use stats::Verdict;
+
+use crate::config::{Inconclusive, Step};
+use crate::{Effect, Event, Observation, Outcome, Phase, Proof, Reason, Release, Weight};
+
+/// Windows that a suspicious judge may add to a step before the release goes on (JUDGE, part g).
+pub const EXTRA_WINDOWS_MAX: u32 = 15;
+
+/// The fewest comparing windows in a step before early promotion may end it (JUDGE, part e).
+const EARLY_WINDOWS_MIN: u32 = 2;
+
+/// New facts, to be stored together, and why. No events: there is nothing to do but wait.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// In order.
+    pub events: Vec<Event>,
+    /// Why these, or why none.
+    pub because: Reason,
+}
+
+impl Decision {
+    fn wait(because: Reason) -> Self {
+        Self {
+            events: Vec::new(),
+            because,
+        }
+    }
+}
+
+/// Decides what a release does, given one look at the world. A release with an intent that has not
+/// been performed does that first; nothing is decided meanwhile.
+pub fn decide(release: &Release, seen: &Observation) -> Decision {
+    if release.intended.is_some() {
+        return Decision::wait(Reason::ReadingBack);
+    }
+    match release.phase {
+        Phase::Shifting => shifting(release, seen),
+        Phase::RollingBack => rolling_back(release, seen),
+        Phase::Promoted | Phase::RolledBack => Decision::wait(Reason::Over),
+    }
+}
+
+/// The events that turn a release round, whatever it was about to do; none when it is already on
+/// the way back or over.
+pub fn ask_rollback(release: &Release, at: Timestamp, because: Reason) -> Vec<Event> {
+    match release.phase {
+        Phase::Shifting => vec![
+            Event::RollbackDecided { at, because },
+            intend(release, at, Weight::ZERO),
+        ],
+        Phase::RollingBack | Phase::Promoted | Phase::RolledBack => Vec::new(),
+    }
+}
+
+fn intend(release: &Release, at: Timestamp, weight: Weight) -> Event {
+    Event::Intended {
+        at,
+        generation: release.generation.next(),
+        effect: Effect::SetWeight(weight),
+    }
+}
+
+fn shifting(release: &Release, seen: &Observation) -> Decision {
+    let mut events = facts(release, seen);
+    let mut release = release.clone();
+    for event in &events {
+        release.take(event);
+    }
+    let next = next_move(&release, seen);
+    events.extend(next.events);
+    Decision {
+        events,
+        because: next.because,
+    }
+}
+
+/// What this look saw that the log does not know yet.
+fn facts(release: &Release, seen: &Observation) -> Vec<Event> {
+    let at = seen.now;
+    let fresh = seen.windows.iter().flatten();
+    let windows: Vec<_> = fresh
+        .filter(|w| w.start >= release.judged_until)
+        .cloned()
+        .collect();
+    let observed = (!windows.is_empty()).then_some(Event::Observed { at, windows });
+    let changed = seen.alarms.as_ref();
+    let alarms = changed
+        .filter(|firing| **firing != release.alarms_firing)
+        .map(|firing| Event::AlarmsChanged {
+            at,
+            firing: firing.clone(),
+        });
+    observed.into_iter().chain(alarms).collect()
+}
+
+fn next_move(release: &Release, seen: &Observation) -> Decision {
+    let roll_back = |because: Reason| Decision {
+        events: ask_rollback(release, seen.now, because.clone()),
+        because,
+    };
+    if let Some(alarm) = release.fresh_alarm() {
+        return roll_back(Reason::AlarmFired {
+            alarm: alarm.clone(),
+            detail: None,
+        });
+    }
+    if release.verdict() == Verdict::Rollback {
+        return roll_back(Reason::Regression {
+            evidence: release.evidence(),
+        });
+    }
+    match release.current_step() {
+        None => promote(release, seen),
+        Some(Step::SetWeight(weight)) => Decision {
+            events: vec![intend(release, seen.now, *weight)],
+            because: Reason::NextWeight { weight: *weight },
+        },
+        Some(Step::Judge { windows }) => match judge_step(release, *windows) {
+            StepVerdict::Done(because) => Decision {
+                events: vec![Event::StepDone {
+                    at: seen.now,
+                    step: release.step,
+                    because: because.clone(),
+                }],
+                because,
+            },
+            StepVerdict::GiveUp(because) => roll_back(because),
+            StepVerdict::Wait(_) if overdue(release, *windows, seen.now) => {
+                roll_back(gave_up(release, seen.now))
+            }
+            StepVerdict::Wait(because) => Decision::wait(because),
+        },
+    }
+}
+
+enum StepVerdict {
+    Done(Reason),
+    Wait(Reason),
+    GiveUp(Reason),
+}
+
+fn judge_step(release: &Release, needed: u32) -> StepVerdict {
+    let seen = release.step_windows;
+    let evidence = || release.evidence();
+    match release.verdict() {
+        Verdict::Promote if seen >= EARLY_WINDOWS_MIN => StepVerdict::Done(Reason::EarlyPromotion {
+            evidence: evidence(),
+        }),
+        _ if seen < needed => StepVerdict::Wait(Reason::Watching { seen, needed }),
+        Verdict::Hold if seen < needed.saturating_add(EXTRA_WINDOWS_MAX) => {
+            StepVerdict::Wait(Reason::Holding {
+                evidence: evidence(),
+            })
+        }
+        Verdict::Inconclusive => match release.plan().inconclusive {
+            Inconclusive::Wait => StepVerdict::Wait(Reason::Inconclusive {
+                evidence: evidence(),
+            }),
+            Inconclusive::GoOn => StepVerdict::Done(Reason::Inconclusive {
+                evidence: evidence(),
+            }),
+            Inconclusive::Fail => StepVerdict::GiveUp(Reason::TooFewRequests {
+                waited: SignedDuration::ZERO,
+                evidence: evidence(),
+            }),
+        },
+        // Held for as long as allowed: more traffic decides faster than more waiting.
+        Verdict::Hold | Verdict::Continue | Verdict::Promote | Verdict::Rollback => {
+            StepVerdict::Done(Reason::StepJudged {
+                evidence: evidence(),
+            })
+        }
+    }
+}
+
+/// Whether a judge step has lasted longer than its windows, their settling and the patience for
+/// gaps allow. Nothing that a release waits for is waited for without an end.
+fn overdue(release: &Release, windows: u32, now: Timestamp) -> bool {
+    let plan = release.plan();
+    let held = release.step_windows.saturating_sub(windows);
+    let lasting = i32::try_from(windows.saturating_add(held).saturating_add(1)).unwrap_or(i32::MAX);
+    let planned = plan.window * lasting + plan.settle;
+    now.duration_since(release.step_since) > planned + plan.patience
+}
+
+fn gave_up(release: &Release, now: Timestamp) -> Reason {
+    let waited = now.duration_since(release.step_since);
+    if release.step_windows == 0 {
+        Reason::CouldNotObserve { waited }
+    } else {
+        Reason::TooFewRequests {
+            waited,
+            evidence: release.evidence(),
+        }
+    }
+}
+
+fn promote(release: &Release, seen: &Observation) -> Decision {
+    let because = Reason::EveryStepDone;
+    ended(release, seen, Weight::FULL, Outcome::Promoted, because)
+}
+
+fn rolling_back(release: &Release, seen: &Observation) -> Decision {
+    let because = release.because.clone().unwrap_or(Reason::Over);
+    ended(release, seen, Weight::ZERO, Outcome::RolledBack, because)
+}
+
+/// Over only when the target itself, read back, says so; otherwise the weight is set once more.
+fn ended(
+    release: &Release,
+    seen: &Observation,
+    weight: Weight,
+    outcome: Outcome,
+    because: Reason,
+) -> Decision {
+    let Some(live) = seen.live else {
+        return Decision::wait(Reason::ReadingBack);
+    };
+    if live.weight != weight {
+        return Decision {
+            events: vec![intend(release, seen.now, weight)],
+            because: Reason::NextWeight { weight },
+        };
+    }
+    let healthy_hosts = match outcome {
+        Outcome::Promoted => live.candidate_healthy,
+        Outcome::RolledBack => live.stable_healthy,
+    };
+    let proof = Proof {
+        weight: live.weight,
+        healthy_hosts,
+    };
+    Decision {
+        events: vec![Event::Ended {
+            at: seen.now,
+            outcome,
+            proof,
+        }],
+        because,
+    }
+}

@@ -1,0 +1,170 @@
+//! The facts that a release is made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use stats::Counts;
+
+use crate::{Generation, Reason, ReleaseId, Weight, config::Plan};
+
+/// The two sides of a release, as the target names them (target group ARNs for a load balancer).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arms {
+    /// Served everything when the release began, and serves everything again after a rollback.
+    pub stable: String,
+    /// The new version.
+    pub candidate: String,
+}
+
+/// How a release began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// When.
+    pub at: Timestamp,
+    /// Which release.
+    pub release: ReleaseId,
+    /// The pipeline execution that asked for it, when UserParameters passed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<String>,
+    /// The whole plan, so that the release can be replayed without its repository.
+    pub plan: Plan,
+    /// Which side is which.
+    pub arms: Arms,
+    /// Alarms that were firing already; each is ignored until it clears once.
+    pub alarms_firing: BTreeSet<String>,
+}
+
+/// What both arms did in one observation window, by metric.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// The window's first instant; it lasts as long as the plan says.
+    pub start: Timestamp,
+    /// The counts, by metric name (`errors`).
+    pub metrics: BTreeMap<String, ArmCounts>,
+}
+
+impl Window {
+    /// Whether both arms had requests, by any metric.
+    pub fn compares(&self) -> bool {
+        let both = |c: &ArmCounts| c.canary.count > 0 && c.baseline.count > 0;
+        self.metrics.values().any(both)
+    }
+}
+
+/// Requests and bad requests of both arms in one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArmCounts {
+    /// The candidate's.
+    pub canary: Counts,
+    /// The stable version's, over the same time.
+    pub baseline: Counts,
+}
+
+/// A command to the outside world. Absolute, so performing it twice is performing it once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// The candidate gets this share of the requests.
+    SetWeight(Weight),
+}
+
+/// How a release ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The candidate serves everything.
+    Promoted,
+    /// The stable version serves everything again.
+    RolledBack,
+}
+
+/// What was read back from the target before a release was called over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The candidate's live weight.
+    pub weight: Weight,
+    /// Healthy hosts of the side that serves everything.
+    pub healthy_hosts: u32,
+}
+
+/// One past fact of a release.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The release began and holds its target.
+    Started(Box<Started>),
+    /// An effect was decided on; stored before anybody acts.
+    Intended {
+        /// When.
+        at: Timestamp,
+        /// Outranks every intent before it.
+        generation: Generation,
+        /// What shall be done.
+        effect: Effect,
+    },
+    /// The effect of this generation was carried out and read back.
+    Performed {
+        /// When.
+        at: Timestamp,
+        /// Of the intent.
+        generation: Generation,
+        /// What was done.
+        effect: Effect,
+    },
+    /// Settled windows were read from the metrics.
+    Observed {
+        /// When.
+        at: Timestamp,
+        /// In order of time; each is used once.
+        windows: Vec<Window>,
+    },
+    /// Other alarms are firing than before.
+    AlarmsChanged {
+        /// When it was seen.
+        at: Timestamp,
+        /// Every watched alarm that is firing now.
+        firing: BTreeSet<String>,
+    },
+    /// A judge step is done, the next one begins.
+    StepDone {
+        /// When.
+        at: Timestamp,
+        /// Counted from 0.
+        step: usize,
+        /// Why it may go on.
+        because: Reason,
+    },
+    /// From here on the release only goes back.
+    RollbackDecided {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        because: Reason,
+    },
+    /// Nothing more will happen; the target is free.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// How.
+        outcome: Outcome,
+        /// What the target looked like.
+        proof: Proof,
+    },
+}
+
+impl Event {
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Started(started) => started.at,
+            Self::Intended { at, .. }
+            | Self::Performed { at, .. }
+            | Self::Observed { at, .. }
+            | Self::AlarmsChanged { at, .. }
+            | Self::StepDone { at, .. }
+            | Self::RollbackDecided { at, .. }
+            | Self::Ended { at, .. } => *at,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! A release as an append-only log of facts.
+//!
+//! A release is one move of one target from a stable version to a candidate. Everything here is
+//! pure: no clock, no network, no runtime. Time arrives as data in an [`Observation`].
+//!
+//! - [`Event`] is a past fact, [`Effect`] a command, [`Release`] what the facts add up to;
+//! - [`decide`] turns a release and an observation into new events, with a [`Reason`];
+//! - [`check`] does the same for a health check, [`gate`] for test and coverage reports;
+//! - [`config`] is `penstock.yaml`;
+//! - [`sources`] turn outside events (an alarm) into rollbacks.
+
+pub mod check;
+pub mod config;
+mod decide;
+mod event;
+pub mod gate;
+mod ids;
+mod observation;
+mod reason;
+mod release;
+mod reply;
+pub mod sources;
+mod story;
+
+pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
+pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
+pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
+pub use observation::{Live, Observation};
+pub use reason::Reason;
+pub use release::{Phase, Release, WindowQuery};
+pub use reply::{FailureKind, JobReply};
+pub use story::{Claim, Head, Story};

@@ -1,0 +1,43 @@
+//! What one look at the outside world saw.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::{Weight, Window};
+
+/// One look at the world. `None` means 'could not observe', which is never the same as healthy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// When.
+    pub now: Timestamp,
+    /// Settled windows from [`crate::Release::judged_until`] on; a window without data is absent.
+    pub windows: Option<Vec<Window>>,
+    /// The watched alarms that are firing.
+    pub alarms: Option<BTreeSet<String>>,
+    /// The target, as it is.
+    pub live: Option<Live>,
+}
+
+impl Observation {
+    /// A look that has seen nothing yet.
+    pub fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            windows: None,
+            alarms: None,
+            live: None,
+        }
+    }
+}
+
+/// The target as it is, not as the log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
+    /// The candidate's share of the requests.
+    pub weight: Weight,
+    /// Healthy hosts that serve the stable version.
+    pub stable_healthy: u32,
+    /// Healthy hosts that serve the candidate.
+    pub candidate_healthy: u32,
+}

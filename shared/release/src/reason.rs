@@ -1,0 +1,110 @@
+//! Why something was decided, with the numbers, in words for a person.
+
+use std::fmt;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use crate::Weight;
+
+/// Why a decision was taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Reason {
+    /// The plan's next weight is due.
+    NextWeight {
+        /// The weight.
+        weight: Weight,
+    },
+    /// A judge step needs more windows.
+    Watching {
+        /// Windows with requests in both arms so far.
+        seen: u32,
+        /// Windows the step asks for.
+        needed: u32,
+    },
+    /// The evidence is suspicious: look again before raising the weight.
+    Holding {
+        /// The judge's sentence.
+        evidence: String,
+    },
+    /// Too few requests to tell; waiting for more.
+    Inconclusive {
+        /// The judge's sentence.
+        evidence: String,
+    },
+    /// The step's windows were judged and nothing speaks against the candidate.
+    StepJudged {
+        /// The judge's sentence.
+        evidence: String,
+    },
+    /// The candidate is shown to be no worse than the margin before the step's time is over.
+    EarlyPromotion {
+        /// The judge's sentence.
+        evidence: String,
+    },
+    /// The plan is through.
+    EveryStepDone,
+    /// The candidate fails more often than the stable version.
+    Regression {
+        /// The judge's sentence.
+        evidence: String,
+    },
+    /// An alarm fired that was not firing when the release began.
+    AlarmFired {
+        /// Its name.
+        alarm: String,
+        /// What CloudWatch says about it, if it said anything.
+        detail: Option<String>,
+    },
+    /// The metrics said nothing for too long.
+    CouldNotObserve {
+        /// How long the step lasted.
+        waited: SignedDuration,
+    },
+    /// The step stayed inconclusive for too long, or at all where the policy is to fail.
+    TooFewRequests {
+        /// How long the step lasted.
+        waited: SignedDuration,
+        /// The judge's sentence.
+        evidence: String,
+    },
+    /// The weight is set; the target is being read back.
+    ReadingBack,
+    /// The release is over.
+    Over,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NextWeight { weight } => write!(f, "the next weight is {weight}"),
+            Self::Watching { seen, needed } => write!(f, "watched {seen} of {needed} windows"),
+            Self::Holding { evidence } => write!(f, "holding the weight: {evidence}"),
+            Self::Inconclusive { evidence } => write!(f, "too few requests to tell: {evidence}"),
+            Self::StepJudged { evidence } => write!(f, "nothing speaks against it: {evidence}"),
+            Self::EarlyPromotion { evidence } => write!(f, "shown to be no worse: {evidence}"),
+            Self::EveryStepDone => f.write_str("every step is done"),
+            Self::Regression { evidence } => write!(f, "the candidate is worse: {evidence}"),
+            Self::AlarmFired { alarm, detail } => {
+                write!(f, "alarm '{alarm}' fired")?;
+                match detail {
+                    Some(detail) => write!(f, ": {detail}"),
+                    None => Ok(()),
+                }
+            }
+            Self::CouldNotObserve { waited } => write!(
+                f,
+                "no metrics for {waited:#}: check that the target has traffic and that its \
+                 metrics reach CloudWatch"
+            ),
+            Self::TooFewRequests { waited, evidence } => write!(
+                f,
+                "too few requests to judge after {waited:#}: {evidence}; raise the weight or \
+                 `patience`, or set `inconclusive: go-on`"
+            ),
+            Self::ReadingBack => f.write_str("reading the target back"),
+            Self::Over => f.write_str("the release is over"),
+        }
+    }
+}

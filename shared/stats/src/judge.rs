@@ -1,0 +1,261 @@
+//! All metrics together, and the verdict.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::config::{JudgeConfig, METRIC_NAME_LEN_MAX};
+use crate::counts::{Counts, CountsError};
+use crate::logspace::log_sum;
+use crate::metric::{Metric, Sight};
+use crate::verdict::Verdict;
+
+/// The state of a trial: small, plain data, a pure function of the configuration and the windows.
+///
+/// Written and read by serde at any moment, it goes on exactly as if it had not been, provided
+/// that the format returns every `f64` bit by bit (for `serde_json`: feature `float_roundtrip`).
+///
+/// Each window of a metric must be observed once: betting twice on one window breaks the promise.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Judge {
+    metrics: BTreeMap<String, Metric>,
+    /// The highest ln E so far. The promise is about the maximum, so a rollback, once reached,
+    /// stays: later evidence cannot take it back.
+    peak_log_e: f64,
+}
+
+/// What one window of one metric did. All evidence is ln E, after the window.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Look {
+    /// Whether both arms had requests, so that they could be compared.
+    pub compared: bool,
+    /// That the canary is worse than the baseline in this metric.
+    pub log_e_metric: f64,
+    /// That the canary breaks the limit of this metric, if it has one.
+    pub log_e_limit: Option<f64>,
+    /// That the canary is good enough in this metric for an early promotion.
+    pub log_ni_metric: f64,
+    /// That the canary does harm, by all metrics together.
+    pub log_e: f64,
+}
+
+/// Why a window cannot be judged.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ObserveError {
+    /// The configuration that the judge began with says nothing about this metric.
+    #[error("could not judge by metric {metric:?}: give it a share in weights (it has {known})")]
+    UnknownMetric {
+        /// The metric.
+        metric: String,
+        /// The metrics that are known, separated by commas.
+        known: String,
+    },
+    /// More requests are bad than there are.
+    #[error("could not judge by metric {metric:?}")]
+    Counts {
+        /// The metric.
+        metric: String,
+        /// What is wrong with the counts.
+        source: CountsError,
+    },
+}
+
+/// One kind of evidence of harm, and its share of the whole.
+#[derive(Clone, Copy)]
+pub(crate) struct Strand<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) metric: &'a Metric,
+    pub(crate) kind: Kind,
+    pub(crate) share: f64,
+    pub(crate) log_e: f64,
+}
+
+/// What a strand of evidence is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Comparison,
+    Limit,
+}
+
+impl Strand<'_> {
+    /// ln of what the strand adds to the whole.
+    pub(crate) fn log_part(&self) -> f64 {
+        self.share.ln() + self.log_e
+    }
+}
+
+impl Judge {
+    /// A judge who has seen nothing yet. `config` must have passed
+    /// [`validate`](JudgeConfig::validate), and is to be given to every later call as well.
+    pub fn new(config: &JudgeConfig) -> Self {
+        let metrics = config.metrics().into_iter();
+        Self {
+            metrics: metrics
+                .map(|name| (name.to_owned(), Metric::new(name, config)))
+                .collect(),
+            peak_log_e: 0.0,
+        }
+    }
+
+    /// Takes in one window of one metric. A window in which an arm is empty cannot be compared
+    /// and changes no evidence of a regression; a limit needs the canary only.
+    ///
+    /// Windows of several metrics belong into [`observe_window`](Self::observe_window).
+    ///
+    /// # Errors
+    /// When the configuration gives the metric neither a share nor a limit, or when an arm has
+    /// more bad requests than requests. The judge is then as it was before.
+    pub fn observe(
+        &mut self,
+        config: &JudgeConfig,
+        metric: &str,
+        canary: Counts,
+        baseline: Counts,
+    ) -> Result<Look, ObserveError> {
+        let look = self.take_in(config, metric, canary, baseline)?;
+        self.peak_log_e = self.peak_log_e.max(look.log_e);
+        Ok(look)
+    }
+
+    /// Takes in one window of several metrics: (metric, canary, baseline), each metric once.
+    ///
+    /// The evidence counts once all metrics are in, because only then is the promise independent
+    /// of how they depend on each other. If those that look bad came first, and each were acted
+    /// upon, then metrics that tend to move apart would raise more alarms than `alpha` allows.
+    ///
+    /// # Errors
+    /// As for [`observe`](Self::observe). The judge is then as it was before.
+    pub fn observe_window<'a>(
+        &mut self,
+        config: &JudgeConfig,
+        metrics: impl IntoIterator<Item = (&'a str, Counts, Counts)>,
+    ) -> Result<(), ObserveError> {
+        let mut after = self.clone();
+        for (metric, canary, baseline) in metrics {
+            after.take_in(config, metric, canary, baseline)?;
+        }
+        after.peak_log_e = after.peak_log_e.max(after.log_e(config));
+        *self = after;
+        Ok(())
+    }
+
+    /// Takes in a part of a window, without yet letting it count as a peak.
+    fn take_in(
+        &mut self,
+        config: &JudgeConfig,
+        metric: &str,
+        canary: Counts,
+        baseline: Counts,
+    ) -> Result<Look, ObserveError> {
+        let Some(state) = self.metrics.get_mut(metric) else {
+            return Err(self.unknown(metric));
+        };
+        for arm in [canary, baseline] {
+            arm.check().map_err(|source| ObserveError::Counts {
+                metric: metric.to_owned(),
+                source,
+            })?;
+        }
+        Ok(Look {
+            compared: state.observe(metric, config, canary, baseline),
+            log_e_metric: state.log_e(),
+            log_e_limit: state.log_e_limit(),
+            log_ni_metric: state.log_ni(),
+            log_e: self.log_e(config),
+        })
+    }
+
+    /// What follows from all windows so far.
+    ///
+    /// The order is the order of urgency: a rollback before all else, and an early promotion
+    /// before the doubts that it has already answered.
+    pub fn verdict(&self, config: &JudgeConfig) -> Verdict {
+        let log_e = self.log_e(config);
+        let good_enough = || self.every_observed(|metric| metric.is_good_enough(config));
+        let sees_clearly = || self.every_observed(|metric| metric.sight(config) == Sight::Clear);
+
+        if self.peak_log_e >= -config.alpha.ln() {
+            Verdict::Rollback
+        } else if log_e < config.suspicion.ln() && good_enough() {
+            Verdict::Promote
+        } else if config.hold > 0.0 && log_e >= config.hold.ln() {
+            Verdict::Hold
+        } else if !sees_clearly() {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Continue
+        }
+    }
+
+    /// ln E: how strongly all metrics together say that the canary does harm. Each has its fixed
+    /// share; what no metric has used yet counts as E = 1.
+    pub fn log_e(&self, config: &JudgeConfig) -> f64 {
+        let unspent = 1.0 - self.strands(config).map(|strand| strand.share).sum::<f64>();
+        let parts = self.strands(config).map(|strand| strand.log_part());
+        log_sum(parts.chain([unspent.max(0.0).ln()]))
+    }
+
+    /// The highest [`log_e`](Self::log_e) after any window so far, at least 0.
+    pub fn peak_log_e(&self) -> f64 {
+        self.peak_log_e
+    }
+
+    /// The evidence on one metric; `None` if the configuration does not know it.
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.get(name)
+    }
+
+    /// All metrics of the configuration, by name, also those not observed yet.
+    pub fn metrics(&self) -> impl Iterator<Item = (&str, &Metric)> {
+        self.metrics
+            .iter()
+            .map(|(name, metric)| (name.as_str(), metric))
+    }
+
+    /// The windows in which both arms had requests, for the observed metric that has the fewest.
+    pub fn windows_with_traffic(&self) -> u64 {
+        let windows = self
+            .observed()
+            .map(|(_, metric)| metric.windows_with_traffic());
+        windows.min().unwrap_or(0)
+    }
+
+    /// The metrics that have been observed. The others do not count yet: a metric that a target
+    /// cannot deliver must neither block a promotion nor pass for an answer.
+    pub(crate) fn observed(&self) -> impl Iterator<Item = (&str, &Metric)> {
+        self.metrics().filter(|(_, metric)| metric.is_observed())
+    }
+
+    /// The evidence of harm, strand by strand.
+    pub(crate) fn strands(&self, config: &JudgeConfig) -> impl Iterator<Item = Strand<'_>> {
+        self.metrics().flat_map(|(name, metric)| {
+            let strand = |kind, share, log_e| Strand {
+                name,
+                metric,
+                kind,
+                share,
+                log_e,
+            };
+            let comparison = strand(Kind::Comparison, config.share(name), metric.log_e());
+            let limit = metric
+                .log_e_limit()
+                .map(|log_e| strand(Kind::Limit, config.limit_share(name), log_e));
+            [comparison].into_iter().chain(limit)
+        })
+    }
+
+    /// Whether something holds for each observed metric, of which there is at least one.
+    fn every_observed(&self, holds: impl Fn(&Metric) -> bool) -> bool {
+        let mut observed = self.observed().map(|(_, metric)| metric).peekable();
+        observed.peek().is_some() && observed.all(holds)
+    }
+
+    fn unknown(&self, metric: &str) -> ObserveError {
+        let known: Vec<&str> = self.metrics.keys().map(String::as_str).collect();
+        ObserveError::UnknownMetric {
+            metric: metric.chars().take(METRIC_NAME_LEN_MAX).collect(),
+            known: known.join(", "),
+        }
+    }
+}

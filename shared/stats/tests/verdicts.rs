@@ -1,0 +1,274 @@
+//! What the judge says, in the order of urgency.
+
+use stats::{Counts, Judge, JudgeConfig, ObserveError, Verdict};
+
+/// A canary and a baseline in which nothing is wrong.
+const STEADY: [u64; 4] = [3000, 3, 57_000, 57];
+/// A canary that fails.
+const BROKEN: [u64; 4] = [3000, 300, 57_000, 57];
+
+struct Trial {
+    config: JudgeConfig,
+    judge: Judge,
+}
+
+impl Trial {
+    fn under(config: JudgeConfig) -> Self {
+        config.validate().unwrap();
+        let judge = Judge::new(&config);
+        Self { config, judge }
+    }
+
+    /// One window: canary requests, bad ones, baseline requests, bad ones.
+    fn sees(&mut self, metric: &str, window: [u64; 4]) -> Verdict {
+        let [canary, canary_bad, baseline, baseline_bad] = window;
+        let canary = Counts::new(canary, canary_bad).unwrap();
+        let baseline = Counts::new(baseline, baseline_bad).unwrap();
+        self.judge
+            .observe(&self.config, metric, canary, baseline)
+            .unwrap();
+        self.judge.verdict(&self.config)
+    }
+}
+
+#[test]
+fn who_has_seen_nothing_cannot_conclude() {
+    let trial = Trial::under(JudgeConfig::default());
+    assert_eq!(trial.judge.verdict(&trial.config), Verdict::Inconclusive);
+    assert!(trial.judge.log_e(&trial.config).abs() < 1e-15);
+}
+
+#[test]
+fn one_metric_without_requests_keeps_all_from_concluding() {
+    let mut trial = Trial::under(JudgeConfig::default());
+    assert_eq!(trial.sees("errors", STEADY), Verdict::Continue);
+    assert_eq!(trial.sees("slow:p90", [0, 0, 0, 0]), Verdict::Inconclusive);
+    assert_eq!(trial.judge.windows_with_traffic(), 0);
+    assert_eq!(
+        trial.sees("slow:p90", [3000, 300, 57_000, 5700]),
+        Verdict::Continue
+    );
+    assert_eq!(trial.judge.windows_with_traffic(), 1);
+}
+
+#[test]
+fn a_rollback_stays_however_well_the_canary_does_later() {
+    let mut trial = Trial::under(JudgeConfig::default());
+    assert_eq!(trial.sees("errors", BROKEN), Verdict::Rollback);
+    let peak = trial.judge.peak_log_e();
+    for _ in 0..500 {
+        assert_eq!(
+            trial.sees("errors", [3000, 0, 57_000, 570]),
+            Verdict::Rollback
+        );
+    }
+    assert!(
+        trial.judge.log_e(&trial.config) < 0.0,
+        "the evidence itself is long gone"
+    );
+    assert_eq!(trial.judge.peak_log_e(), peak);
+    let sentence = trial.judge.explain(&trial.config);
+    assert!(sentence.contains("evidence over 10^15 to 1"), "{sentence}");
+}
+
+#[test]
+fn promotion_waits_for_enough_windows() {
+    let mut trial = Trial::under(JudgeConfig {
+        min_windows: 4,
+        ..JudgeConfig::default()
+    });
+    let good = [300_000, 300, 300_000, 300];
+    let verdicts: Vec<_> = (0..4).map(|_| trial.sees("errors", good)).collect();
+    assert_eq!(verdicts[..3], [Verdict::Continue; 3]);
+    assert_eq!(verdicts[3], Verdict::Promote);
+}
+
+#[test]
+fn promotion_waits_for_every_observed_metric() {
+    let mut trial = Trial::under(JudgeConfig::default());
+    let good = [300_000, 300, 300_000, 300];
+    (0..3).for_each(|_| _ = trial.sees("errors", good));
+    assert_eq!(trial.judge.verdict(&trial.config), Verdict::Promote);
+    assert_eq!(
+        trial.sees("slow:p90", [3000, 300, 3000, 300]),
+        Verdict::Continue
+    );
+}
+
+#[test]
+fn a_metric_with_share_zero_can_only_delay() {
+    let mut config = JudgeConfig::default();
+    config.weights.insert("beta".to_owned(), 0.0);
+    let mut trial = Trial::under(config);
+    assert_eq!(trial.sees("beta", BROKEN), Verdict::Continue);
+    assert!(trial.judge.log_e(&trial.config).abs() < 1e-15);
+    let good = [300_000, 300, 300_000, 300];
+    (0..5).for_each(|_| assert_ne!(trial.sees("errors", good), Verdict::Promote));
+}
+
+#[test]
+fn a_share_that_nobody_uses_counts_as_one() {
+    let config = JudgeConfig {
+        weights: [("errors".to_owned(), 0.25)].into(),
+        ..JudgeConfig::default()
+    };
+    let mut trial = Trial::under(config);
+    trial.sees("errors", [600, 3, 59_400, 58]);
+    let e = trial.judge.metric("errors").unwrap().log_e().exp();
+    let together = trial.judge.log_e(&trial.config).exp();
+    assert!((together - (0.25 * e + 0.75)).abs() < 1e-12, "{together}");
+}
+
+#[test]
+fn eta_scales_every_bet_on_its_metric() {
+    let with_eta = |eta| {
+        let mut config = JudgeConfig::default();
+        config.eta.insert("errors".to_owned(), eta);
+        config.slo.insert("errors".to_owned(), 0.001);
+        config.weights = [("errors".to_owned(), 0.5), ("slo:errors".to_owned(), 0.5)].into();
+        let mut trial = Trial::under(config);
+        (0..2).for_each(|_| _ = trial.sees("errors", BROKEN));
+        trial.judge.metric("errors").unwrap().clone()
+    };
+    let (full, tenth) = (with_eta(1.0), with_eta(0.1));
+    for (what, full, tenth) in [
+        ("comparison", full.log_e(), tenth.log_e()),
+        (
+            "limit",
+            full.log_e_limit().unwrap(),
+            tenth.log_e_limit().unwrap(),
+        ),
+    ] {
+        // The priors of the experts blur the ratio.
+        assert!(
+            (5.0..15.0).contains(&(full / tenth)),
+            "{what}: {full} {tenth}"
+        );
+    }
+}
+
+#[test]
+fn suspicion_forbids_promotion() {
+    let mut trial = Trial::under(JudgeConfig::default());
+    (0..5).for_each(|_| _ = trial.sees("errors", [300_000, 300, 300_000, 300]));
+    assert_eq!(trial.judge.verdict(&trial.config), Verdict::Promote);
+    // A late rise: the good windows still outweigh it in the evidence for a promotion.
+    assert_eq!(
+        trial.sees("errors", [300_000, 415, 300_000, 300]),
+        Verdict::Continue
+    );
+    let odds = trial.judge.log_e(&trial.config).exp();
+    assert!((5.0..100.0).contains(&odds), "{odds}");
+    trial.config.suspicion = 100.0;
+    assert_eq!(trial.judge.verdict(&trial.config), Verdict::Promote);
+}
+
+#[test]
+fn a_hold_comes_before_doubt() {
+    let mut trial = Trial::under(JudgeConfig {
+        hold: 5.0,
+        ..JudgeConfig::default()
+    });
+    // Ten of ten slow requests are alarming, and still far too few to conclude anything.
+    let verdict = trial.sees("slow:p90", [10, 7, 990, 99]);
+    let odds = trial.judge.log_e(&trial.config).exp();
+    assert!((5.0..100.0).contains(&odds), "{odds}");
+    assert_eq!(verdict, Verdict::Hold);
+    trial.config.hold = 0.0;
+    assert_eq!(trial.judge.verdict(&trial.config), Verdict::Inconclusive);
+}
+
+#[test]
+fn robust_mode_never_promotes_early() {
+    let mut config = JudgeConfig::default();
+    config.robust.insert("errors".to_owned());
+    let mut trial = Trial::under(config);
+    let good = [300_000, 300, 300_000, 300];
+    (0..20).for_each(|_| assert_eq!(trial.sees("errors", good), Verdict::Continue));
+}
+
+#[test]
+fn a_window_counts_once_all_its_metrics_are_in() {
+    let arm = |count, bad| Counts::new(count, bad).unwrap();
+    let alarming = ("errors", arm(3000, 24), arm(57_000, 171));
+    let calming = ("slow:p90", arm(3000, 0), arm(57_000, 5700));
+    let config = JudgeConfig {
+        weights: [("errors".to_owned(), 0.5), ("slow:p90".to_owned(), 0.5)].into(),
+        ..JudgeConfig::default()
+    };
+    let peak_after = |windows: &[[(&str, Counts, Counts); 2]]| {
+        let mut judge = Judge::new(&config);
+        for window in windows {
+            judge.observe_window(&config, *window).unwrap();
+        }
+        judge.peak_log_e()
+    };
+    assert_eq!(
+        peak_after(&[[alarming, calming]]),
+        peak_after(&[[calming, alarming]])
+    );
+
+    let mut one_by_one = Judge::new(&config);
+    for (metric, canary, baseline) in [alarming, calming] {
+        one_by_one
+            .observe(&config, metric, canary, baseline)
+            .unwrap();
+    }
+    assert!(one_by_one.peak_log_e() > peak_after(&[[alarming, calming]]));
+}
+
+#[test]
+fn a_window_with_one_refused_metric_changes_nothing() {
+    let config = JudgeConfig::default();
+    let mut judge = Judge::new(&config);
+    let arm = Counts { count: 9, bad: 1 };
+    let window = [("errors", arm, arm), ("latency", arm, arm)];
+    assert!(judge.observe_window(&config, window).is_err());
+    assert_eq!(judge, Judge::new(&config));
+}
+
+#[test]
+fn an_unknown_metric_is_refused_and_changes_nothing() {
+    let config = JudgeConfig::default();
+    let mut judge = Judge::new(&config);
+    let refused = judge
+        .observe(&config, "latency", Counts::default(), Counts::default())
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "could not judge by metric \"latency\": give it a share in weights \
+         (it has errors, slow:p90, slow:p99)"
+    );
+    assert_eq!(judge, Judge::new(&config));
+}
+
+#[test]
+fn impossible_counts_are_refused_and_change_nothing() {
+    let config = JudgeConfig::default();
+    let mut judge = Judge::new(&config);
+    let (possible, impossible) = (Counts { count: 9, bad: 1 }, Counts { count: 1, bad: 9 });
+    for (canary, baseline) in [(possible, impossible), (impossible, possible)] {
+        let refused = judge
+            .observe(&config, "errors", canary, baseline)
+            .unwrap_err();
+        assert!(matches!(refused, ObserveError::Counts { .. }), "{refused}");
+    }
+    assert_eq!(judge, Judge::new(&config));
+}
+
+#[test]
+fn verdicts_are_written_in_lower_case() {
+    for verdict in [
+        Verdict::Continue,
+        Verdict::Hold,
+        Verdict::Promote,
+        Verdict::Rollback,
+        Verdict::Inconclusive,
+    ] {
+        assert_eq!(
+            serde_json::to_string(&verdict).unwrap(),
+            format!("\"{verdict}\"")
+        );
+        assert_eq!(verdict.to_string(), format!("{verdict:?}").to_lowercase());
+    }
+}
