@@ -1,1 +1,5 @@
-fn main() {}
+//! CodePipeline action: waits until the target is healthy, or fails.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda::serve(actions::HealthCheck, aws::Aws::from_env().await?).await
+}

@@ -1,1 +1,5 @@
-fn main() {}
+//! EventBridge: turns an alarm into a rollback.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda::serve_events(actions::RollbackTrigger, aws::Aws::from_env().await?).await
+}

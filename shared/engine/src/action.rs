@@ -1,6 +1,7 @@
 //! What a pipeline action is.
 
 use release::config::ConfigError;
+use release::sources::OutsideEvent;
 use release::{IdError, JobReply};
 
 use crate::{AppendError, Invocation, Job, PortError, Ports};
@@ -21,6 +22,24 @@ pub trait Action {
         call: &Invocation,
         job: &Job,
     ) -> Result<JobReply, ActionError>;
+}
+
+/// What heeds outside events.
+#[expect(
+    async_fn_in_trait,
+    reason = "functions run on one thread; no caller needs Send"
+)]
+pub trait Trigger {
+    /// The function's name.
+    const NAME: &'static str;
+
+    /// Does what this event asks for. An error means that it must be delivered again.
+    async fn run(
+        &self,
+        ports: &impl Ports,
+        call: &Invocation,
+        event: &OutsideEvent<'_>,
+    ) -> Result<(), PortError>;
 }
 
 /// Why an action has no answer of its own.

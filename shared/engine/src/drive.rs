@@ -40,8 +40,8 @@ pub async fn begin(
     }
 }
 
-/// Turns a release round, unless it is on the way back or over already, and takes it as far as it
-/// goes now.
+/// Turns a release round if `because` has a reason to, and takes a rollback as far as it goes now.
+/// A release that goes on, or is over, is left alone.
 pub async fn roll_back(
     ports: &impl Ports,
     call: &Invocation,
@@ -64,8 +64,11 @@ pub async fn roll_back(
         head = append_or_reload(ports, id, &head, &events).await?;
     }
     match head.state {
-        Some(_) => drive(ports, call, id, head).await.map(Some),
-        None => Ok(None),
+        Some(release) if release.phase != Phase::RollingBack => Ok(Some(Driven {
+            release,
+            because: Reason::Over,
+        })),
+        _ => Box::pin(drive(ports, call, id, head)).await.map(Some),
     }
 }
 

@@ -12,7 +12,7 @@ pub mod fakes;
 mod job;
 mod ports;
 
-pub use action::{Action, ActionError};
+pub use action::{Action, ActionError, Trigger};
 pub use drive::{Driven, ROUNDS_MAX, begin, drive, roll_back};
 pub use error::{AppendError, Class, PortError};
 pub use job::{Artifact, Credentials, Invocation, Job, UserParameters};

@@ -1,0 +1,106 @@
+//! Moves traffic to the candidate step by step, judging each window.
+
+use engine::{Action, ActionError, Invocation, Job, Ports, begin, drive};
+use release::config::{AllowList, Plan};
+use release::{Head, JobReply, Release, ReleaseId, Started};
+
+use crate::artifacts::{Inputs, in_config, lost};
+
+/// The action `canary-shift`.
+#[derive(Debug, Clone)]
+pub struct CanaryShift {
+    allowed: AllowList,
+}
+
+impl CanaryShift {
+    /// The environment variable with the stack's parameter AllowedTargets.
+    pub const ALLOWED_TARGETS_VARIABLE: &str = "PENSTOCK_ALLOWED_TARGETS";
+
+    /// An action that moves only targets whose ARN matches one of these patterns, which are
+    /// separated by commas; `*` stands for anything. None match when it is empty.
+    pub fn new(allowed_targets: &str) -> Self {
+        Self {
+            allowed: AllowList::parse(allowed_targets),
+        }
+    }
+
+    /// An action that moves what the stack's owner allows.
+    pub fn from_env() -> Self {
+        let allowed = std::env::var(Self::ALLOWED_TARGETS_VARIABLE);
+        Self::new(&allowed.unwrap_or_default())
+    }
+
+    async fn start(
+        &self,
+        ports: &impl Ports,
+        job: &Job,
+        id: &ReleaseId,
+    ) -> Result<Head<Option<Release>>, ActionError> {
+        let mut inputs = Inputs::fetch(ports, job).await?;
+        let config = inputs.config(job)?;
+        let section = job.parameters.section.as_deref();
+        let (_, plan) = config.release(section).map_err(in_config(job))?;
+        self.allowed.permit(&plan.target).map_err(ActionError::Refused)?;
+        let started = look_before(ports, job, id, plan).await?;
+        Ok(begin(ports, id, started).await?)
+    }
+}
+
+/// What must be known, and in order, before a release may begin.
+async fn look_before(
+    ports: &impl Ports,
+    job: &Job,
+    id: &ReleaseId,
+    plan: &Plan,
+) -> Result<Started, ActionError> {
+    let arms = ports.arms(&plan.target).await?;
+    let live = ports.live(&plan.target, &arms).await?;
+    if live.candidate_healthy == 0 {
+        return Err(ActionError::Refused(format!(
+            "the candidate {} has no healthy host: a load balancer would send its share into \
+             errors; deploy the new version there first",
+            arms.candidate
+        )));
+    }
+    let alarms_firing = match plan.alarms.as_slice() {
+        [] => Default::default(),
+        alarms => ports.firing(alarms).await?,
+    };
+    Ok(Started {
+        at: ports.now(),
+        release: id.clone(),
+        execution: job.parameters.execution.clone(),
+        plan: plan.clone(),
+        arms,
+        alarms_firing,
+    })
+}
+
+impl Action for CanaryShift {
+    const NAME: &'static str = "canary-shift";
+
+    async fn run(
+        &self,
+        ports: &impl Ports,
+        call: &Invocation,
+        job: &Job,
+    ) -> Result<JobReply, ActionError> {
+        let id = job.story(Self::NAME)?;
+        let mut head: Head<Option<Release>> = ports.load(&id).await?;
+        if head.state.is_none() {
+            if job.token.is_some() {
+                return Err(lost(&id).into());
+            }
+            head = match self.start(ports, job, &id).await {
+                // A duplicate of this job was faster and has moved traffic: go on with its release.
+                Err(error) => match ports.load(&id).await {
+                    Ok(begun) if begun.seq > 0 => begun,
+                    Ok(_) | Err(_) => return Err(error),
+                },
+                Ok(begun) => begun,
+            };
+        }
+        let driven = drive(ports, call, &id, head).await?;
+        Ok(driven.release.reply(&driven.because))
+    }
+}

@@ -1,0 +1,93 @@
+//! Waits until every probe is healthy several times in a row, or fails.
+
+use engine::{Action, ActionError, AppendError, Invocation, Job, Ports};
+use futures::future::join_all;
+use jiff::SignedDuration;
+use release::check::{Check, CheckEvent, ProbeSpec, Probed};
+use release::{Head, JobReply, ReleaseId};
+
+use crate::artifacts::{Inputs, in_config, lost};
+
+/// The longest that one run waits for its next round before it answers 'not yet'. A minute of
+/// waiting in a function costs more than a continuation.
+const WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
+/// The most rounds of one run.
+const ROUNDS_MAX: usize = 10;
+
+/// The action `health-check`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HealthCheck;
+
+impl Action for HealthCheck {
+    const NAME: &'static str = "health-check";
+
+    async fn run(
+        &self,
+        ports: &impl Ports,
+        call: &Invocation,
+        job: &Job,
+    ) -> Result<JobReply, ActionError> {
+        let id = job.story(Self::NAME)?;
+        let mut head: Head<Option<Check>> = ports.load(&id).await?;
+        if head.state.is_none() {
+            if job.token.is_some() {
+                return Err(lost(&id).into());
+            }
+            let started = start(ports, job).await?;
+            head = append(ports, &id, &head, &[started]).await?;
+        }
+        for _ in 0..ROUNDS_MAX {
+            let Some(check) = &head.state else {
+                break;
+            };
+            let wait = check.next_round().duration_since(ports.now());
+            let in_time = ports.now() + wait < call.deadline;
+            if check.ended.is_some() || wait > WAIT_MAX || !in_time {
+                break;
+            }
+            if wait > SignedDuration::ZERO {
+                ports.sleep(wait).await;
+            }
+            let looks = check.plan.probes.iter().map(|probe| look(ports, probe));
+            let probed = join_all(looks).await;
+            let events = check.after_round(ports.now(), probed);
+            head = append(ports, &id, &head, &events).await?;
+        }
+        match &head.state {
+            Some(check) => Ok(check.reply(id.to_string())),
+            None => Err(lost(&id).into()),
+        }
+    }
+}
+
+async fn start(ports: &impl Ports, job: &Job) -> Result<CheckEvent, ActionError> {
+    let mut inputs = Inputs::fetch(ports, job).await?;
+    let config = inputs.config(job)?;
+    let section = job.parameters.section.as_deref();
+    let (_, plan) = config.health_check(section).map_err(in_config(job))?;
+    Ok(CheckEvent::Started {
+        at: ports.now(),
+        plan: plan.clone(),
+    })
+}
+
+/// A duplicate of this job that was faster has the same plan: go on from where it is.
+async fn append(
+    ports: &impl Ports,
+    id: &ReleaseId,
+    head: &Head<Option<Check>>,
+    events: &[CheckEvent],
+) -> Result<Head<Option<Check>>, ActionError> {
+    match ports.append(id, head, events).await {
+        Err(AppendError::Moved) => Ok(ports.load(id).await?),
+        stored => Ok(stored?),
+    }
+}
+
+/// What could not be looked at is not healthy.
+async fn look(ports: &impl Ports, probe: &ProbeSpec) -> Probed {
+    ports.probe(probe).await.unwrap_or_else(|error| Probed {
+        healthy: false,
+        detail: error.to_string(),
+    })
+}

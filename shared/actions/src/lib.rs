@@ -1,0 +1,12 @@
+//! The pipeline actions, written against the ports. One file each.
+
+mod artifacts;
+mod canary_shift;
+mod health_check;
+mod rollback_trigger;
+mod test_gate;
+
+pub use canary_shift::CanaryShift;
+pub use health_check::HealthCheck;
+pub use rollback_trigger::RollbackTrigger;
+pub use test_gate::TestGate;

@@ -1,0 +1,87 @@
+//! Turns an outside event into the rollback of the releases that it concerns.
+
+use engine::{Class, Driven, Invocation, PortError, Ports, Trigger, roll_back};
+use jiff::SignedDuration;
+use release::sources::{OutsideEvent, RollbackRequest, read};
+use release::{Phase, ReleaseId};
+
+/// From one try to the next while another run is at work on the target.
+const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// The most tries of one run; its deadline comes sooner.
+const TRIES_MAX: usize = 600;
+
+/// The function `rollback-trigger`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RollbackTrigger;
+
+impl Trigger for RollbackTrigger {
+    const NAME: &'static str = "rollback-trigger";
+
+    /// Rolls back every active release that registered for this event. An event that concerns none
+    /// is logged and dropped.
+    async fn run(
+        &self,
+        ports: &impl Ports,
+        call: &Invocation,
+        event: &OutsideEvent<'_>,
+    ) -> Result<(), PortError> {
+        let request = match read(event) {
+            Ok(Some(request)) => request,
+            Ok(None) => {
+                tracing::info!(detail_type = event.detail_type, "the event asks for nothing");
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::error!(%error, "event dropped");
+                return Ok(());
+            }
+        };
+        let releases = ports.watching(&request.watch).await?;
+        if releases.is_empty() {
+            tracing::info!(watch = request.watch, "the event concerns no active release");
+        }
+        for id in releases {
+            finish(ports, call, &id, &request).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Drives the rollback until it is over, waiting while another run has the target.
+async fn finish(
+    ports: &impl Ports,
+    call: &Invocation,
+    id: &ReleaseId,
+    request: &RollbackRequest,
+) -> Result<(), PortError> {
+    for _ in 0..TRIES_MAX {
+        let because = |release: &release::Release, _| {
+            request.concerns(release).then(|| request.because.clone())
+        };
+        match roll_back(ports, call, id, because).await {
+            Ok(Some(Driven { release, because })) => match release.phase {
+                Phase::RollingBack => {
+                    tracing::info!(release = %id, %because, "not rolled back yet");
+                }
+                phase @ (Phase::RolledBack | Phase::Promoted | Phase::Shifting) => {
+                    tracing::info!(release = %id, ?phase, %because, "event handled");
+                    return Ok(());
+                }
+            },
+            Ok(None) => return Ok(()),
+            Err(error) if error.class == Class::Conflict => {
+                tracing::info!(release = %id, %error, "waiting for the target");
+            }
+            Err(error) => return Err(error),
+        }
+        if ports.now() + PAUSE >= call.deadline {
+            break;
+        }
+        ports.sleep(PAUSE).await;
+    }
+    Err(PortError::new(
+        Class::Conflict,
+        format!("finish the rollback of {id}"),
+        "the time of this run is over",
+    ))
+}

@@ -1,0 +1,90 @@
+//! A verdict over the reports in the input artifacts.
+
+use std::io::{Cursor, Read, Seek, Write};
+
+use engine::{Action, ActionError, Class, Invocation, Job, PortError, Ports};
+use release::gate::{Found, Gate, GateVerdict};
+use release::{FailureKind, JobReply};
+use reports::{Archive, ReadError};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::artifacts::{Inputs, chain, in_config};
+
+/// The action `test-gate`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TestGate;
+
+impl Action for TestGate {
+    const NAME: &'static str = "test-gate";
+
+    async fn run(
+        &self,
+        ports: &impl Ports,
+        _call: &Invocation,
+        job: &Job,
+    ) -> Result<JobReply, ActionError> {
+        let mut inputs = Inputs::fetch(ports, job).await?;
+        let config = inputs.config(job)?;
+        let section = job.parameters.section.as_deref();
+        let (name, gate) = config.gate(section).map_err(in_config(job))?;
+        let verdict = gate.judge(&look(gate, &mut inputs)?);
+        tracing::info!(gate = name, passed = verdict.passed, tests = verdict.tests.totals.tests);
+        if let Some(output) = job.outputs.first() {
+            ports.store(job, output, result_zip(&verdict)?).await?;
+        }
+        Ok(match verdict.passed {
+            true => JobReply::Succeed {
+                summary: verdict.summary(),
+                outputs: verdict.outputs(),
+            },
+            false => JobReply::Fail {
+                kind: FailureKind::JobFailed,
+                message: verdict.summary(),
+            },
+        })
+    }
+}
+
+/// Everything that the gate's globs find. What cannot be read is found too, as unreadable.
+fn look<R: Read + Seek>(gate: &Gate, inputs: &mut Inputs<R>) -> Result<Vec<Found>, ActionError> {
+    let mut found = Vec::new();
+    for glob in &gate.reports {
+        let before = found.len();
+        for archive in inputs.archives() {
+            let paths = archive.find([glob.as_str()]);
+            let paths = paths.map_err(|e: ReadError| ActionError::Refused(chain(&e)))?;
+            found.extend(paths.iter().map(|path| read(archive, path, gate)));
+        }
+        if found.len() == before {
+            found.push(Found::Missing { glob: glob.clone() });
+        }
+    }
+    Ok(found)
+}
+
+fn read<R: Read + Seek>(archive: &mut Archive<R>, path: &str, gate: &Gate) -> Found {
+    match archive.report(path, gate.format) {
+        Ok(report) => Found::Report {
+            path: path.to_owned(),
+            report,
+        },
+        Err(error) => Found::Unreadable {
+            why: chain(&error),
+        },
+    }
+}
+
+/// The output artifact: `result.json`, zipped as CodePipeline has its artifacts.
+fn result_zip(verdict: &GateVerdict) -> Result<Vec<u8>, PortError> {
+    let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
+        PortError::new(Class::Permanent, "write result.json", error)
+    };
+    let json = serde_json::to_vec_pretty(verdict).map_err(|e| broken(e.into()))?;
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file("result.json", SimpleFileOptions::default())
+        .map_err(|e| broken(e.into()))?;
+    zip.write_all(&json).map_err(|e| broken(e.into()))?;
+    let zip = zip.finish().map_err(|e| broken(e.into()))?;
+    Ok(zip.into_inner())
+}

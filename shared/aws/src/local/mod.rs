@@ -1,0 +1,42 @@
+//! What only the laptop needs: the parts of AWS that the emulator has the API of, but not the habit.
+//!
+//! On AWS a load balancer publishes its own metrics ([`metrics`]) and CloudWatch tells EventBridge
+//! about every alarm ([`alarms`]). The emulator does neither by itself, so the player does it here.
+
+pub mod alarms;
+pub mod metrics;
+pub mod pipeline;
+
+pub use aws_config::SdkConfig;
+pub use aws_sdk_elasticloadbalancingv2 as elbv2;
+
+use std::error::Error;
+
+/// Logs a task's failures: the first of a row, and its end. An emulator that is down for a minute is
+/// one line and not a hundred.
+#[derive(Debug)]
+struct Outage {
+    task: &'static str,
+    failing: bool,
+}
+
+impl Outage {
+    fn new(task: &'static str) -> Self {
+        Self { task, failing: false }
+    }
+
+    fn note<T, E: Error>(&mut self, result: &Result<T, E>) {
+        let task = self.task;
+        match result {
+            Ok(_) if self.failing => tracing::info!("{task}: working again"),
+            Err(error) if !self.failing => tracing::warn!("{task}: {}", chain(error)),
+            Ok(_) | Err(_) => {}
+        }
+        self.failing = result.is_err();
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

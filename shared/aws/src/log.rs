@@ -1,0 +1,388 @@
+//! The release log in one DynamoDB table.
+//!
+//! | item | `pk` | `sk` | holds |
+//! |---|---|---|---|
+//! | event | `release#ID` | `event#0000000001` | one fact; on every 16th also the state after it |
+//! | target | `target#NAME` | `holder` | the one active release, and the fence |
+//! | watch | `watch#alarm:NAME` | the release | lets an outside event find its release |
+//!
+//! An append is one conditional write on the next sequence number, of several events or with a
+//! claim one transaction. Reading starts at the newest snapshot, so it is one query.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
+};
+use engine::{AppendError, Class, Clock, Invocation, PortError, ReleaseLog};
+use jiff::{SignedDuration, Timestamp};
+use release::{Claim, Generation, Head, ReleaseId, Story, TargetId};
+
+use crate::Aws;
+use crate::error::{failed, odd_answer};
+
+/// Every so many events one carries the state.
+const SNAPSHOT_EVERY: u64 = 16;
+/// Marks snapshots that this version's `apply` made; others are passed over.
+const SNAPSHOT_VERSION: &str = "1";
+/// One query reads a snapshot and everything after it.
+const PAGE_ITEMS: i32 = 16;
+/// The most pages that are read back when no snapshot fits.
+const PAGES_MAX: usize = 1_000;
+/// The most stories found under one name.
+const WATCHING_MAX: i32 = 25;
+/// How long facts are kept.
+const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365);
+/// How far two machines' clocks may be apart before a fence could be taken too early.
+const SKEW: SignedDuration = SignedDuration::from_secs(5);
+
+type Item = HashMap<String, AttributeValue>;
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn key(pk: String, sk: impl Into<String>) -> Item {
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+fn target_key(target: &TargetId) -> Item {
+    key(format!("target#{target}"), "holder")
+}
+
+fn watch_key(name: &str, id: &ReleaseId) -> Item {
+    key(format!("watch#{name}"), id.as_str())
+}
+
+fn story_key<S: Story>(id: &ReleaseId) -> String {
+    format!("{}#{id}", S::KIND)
+}
+
+impl ReleaseLog for Aws {
+    async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
+        let doing = || format!("load release {id}");
+        let mut newer = Vec::new();
+        let mut from = None;
+        for _ in 0..PAGES_MAX {
+            let page = self
+                .dynamodb
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :story AND begins_with(sk, :event)")
+                .expression_attribute_values(":story", text(story_key::<S>(id)))
+                .expression_attribute_values(":event", text("event#"))
+                .scan_index_forward(false)
+                .consistent_read(true)
+                .limit(PAGE_ITEMS)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|e| failed(doing(), e))?;
+            for item in page.items() {
+                if let Some(snapshot) = snapshot::<S>(item) {
+                    return Ok(replay(snapshot, newer));
+                }
+                newer.push(event::<S>(item).ok_or_else(|| odd_answer(doing(), "no event in it"))?);
+            }
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                return Ok(replay(Head::default(), newer));
+            }
+        }
+        Err(odd_answer(doing(), "its log is too long"))
+    }
+
+    async fn append<S: Story>(
+        &self,
+        id: &ReleaseId,
+        head: &Head<S>,
+        events: &[S::Event],
+    ) -> Result<Head<S>, AppendError> {
+        let expires = self.now() + KEPT;
+        let mut next = head.clone();
+        let (mut puts, mut claims) = (Vec::new(), Vec::new());
+        for event in events {
+            claims.extend(next.state.claim(event));
+            next = next.after(std::slice::from_ref(event));
+            puts.push(event_item(id, &next, event, expires)?);
+        }
+        let single = match (puts.len(), claims.is_empty()) {
+            (0, _) => return Ok(next),
+            (1, true) => puts.pop(),
+            _ => None,
+        };
+        match single {
+            Some(item) => self.put_event(id, item).await?,
+            None => self.put_all(id, puts, &claims, expires).await?,
+        }
+        Ok(next)
+    }
+
+    async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError> {
+        let doing = || format!("find the releases that watch {name}");
+        let found = self
+            .dynamodb
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :name")
+            .expression_attribute_values(":name", text(format!("watch#{name}")))
+            .consistent_read(true)
+            .limit(WATCHING_MAX)
+            .send()
+            .await
+            .map_err(|e| failed(doing(), e))?;
+        let ids = found.items().iter().map(|item| {
+            let id = item.get("sk").and_then(|sk| sk.as_s().ok()).cloned();
+            ReleaseId::try_from(id.unwrap_or_default())
+                .map_err(|e| PortError::new(Class::Permanent, doing(), e))
+        });
+        ids.collect()
+    }
+
+    async fn fence(
+        &self,
+        target: &TargetId,
+        release: &ReleaseId,
+        generation: Generation,
+        call: &Invocation,
+    ) -> Result<(), PortError> {
+        let doing = format!("fence {target} for generation {generation}");
+        let taken = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(target_key(target)))
+            .update_expression("SET fence_owner = :me, fence_until = :until, generation = :mine")
+            .condition_expression(
+                "held_by = :release AND generation <= :mine AND (attribute_not_exists(fence_owner) \
+                 OR fence_owner = :me OR fence_until < :now)",
+            )
+            .expression_attribute_values(":release", text(release.as_str()))
+            .expression_attribute_values(":mine", number(generation))
+            .expression_attribute_values(":me", text(&call.owner))
+            .expression_attribute_values(":until", millis(call.deadline + SKEW))
+            .expression_attribute_values(":now", millis(self.now()))
+            .send()
+            .await;
+        taken.map(drop).map_err(|error| match condition_failed(&error) {
+            true => PortError::new(
+                Class::Conflict,
+                doing,
+                "another run has it, a later generation has had it, or the release is over",
+            ),
+            false => failed(doing, error),
+        })
+    }
+
+    async fn unfence(&self, target: &TargetId, call: &Invocation) -> Result<(), PortError> {
+        let given_back = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(target_key(target)))
+            .update_expression("REMOVE fence_owner, fence_until")
+            .condition_expression("fence_owner = :me")
+            .expression_attribute_values(":me", text(&call.owner))
+            .send()
+            .await;
+        match given_back {
+            Ok(_) => Ok(()),
+            Err(error) if condition_failed(&error) => Ok(()),
+            Err(error) => Err(failed(format!("give the fence of {target} back"), error)),
+        }
+    }
+}
+
+impl Aws {
+    async fn put_event(&self, id: &ReleaseId, item: Item) -> Result<(), AppendError> {
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await;
+        put.map(drop).map_err(|error| {
+            let refused = error.as_service_error();
+            match refused.is_some_and(PutItemError::is_conditional_check_failed_exception) {
+                true => AppendError::Moved,
+                false => failed(append_to(id), error).into(),
+            }
+        })
+    }
+
+    async fn put_all(
+        &self,
+        id: &ReleaseId,
+        events: Vec<Item>,
+        claims: &[Claim],
+        expires: Timestamp,
+    ) -> Result<(), AppendError> {
+        let event_count = events.len();
+        let events = events.into_iter().map(|item| self.put_new(item));
+        let claims = claims.iter().flat_map(|claim| self.claim(id, claim, expires));
+        let writes: Result<Vec<_>, PortError> = events.chain(claims).collect();
+        let stored = self
+            .dynamodb
+            .transact_write_items()
+            .set_transact_items(Some(writes?))
+            .send()
+            .await;
+        stored.map(drop).map_err(|error| refusal(id, event_count, error))
+    }
+
+    fn put_new(&self, item: Item) -> Result<TransactWriteItem, PortError> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|e| PortError::new(Class::Permanent, "build a write", e))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    fn claim(
+        &self,
+        id: &ReleaseId,
+        claim: &Claim,
+        expires: Timestamp,
+    ) -> Vec<Result<TransactWriteItem, PortError>> {
+        let (target, watches) = match claim {
+            Claim::Take { target, watches } => {
+                let mut holder = target_key(target);
+                holder.insert("held_by".to_owned(), text(id.as_str()));
+                holder.insert("generation".to_owned(), number(0));
+                (self.put_new(holder), watches)
+            }
+            Claim::GiveBack { target, watches } => {
+                let mine = Delete::builder()
+                    .condition_expression("held_by = :me")
+                    .expression_attribute_values(":me", text(id.as_str()));
+                (self.delete(mine, target_key(target)), watches)
+            }
+        };
+        let watches = watches.iter().map(|name| match claim {
+            Claim::Take { .. } => {
+                let mut watch = watch_key(name, id);
+                watch.insert("expires".to_owned(), number(expires.as_second()));
+                self.put_new(watch)
+            }
+            Claim::GiveBack { .. } => self.delete(Delete::builder(), watch_key(name, id)),
+        });
+        std::iter::once(target).chain(watches).collect()
+    }
+
+    fn delete(
+        &self,
+        delete: aws_sdk_dynamodb::types::builders::DeleteBuilder,
+        key: Item,
+    ) -> Result<TransactWriteItem, PortError> {
+        let delete = delete.table_name(&self.table).set_key(Some(key));
+        let delete = delete
+            .build()
+            .map_err(|e| PortError::new(Class::Permanent, "build a write", e))?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+}
+
+fn append_to(id: &ReleaseId) -> String {
+    format!("append to the log of {id}")
+}
+
+fn event_item<S: Story>(
+    id: &ReleaseId,
+    head: &Head<S>,
+    event: &S::Event,
+    expires: Timestamp,
+) -> Result<Item, PortError> {
+    let json = |result: Result<String, serde_json::Error>| {
+        result.map_err(|e| PortError::new(Class::Permanent, append_to(id), e))
+    };
+    let mut item = key(story_key::<S>(id), format!("event#{:010}", head.seq));
+    item.insert("seq".to_owned(), number(head.seq));
+    item.insert("event".to_owned(), text(json(serde_json::to_string(event))?));
+    item.insert("expires".to_owned(), number(expires.as_second()));
+    if head.seq.is_multiple_of(SNAPSHOT_EVERY) {
+        item.insert("state".to_owned(), text(json(serde_json::to_string(&head.state))?));
+        item.insert("state_version".to_owned(), text(SNAPSHOT_VERSION));
+    }
+    Ok(item)
+}
+
+fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn event<S: Story>(item: &Item) -> Option<S::Event> {
+    serde_json::from_str(string(item, "event")?).ok()
+}
+
+fn snapshot<S: Story>(item: &Item) -> Option<Head<S>> {
+    let version = string(item, "state_version")?;
+    let seq = item.get("seq")?.as_n().ok()?.parse().ok()?;
+    let state = serde_json::from_str(string(item, "state")?).ok()?;
+    (version == SNAPSHOT_VERSION).then_some(Head { seq, state })
+}
+
+/// `newer` is as the query returns it: the newest first.
+fn replay<S: Story>(from: Head<S>, mut newer: Vec<S::Event>) -> Head<S> {
+    newer.reverse();
+    from.after(&newer)
+}
+
+fn millis(time: Timestamp) -> AttributeValue {
+    number(time.as_millisecond())
+}
+
+fn condition_failed<R>(error: &SdkError<UpdateItemError, R>) -> bool {
+    let refused = error.as_service_error();
+    refused.is_some_and(UpdateItemError::is_conditional_check_failed_exception)
+}
+
+/// Why a transaction was cancelled: its events come first, so a log that has moved on is told
+/// before a target that is held.
+fn refusal(
+    id: &ReleaseId,
+    event_count: usize,
+    error: SdkError<TransactWriteItemsError, aws_sdk_dynamodb::config::http::HttpResponse>,
+) -> AppendError {
+    let reasons: &[CancellationReason] = match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            cancelled.cancellation_reasons()
+        }
+        _ => &[],
+    };
+    let is = |reason: &CancellationReason, code| reason.code() == Some(code);
+    let failed_check = reasons.iter().position(|r| is(r, "ConditionalCheckFailed"));
+    match failed_check {
+        Some(index) if index < event_count => AppendError::Moved,
+        Some(index) => match busy(&reasons[index]) {
+            Some((_, holder)) if holder == *id => AppendError::Moved,
+            Some((target, holder)) => AppendError::Busy { target, holder },
+            None => AppendError::Moved,
+        },
+        None if reasons.iter().any(|r| is(r, "TransactionConflict")) => {
+            PortError::new(Class::Conflict, append_to(id), "another write is under way").into()
+        }
+        None => failed(append_to(id), error).into(),
+    }
+}
+
+/// The item that stands in the way says whose the target is.
+fn busy(reason: &CancellationReason) -> Option<(TargetId, ReleaseId)> {
+    let item = reason.item()?;
+    let target = string(item, "pk")?.strip_prefix("target#")?;
+    let holder = ReleaseId::try_from(string(item, "held_by")?.to_owned()).ok()?;
+    Some((TargetId(target.to_owned()), holder))
+}

@@ -1,0 +1,40 @@
+//! What moves requests. One file a kind of target, one line here.
+
+mod alb;
+
+use engine::{PortError, TrafficTarget};
+use release::config::TargetSpec;
+use release::{Arms, Live, Weight};
+
+use crate::Aws;
+
+impl TrafficTarget for Aws {
+    async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::arms(self, rule).await,
+        }
+    }
+
+    async fn set_weight(
+        &self,
+        target: &TargetSpec,
+        arms: &Arms,
+        weight: Weight,
+    ) -> Result<(), PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::set_weight(self, rule, arms, weight).await,
+        }
+    }
+
+    async fn weight(&self, target: &TargetSpec, arms: &Arms) -> Result<Weight, PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::weight(self, rule, arms).await,
+        }
+    }
+
+    async fn live(&self, target: &TargetSpec, arms: &Arms) -> Result<Live, PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::live(self, rule, arms).await,
+        }
+    }
+}

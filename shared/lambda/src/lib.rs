@@ -1,0 +1,155 @@
+//! The edge of every function: logging, decoding with secrets redacted, answering.
+//!
+//! Every path of an action answers CodePipeline, and the handler then returns `Ok`: an `Err` would
+//! make Lambda run the same event again, so it is kept for answers that could not be given.
+
+mod answer;
+mod job_event;
+mod logging;
+mod token;
+
+use std::panic::AssertUnwindSafe;
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use engine::{Action, ActionError, Invocation, Job, PortError, Ports, Trigger};
+use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
+use release::JobReply;
+use release::sources::OutsideEvent;
+use serde_json::Value;
+use tracing::Instrument;
+
+use crate::answer::{answer_of, try_again};
+use crate::job_event::{Decoded, decode};
+use crate::token::Token;
+
+/// Kept back from a function's time for its answer.
+const ANSWER_TIME: SignedDuration = SignedDuration::from_secs(3);
+/// Whose alarms roll releases back; the stack's owner may add to it.
+const EVENT_SOURCE: &str = "aws.cloudwatch";
+/// The environment variable with further event sources, separated by commas. Empty on AWS.
+pub const EXTRA_SOURCES_VARIABLE: &str = "PENSTOCK_EXTRA_EVENT_SOURCES";
+
+/// Serves a pipeline action for as long as Lambda wants.
+pub async fn serve<A: Action, P: Ports>(action: A, ports: P) -> Result<(), Error> {
+    logging::start();
+    let (action, ports) = (&action, &ports);
+    let handle = |event: LambdaEvent<Value>| async move {
+        let LambdaEvent { payload, context } = event;
+        Ok::<(), Error>(handle_job(action, ports, &payload, &context).await?)
+    };
+    lambda_runtime::run(service_fn(handle)).await
+}
+
+/// Serves a trigger of outside events for as long as Lambda wants.
+pub async fn serve_events<T: Trigger, P: Ports>(trigger: T, ports: P) -> Result<(), Error> {
+    logging::start();
+    let (trigger, ports) = (&trigger, &ports);
+    let extra = std::env::var(EXTRA_SOURCES_VARIABLE).unwrap_or_default();
+    let extra = &extra;
+    let handle = |event: LambdaEvent<Value>| async move {
+        let LambdaEvent { payload, context } = event;
+        Ok::<(), Error>(handle_event(trigger, ports, payload, &context, extra).await?)
+    };
+    lambda_runtime::run(service_fn(handle)).await
+}
+
+/// Decodes, runs and answers one job.
+async fn handle_job<A: Action>(
+    action: &A,
+    ports: &impl Ports,
+    event: &Value,
+    context: &Context,
+) -> Result<(), PortError> {
+    let call = invocation(context);
+    let (job, token) = match decode(event) {
+        Decoded::Job(job, token) => (job, token),
+        Decoded::Refused { job, why } => {
+            tracing::error!(job, why, "job refused");
+            return ports.answer(&job, &answer::refused(why)).await;
+        }
+        Decoded::NotAJob => {
+            tracing::error!("event dropped: it is no CodePipeline job, so nobody waits for it");
+            return Ok(());
+        }
+    };
+    let story = job.story(A::NAME);
+    let release = story.as_ref().map_or("-", |id| id.as_str());
+    let span = tracing::info_span!("job", release, job = job.id);
+    async {
+        tracing::info!(continued = job.token.is_some(), "job begins");
+        let reply = match story {
+            Ok(id) => {
+                let token = Token::of(id, token);
+                let outcome = run_in_time(action, ports, &call, &job).await;
+                outcome.unwrap_or_else(|error| answer_of(error, &token))
+            }
+            Err(error) => answer::refused(ActionError::from(error).to_string()),
+        };
+        ports.answer(&job.id, &reply).await
+    }
+    .instrument(span)
+    .await
+}
+
+/// A run that panics or takes too long is tried again by a further job, like one that met a fault.
+async fn run_in_time<A: Action>(
+    action: &A,
+    ports: &impl Ports,
+    call: &Invocation,
+    job: &Job,
+) -> Result<JobReply, ActionError> {
+    let run = AssertUnwindSafe(action.run(ports, call, job)).catch_unwind();
+    let left = call.deadline.duration_since(ports.now()) - ANSWER_TIME;
+    match tokio::time::timeout(left.max(SignedDuration::ZERO).unsigned_abs(), run).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_panic)) => Err(try_again("finish this run: it panicked")),
+        Err(_elapsed) => Err(try_again("finish this run in the function's time")),
+    }
+}
+
+async fn handle_event<T: Trigger>(
+    trigger: &T,
+    ports: &impl Ports,
+    event: Value,
+    context: &Context,
+    extra_sources: &str,
+) -> Result<(), PortError> {
+    let event: EventBridgeEvent<Value> = match serde_json::from_value(event) {
+        Ok(event) => event,
+        Err(error) => {
+            tracing::error!(%error, "event dropped: it is no EventBridge event");
+            return Ok(());
+        }
+    };
+    let id = event.id.as_deref().unwrap_or("-");
+    let span = tracing::info_span!("event", event = id, detail_type = event.detail_type);
+    async {
+        let known = extra_sources.split(',').chain([EVENT_SOURCE]);
+        if !known.into_iter().any(|source| source.trim() == event.source) {
+            tracing::error!(source = event.source, "event dropped: its source is not trusted");
+            return Ok(());
+        }
+        let event = OutsideEvent {
+            detail_type: &event.detail_type,
+            detail: &event.detail,
+        };
+        let result = Box::pin(trigger.run(ports, &invocation(context), &event)).await;
+        result.inspect_err(|error| tracing::error!(%error, "event to be delivered again"))
+    }
+    .instrument(span)
+    .await
+}
+
+/// The request id alone would not do: a duplicate delivery has the same one.
+fn invocation(context: &Context) -> Invocation {
+    let millis = i64::try_from(context.deadline).unwrap_or(i64::MAX);
+    Invocation {
+        owner: format!("{}-{:016x}", context.request_id, fastrand::u64(..)),
+        deadline: Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,376 @@
+//! JUnit's XML, in the dialects of Surefire, Gradle, pytest, unittest, nextest, Node, Jest,
+//! PHPUnit, GoogleTest, CTest, TestNG and others. There is no binding schema; it is read like this:
+//!
+//! - The root is `testsuites` or `testsuite`; suites and cases may nest in any way.
+//! - The cases are counted. What a suite says of itself (`tests="7"`) is ignored, as tools disagree
+//!   on what it includes, with one exception: a suite without any case that says it had failures or
+//!   errors is believed. A claim of failure counts, a claim of success does not.
+//! - A case is one test with its worst outcome: an error, else a failure, else skipped, else passed.
+//!   A `status` or `result` attribute counts like the element would.
+//! - A failure or error directly in a suite (a broken set-up) counts as one case without a name.
+//! - `flakyFailure` and `flakyError` (Surefire, nextest): the test passed in the end and is flaky.
+//!   `rerunFailure` and `rerunError` are further attempts of a test that failed once.
+//! - A case with the suites, class, name and file of an earlier one that failed is a retry of it
+//!   (gotestsum, Web Test Runner). See [`Tally`] for what follows.
+//! - What a test printed is skipped.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use quick_xml::Error;
+
+use super::{Format, Head, Source};
+use crate::error::ReadError;
+use crate::report::{FailingCase, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, Report};
+use crate::tally::{Case, Outcome, Tally};
+use crate::text;
+use crate::xml::{self, Element, Visitor};
+
+pub(super) const FORMAT: Format = Format {
+    name: "junit",
+    sniff,
+    read,
+};
+
+const ROOTS: &[&str] = &["testsuites", "testsuite"];
+
+/// Longest time that is believed, in seconds: 100 years.
+const SECONDS_MAX: f64 = 100.0 * 365.25 * 24.0 * 3600.0;
+
+/// How much of a failure's text is searched for its first line, in bytes.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+fn sniff(head: &Head<'_>) -> bool {
+    head.root()
+        .is_some_and(|root| ROOTS.contains(&root.name.as_str()))
+}
+
+fn read(source: Source<'_>) -> Result<Report, ReadError> {
+    let mut reading = Reading::default();
+    xml::walk(source, &mut reading)?;
+    let report = reading.tally.finish(reading.seconds.min(SECONDS_MAX));
+    Ok(Report::Tests(report))
+}
+
+#[derive(Default)]
+struct Reading {
+    /// The open elements, the innermost last.
+    open: Vec<Frame>,
+    tally: Tally,
+    seconds: f64,
+}
+
+/// An open element.
+enum Frame {
+    Suite(Suite),
+    Case { case: Case, seconds: f64 },
+    Marking(Marking),
+    Other,
+}
+
+struct Suite {
+    name: String,
+    /// The names of this suite and of those around it, to tell cases apart.
+    path: DefaultHasher,
+    claimed_failed: u64,
+    claimed_errors: u64,
+    /// The time it gives itself.
+    seconds: Option<f64>,
+    /// The sum of what is inside.
+    seconds_inside: f64,
+    /// How many cases had been counted when it began.
+    cases_before: u64,
+}
+
+/// An element that says how a case ended.
+struct Marking {
+    mark: Mark,
+    message: String,
+    /// The beginning of the text inside.
+    text: String,
+    /// What to say when there is neither.
+    kind: String,
+}
+
+#[derive(Clone, Copy)]
+enum Mark {
+    Ended(Outcome),
+    Flaky,
+}
+
+impl Mark {
+    fn of(element: &str) -> Option<Self> {
+        match element {
+            "error" => Some(Self::Ended(Outcome::Errored)),
+            // Only a test that failed is run again under this name.
+            "failure" | "rerunFailure" | "rerunError" => Some(Self::Ended(Outcome::Failed)),
+            "skipped" => Some(Self::Ended(Outcome::Skipped)),
+            "flakyFailure" | "flakyError" => Some(Self::Flaky),
+            _ => None,
+        }
+    }
+}
+
+impl Marking {
+    fn new(mark: Mark, element: &Element<'_>) -> Result<Self, Error> {
+        let values = element.attributes(["message", "type"])?;
+        let [message, kind] = values.map(|value| one_line(value.as_deref(), MESSAGE_CHARS_MAX));
+        Ok(Self {
+            mark,
+            message,
+            text: String::new(),
+            kind,
+        })
+    }
+
+    fn apply(self, case: &mut Case) {
+        match self.mark {
+            Mark::Flaky => case.flaky = true,
+            Mark::Ended(outcome) => {
+                case.outcome = case.outcome.max(outcome);
+                if outcome.is_failing() && case.told.message.is_empty() {
+                    let text = text::line(&self.text, MESSAGE_CHARS_MAX);
+                    let told = [self.message, text, self.kind];
+                    let told = told.into_iter().find(|line| !line.is_empty());
+                    case.told.message = told.unwrap_or_default();
+                }
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn frame(&self, element: &Element<'_>) -> Result<Frame, Error> {
+        let mark = match self.open.last() {
+            Some(Frame::Marking(_)) => return Ok(Frame::Other),
+            Some(Frame::Suite(_) | Frame::Case { .. }) => Mark::of(element.name()),
+            Some(Frame::Other) | None => None,
+        };
+        Ok(match (element.name(), mark) {
+            ("testsuites" | "testsuite", _) => Frame::Suite(self.suite(element)?),
+            ("testcase", _) => self.case(element)?,
+            (_, Some(mark)) => Frame::Marking(Marking::new(mark, element)?),
+            (_, None) => Frame::Other,
+        })
+    }
+
+    fn suite(&self, element: &Element<'_>) -> Result<Suite, Error> {
+        let [name, failures, errors, time] =
+            element.attributes(["name", "failures", "errors", "time"])?;
+        let [claimed_failed, claimed_errors] = [failures, errors].map(|count| {
+            count
+                .and_then(|count| count.trim().parse().ok())
+                .unwrap_or(0)
+        });
+        let mut path = self.path();
+        name.hash(&mut path);
+        Ok(Suite {
+            name: one_line(name.as_deref(), NAME_CHARS_MAX),
+            path,
+            claimed_failed,
+            claimed_errors,
+            seconds: time.as_deref().and_then(seconds),
+            seconds_inside: 0.0,
+            cases_before: self.tally.cases(),
+        })
+    }
+
+    fn case(&self, element: &Element<'_>) -> Result<Frame, Error> {
+        let [classname, name, file] = element.attributes(["classname", "name", "file"])?;
+        let [time, status, result] = element.attributes(["time", "status", "result"])?;
+        let identity = name.as_deref().filter(|name| !name.is_empty()).map(|name| {
+            let mut path = self.path();
+            (&classname, name, &file).hash(&mut path);
+            path.finish()
+        });
+        let outcome = [status, result].map(|says| outcome_of(&says.unwrap_or_default()));
+        let case = Case {
+            outcome: outcome[0].max(outcome[1]),
+            flaky: false,
+            identity,
+            told: FailingCase {
+                suite: self.suite_name(),
+                classname: one_line(classname.as_deref(), NAME_CHARS_MAX),
+                name: one_line(name.as_deref(), NAME_CHARS_MAX),
+                message: String::new(),
+            },
+        };
+        let seconds = time.as_deref().and_then(seconds).unwrap_or(0.0);
+        Ok(Frame::Case { case, seconds })
+    }
+
+    fn suites(&self) -> impl Iterator<Item = &Suite> {
+        self.open.iter().rev().filter_map(|frame| match frame {
+            Frame::Suite(suite) => Some(suite),
+            Frame::Case { .. } | Frame::Marking(_) | Frame::Other => None,
+        })
+    }
+
+    fn path(&self) -> DefaultHasher {
+        let innermost = self.suites().next();
+        innermost.map_or_else(DefaultHasher::new, |suite| suite.path.clone())
+    }
+
+    fn suite_name(&self) -> String {
+        let mut names = self.suites().map(|suite| suite.name.as_str());
+        names
+            .find(|name| !name.is_empty())
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    fn end_marking(&mut self, marking: Marking) {
+        match self.open.last_mut() {
+            Some(Frame::Case { case, .. }) => marking.apply(case),
+            Some(Frame::Suite(_)) => {
+                let mut broken = Case::default();
+                broken.told.suite = self.suite_name();
+                marking.apply(&mut broken);
+                if broken.outcome.is_failing() {
+                    self.tally.count(broken);
+                }
+            }
+            Some(Frame::Marking(_) | Frame::Other) | None => {}
+        }
+    }
+
+    fn end_suite(&mut self, suite: Suite) {
+        let (failed, errors) = (suite.claimed_failed, suite.claimed_errors);
+        if self.tally.cases() == suite.cases_before && (failed, errors) != (0, 0) {
+            let name = Some(suite.name).filter(|name| !name.is_empty());
+            let told = FailingCase {
+                suite: name.unwrap_or_else(|| self.suite_name()),
+                message: format!("{failed} failures and {errors} errors, and no test is listed"),
+                ..FailingCase::default()
+            };
+            self.tally.count_unlisted(failed, errors, told);
+        }
+        self.took(suite.seconds.unwrap_or(suite.seconds_inside));
+    }
+
+    /// Adds a time to the suite around, or to the whole.
+    fn took(&mut self, seconds: f64) {
+        let around = self.open.iter_mut().rev().find_map(|frame| match frame {
+            Frame::Suite(suite) => Some(&mut suite.seconds_inside),
+            Frame::Case { .. } | Frame::Marking(_) | Frame::Other => None,
+        });
+        *around.unwrap_or(&mut self.seconds) += seconds;
+    }
+}
+
+impl Visitor for Reading {
+    fn roots(&self) -> &'static [&'static str] {
+        ROOTS
+    }
+
+    fn open(&mut self, element: &Element<'_>) -> Result<(), Error> {
+        let frame = self.frame(element)?;
+        self.open.push(frame);
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) {
+        if let Some(Frame::Marking(marking)) = self.open.last_mut()
+            && marking.text.len() < MESSAGE_BYTES_MAX
+        {
+            let text = if marking.text.is_empty() {
+                text.trim_start()
+            } else {
+                text
+            };
+            let cut = text.floor_char_boundary(MESSAGE_BYTES_MAX);
+            marking.text.push_str(&text[..cut]);
+        }
+    }
+
+    fn close(&mut self, _: &str) {
+        match self.open.pop() {
+            Some(Frame::Suite(suite)) => self.end_suite(suite),
+            Some(Frame::Case { case, seconds }) => {
+                self.tally.count(case);
+                self.took(seconds);
+            }
+            Some(Frame::Marking(marking)) => self.end_marking(marking),
+            Some(Frame::Other) | None => {}
+        }
+    }
+}
+
+fn one_line(value: Option<&str>, chars_max: usize) -> String {
+    text::line(value.unwrap_or_default(), chars_max)
+}
+
+/// What the `status` or `result` attribute of a case says: GoogleTest's, CTest's, Boost's.
+fn outcome_of(status: &str) -> Outcome {
+    match status.trim().to_ascii_lowercase().as_str() {
+        "disabled" | "ignored" | "notrun" | "skipped" | "suppressed" => Outcome::Skipped,
+        "fail" | "failed" | "failure" => Outcome::Failed,
+        "error" | "errored" => Outcome::Errored,
+        _ => Outcome::Passed,
+    }
+}
+
+/// A time in seconds, or None when it is not a time: `NaN`, negative, a placeholder.
+///
+/// Surefire writes in the machine's locale, so `1,234.567` and `1.234,567` are the same. A lone comma
+/// separates thousands where it can (`1,234`), and is the decimal mark elsewhere (`0,123`, `1,5`).
+fn seconds(time: &str) -> Option<f64> {
+    let time = time.trim();
+    let plain = match (time.rfind(','), time.rfind('.')) {
+        (None, _) => time.to_owned(),
+        (Some(comma), Some(dot)) if comma > dot => time.replace('.', "").replace(',', "."),
+        (Some(_), Some(_)) => time.replace(',', ""),
+        (Some(_), None) if is_grouped(time) => time.replace(',', ""),
+        (Some(_), None) => time.replacen(',', ".", 1),
+    };
+    let seconds: f64 = plain.parse().ok()?;
+    (seconds.is_finite() && seconds >= 0.0).then(|| seconds.min(SECONDS_MAX))
+}
+
+/// Whether the commas are where thousands are separated, as in `12,345,678`.
+fn is_grouped(number: &str) -> bool {
+    let mut groups = number.split(',');
+    let first = groups.next().unwrap_or_default();
+    (1..=3).contains(&first.len())
+        && !first.starts_with('0')
+        && groups.all(|group| group.len() == 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_in_every_locale() {
+        for (time, expected) in [
+            ("1.5", 1.5),
+            (" 0 ", 0.0),
+            ("4.5e-05", 4.5e-5),
+            ("1,234.567", 1234.567),
+            ("1.234,567", 1234.567),
+            ("1,234,567.8", 1_234_567.8),
+            ("1,234", 1234.0),
+            ("12,345,678", 12_345_678.0),
+            ("0,123", 0.123),
+            ("1,5", 1.5),
+            ("1e300", SECONDS_MAX),
+        ] {
+            assert_eq!(seconds(time), Some(expected), "{time}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_time_is_none() {
+        for time in [
+            "",
+            "NaN",
+            "inf",
+            "-1",
+            "<<computed>>",
+            "1,2,3",
+            "1 s",
+            "0x10",
+        ] {
+            assert_eq!(seconds(time), None, "{time}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The formats, one file each.
+//!
+//! To add one, write `x.rs` with a `pub(super) const FORMAT: Format`, and put `mod x;` and
+//! `x::FORMAT` in the two lists below. Its `sniff` is to say yes only to its own reports: where two
+//! say yes, the first in the list reads.
+
+mod cobertura;
+mod junit;
+
+use std::fmt;
+use std::io::BufRead;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::error::ReadError;
+use crate::limits::HEAD_BYTES;
+use crate::report::Report;
+use crate::text;
+use crate::xml::Root;
+
+const FORMATS: &[Format] = &[junit::FORMAT, cobertura::FORMAT];
+
+/// A format of reports. Written by its name, as in `junit`.
+#[derive(Clone, Copy, Serialize)]
+#[serde(into = "String")]
+pub struct Format {
+    name: &'static str,
+    /// Whether a report that begins like this is in the format.
+    sniff: fn(&Head<'_>) -> bool,
+    read: fn(Source<'_>) -> Result<Report, ReadError>,
+}
+
+impl Format {
+    /// The formats known, in the order in which they are tried.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMATS.iter().copied()
+    }
+
+    /// What `format` is set to, to ask for this one.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// All names, as an error lists them.
+    pub(crate) fn list() -> String {
+        let names: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
+        names.join(", ")
+    }
+
+    /// The format of a report that begins with `head`.
+    pub(crate) fn detect(name: &str, head: &[u8]) -> Result<Self, ReadError> {
+        let head = Head::new(name, head);
+        match FORMATS.iter().find(|format| (format.sniff)(&head)) {
+            Some(format) => Ok(*format),
+            None => Err(head.why_unmatched(name)),
+        }
+    }
+
+    pub(crate) fn read(
+        self,
+        name: &str,
+        head: &[u8],
+        body: &mut dyn BufRead,
+    ) -> Result<Report, ReadError> {
+        let format = self.name;
+        (self.read)(Source {
+            name,
+            format,
+            head,
+            body,
+        })
+    }
+}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Format({})", self.name)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Format {}
+
+/// A name that is no format's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not a format; set `format` to one of {}", Format::list())]
+pub struct UnknownFormat {
+    /// The name given.
+    pub name: String,
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        Self::all()
+            .find(|format| format.name == name)
+            .ok_or_else(|| UnknownFormat {
+                name: text::line(name, crate::NAME_CHARS_MAX),
+            })
+    }
+}
+
+/// By hand: the derive would ask for input that lives as long as `name`.
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(D::Error::custom)
+    }
+}
+
+impl From<Format> for String {
+    fn from(format: Format) -> Self {
+        format.name.to_owned()
+    }
+}
+
+/// The report that a format is to read.
+pub(crate) struct Source<'a> {
+    /// What errors call the report.
+    pub(crate) name: &'a str,
+    /// The name of the format that reads it.
+    pub(crate) format: &'static str,
+    /// Its first bytes, for what has to be known before reading, such as its encoding.
+    pub(crate) head: &'a [u8],
+    /// All of it, from its first byte.
+    pub(crate) body: &'a mut dyn BufRead,
+}
+
+/// The first bytes of a report, to tell its format by.
+struct Head<'a> {
+    bytes: &'a [u8],
+    /// The root element of an XML document; an error when there should be one and is not.
+    root: Option<Result<Root, ReadError>>,
+}
+
+impl<'a> Head<'a> {
+    fn new(name: &str, bytes: &'a [u8]) -> Self {
+        let first = bytes.iter().find(|&&byte| !is_filler(byte));
+        let root = (first == Some(&b'<')).then(|| Root::find(name, bytes));
+        Self { bytes, root }
+    }
+
+    fn root(&self) -> Option<&Root> {
+        self.root.as_ref()?.as_ref().ok()
+    }
+
+    fn why_unmatched(self, name: &str) -> ReadError {
+        let is_whole = (self.bytes.len() as u64) < HEAD_BYTES;
+        match self.root {
+            // The end of the head is not the end of the report.
+            Some(Err(ReadError::Truncated { .. })) if !is_whole => {}
+            Some(Err(error)) => return error,
+            Some(Ok(_)) | None => {}
+        }
+        let name = ReadError::name(name);
+        ReadError::NoFormat { name }
+    }
+}
+
+/// Whether a report that begins like this (and, being shorter than a head, also ends) says nothing.
+pub(crate) fn is_blank(head: &[u8]) -> bool {
+    (head.len() as u64) < HEAD_BYTES && head.iter().all(|&byte| is_filler(byte))
+}
+
+/// Blanks, zeros and the bytes of a byte order mark: what comes before the first character in any
+/// encoding.
+fn is_filler(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, 0 | 0xef | 0xbb | 0xbf | 0xfe | 0xff)
+}

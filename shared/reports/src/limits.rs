@@ -1,0 +1,127 @@
+//! How much of anything is read. A report comes from whoever can push to the repository, so each of
+//! these is a promise about the memory and the time that a hostile one can cost.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+/// Most entries in an artifact's zip: what CodePipeline itself allows in one artifact.
+pub const ENTRIES_MAX: usize = 100_000;
+
+/// Most bytes read from a zip to learn its list of entries.
+pub const DIRECTORY_BYTES_MAX: u64 = 64 * MIB;
+
+/// Largest entry of a zip once inflated, in bytes. An artifact holds more than reports, so this is
+/// larger than [`REPORT_BYTES_MAX`].
+pub const ENTRY_BYTES_MAX: u64 = 1024 * MIB;
+
+/// Largest sum of all entries of a zip once inflated, in bytes.
+pub const TOTAL_BYTES_MAX: u64 = 8 * 1024 * MIB;
+
+/// Most bytes that one stored byte of an entry may inflate to. Deflate's own ceiling is 1032, which
+/// only a file of one repeated byte comes near; logs stay below 100.
+pub const COMPRESSION_RATIO_MAX: u64 = 250;
+
+/// Entries that inflate to no more than this many bytes may have any ratio.
+pub const COMPRESSION_RATIO_EXEMPT_BYTES: u64 = 16 * MIB;
+
+/// Largest report, in bytes.
+pub const REPORT_BYTES_MAX: u64 = 256 * MIB;
+
+/// How many of a report's first bytes decide its format.
+pub const HEAD_BYTES: u64 = 64 * 1024;
+
+/// Deepest nesting of XML elements.
+pub const XML_DEPTH_MAX: usize = 100;
+
+/// Longest name of an XML element, in bytes.
+pub const XML_NAME_BYTES_MAX: usize = 1024;
+
+/// Largest XML tag with all its attributes, in bytes.
+pub const XML_TAG_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest run of text that is kept between two XML tags, in bytes. What goes beyond (the output of
+/// a test, a stack trace) is skipped without being held.
+pub const XML_TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// How many failed tests of a report are remembered, to recognise a later case as a retry.
+pub const RETRIES_REMEMBERED_MAX: usize = 100_000;
+
+const MIB: u64 = 1024 * 1024;
+
+/// The error inside an [`io::Error`] when a limit was reached.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the {what} is larger than {limit} bytes")]
+pub(crate) struct TooMuch {
+    pub(crate) what: &'static str,
+    pub(crate) limit: u64,
+}
+
+impl TooMuch {
+    pub(crate) fn inside(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl From<TooMuch> for io::Error {
+    fn from(too_much: TooMuch) -> Self {
+        io::Error::other(too_much)
+    }
+}
+
+/// A reader that fails, rather than ends, when its input goes on beyond a limit.
+pub(crate) struct Limited<R> {
+    inner: R,
+    left: u64,
+    too_much: TooMuch,
+}
+
+impl<R> Limited<R> {
+    pub(crate) fn new(inner: R, what: &'static str, limit: u64) -> Self {
+        let too_much = TooMuch { what, limit };
+        Self {
+            inner,
+            left: limit,
+            too_much,
+        }
+    }
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            let mut probe = [0];
+            return match self.inner.read(&mut probe[..buffer.len().min(1)])? {
+                0 => Ok(0),
+                _ => Err(self.too_much.into()),
+            };
+        }
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let room = room.min(buffer.len());
+        let count = self.inner.read(&mut buffer[..room])?;
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for Limited<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(input: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        Limited::new(input, "input", limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn an_input_as_long_as_its_limit_passes_and_one_byte_more_fails() {
+        assert_eq!(read(b"1234", 4).unwrap(), b"1234");
+        let error = read(b"12345", 4).unwrap_err();
+        assert_eq!(TooMuch::inside(&error).unwrap().limit, 4);
+    }
+}

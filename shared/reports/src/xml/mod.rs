@@ -1,0 +1,320 @@
+//! Walks an XML document, for the formats that are written in XML.
+//!
+//! All that makes XML dangerous is handled here, once: no DTD is read and no entity is expanded but
+//! the five predefined ones, nesting, names, tags and texts are bounded, and the encoding is the one
+//! that the document declares.
+
+mod skim;
+
+use std::borrow::Cow;
+use std::io::BufRead;
+use std::sync::Arc;
+
+use quick_xml::encoding::{DecodingReader, DetectedEncoding, detect_encoding};
+use quick_xml::errors::IllFormedError;
+use quick_xml::escape::resolve_xml_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::{Error, Reader, XmlVersion};
+
+use crate::error::{Position, ReadError};
+use crate::formats::Source;
+use crate::limits::{XML_DEPTH_MAX, XML_NAME_BYTES_MAX};
+use crate::text;
+use skim::Skim;
+
+/// Sees a document in order. Every `open` is followed by the `close` of the same element.
+pub(crate) trait Visitor {
+    /// The names that the root element may have; any when empty.
+    fn roots(&self) -> &'static [&'static str];
+
+    /// An element begins.
+    fn open(&mut self, element: &Element<'_>) -> Result<(), Error>;
+
+    /// Text inside the innermost open element; one text may come in several pieces.
+    fn text(&mut self, text: &str);
+
+    /// The innermost open element, of this name, ends.
+    fn close(&mut self, name: &str);
+}
+
+/// The begin of an element.
+pub(crate) struct Element<'a>(BytesStart<'a>);
+
+impl Element<'_> {
+    /// The name, without the prefix of a namespace.
+    pub(crate) fn name(&self) -> &str {
+        self.0.local_name().into_inner()
+    }
+
+    /// The values of the attributes of these names, in the same order.
+    pub(crate) fn attributes<const N: usize>(
+        &self,
+        names: [&str; N],
+    ) -> Result<[Option<Cow<'_, str>>; N], Error> {
+        let mut values = [const { None }; N];
+        let mut attributes = self.0.attributes();
+        // Its search for duplicates takes a time that is quadratic in the size of the tag.
+        for attribute in attributes.with_checks(false) {
+            let attribute = attribute?;
+            let key = attribute.key.as_ref();
+            if let Some(index) = names.iter().position(|&name| name == key)
+                && values[index].is_none()
+            {
+                // A reference to an entity that is not known stays as it is written.
+                let value = attribute.normalized_value(XmlVersion::Implicit1_0);
+                values[index] = Some(value.unwrap_or(attribute.value));
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// Shows the whole document to `visitor`.
+pub(crate) fn walk(source: Source<'_>, visitor: &mut dyn Visitor) -> Result<(), ReadError> {
+    let name = source.name;
+    let decoded = decode(name, source.head, source.body)?;
+    let mut reader = Reader::from_reader(Skim::new(decoded));
+    reader.config_mut().expand_empty_elements = true;
+    let mut walk = Walk {
+        name,
+        format: source.format,
+        depth: 0,
+        rooted: false,
+        visitor,
+    };
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        reader.get_mut().begin_event();
+        let event = reader.read_event_into(&mut buffer);
+        let at = reader.get_ref().position();
+        let ended = event.is_err() && matches!(reader.get_mut().fill_buf(), Ok([]));
+        match event {
+            Err(error) if ended && is_about_an_end(&error) => {
+                let name = ReadError::name(name);
+                return Err(ReadError::Truncated { name, at });
+            }
+            Err(error) => return Err(fault(name, at, error)),
+            Ok(event) => {
+                if walk.see(event, at)? == Seen::End {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+#[derive(PartialEq)]
+enum Seen {
+    More,
+    End,
+}
+
+struct Walk<'a> {
+    name: &'a str,
+    format: &'static str,
+    depth: usize,
+    rooted: bool,
+    visitor: &'a mut dyn Visitor,
+}
+
+impl Walk<'_> {
+    fn see(&mut self, event: Event<'_>, at: Position) -> Result<Seen, ReadError> {
+        match event {
+            Event::Start(start) => self.open(&Element(start), at)?,
+            Event::End(end) => {
+                self.depth = self.depth.saturating_sub(1);
+                self.visitor.close(end.local_name().into_inner());
+            }
+            Event::Text(text) => self.text(&text.xml10_content(), at)?,
+            Event::CData(text) => self.text(&text.xml10_content(), at)?,
+            Event::GeneralRef(reference) => self.text(&resolve(&reference), at)?,
+            Event::DocType(doctype) => {
+                if doctype.contains('[') {
+                    let name = ReadError::name(self.name);
+                    return Err(ReadError::Entities { name });
+                }
+            }
+            Event::Eof if self.rooted && self.depth == 0 => return Ok(Seen::End),
+            Event::Eof => {
+                let name = ReadError::name(self.name);
+                return Err(ReadError::Truncated { name, at });
+            }
+            // An empty element comes as a start and an end: `expand_empty_elements`.
+            Event::Empty(_) | Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
+        }
+        Ok(Seen::More)
+    }
+
+    fn open(&mut self, element: &Element<'_>, at: Position) -> Result<(), ReadError> {
+        let found = element.name();
+        if self.depth == 0 && self.rooted {
+            let what = "there is a second root element";
+            return Err(ReadError::malformed(self.name, at, what));
+        }
+        if self.depth == 0 {
+            self.rooted = true;
+            let roots = self.visitor.roots();
+            if !roots.is_empty() && !roots.contains(&found) {
+                return Err(ReadError::WrongFormat {
+                    name: ReadError::name(self.name),
+                    format: self.format,
+                    found: text::line(found, crate::NAME_CHARS_MAX),
+                });
+            }
+        }
+        for (what, size, limit) in [
+            ("depth of nested elements", self.depth + 1, XML_DEPTH_MAX),
+            (
+                "size in bytes of an element's name",
+                found.len(),
+                XML_NAME_BYTES_MAX,
+            ),
+        ] {
+            if size > limit {
+                return Err(ReadError::too_large(self.name, what, limit as u64));
+            }
+        }
+        self.depth += 1;
+        self.visitor
+            .open(element)
+            .map_err(|error| fault(self.name, at, error))
+    }
+
+    fn text(&mut self, text: &str, at: Position) -> Result<(), ReadError> {
+        if self.depth > 0 {
+            self.visitor.text(text);
+        } else if !text.trim().is_empty() {
+            let what = "there is text outside of the root element";
+            return Err(ReadError::malformed(self.name, at, what));
+        }
+        Ok(())
+    }
+}
+
+/// The text that a `&reference;` stands for. One that is neither a character nor predefined stays as
+/// it is written: there is no DTD that could say what it means.
+fn resolve(reference: &BytesRef<'_>) -> Cow<'static, str> {
+    match reference.resolve_char_ref() {
+        Ok(Some(char)) => Cow::Owned(char.to_string()),
+        Ok(None) | Err(_) => match resolve_xml_entity(reference) {
+            Some(text) => Cow::Borrowed(text),
+            None => Cow::Owned(format!("&{};", &**reference)),
+        },
+    }
+}
+
+/// Whether an error at the end of the input says no more than that it is the end. Half a character
+/// there is an error of the encoding.
+fn is_about_an_end(error: &Error) -> bool {
+    match error {
+        Error::Syntax(_) | Error::Encoding(_) => true,
+        Error::IllFormed(error) => matches!(error, IllFormedError::UnclosedReference),
+        Error::Io(_) | Error::InvalidAttr(_) | Error::Escape(_) | Error::Namespace(_) => false,
+    }
+}
+
+fn fault(name: &str, at: Position, error: Error) -> ReadError {
+    match error {
+        Error::Io(error) => match Arc::try_unwrap(error) {
+            Ok(error) => ReadError::from_io(name, error),
+            Err(shared) => ReadError::unreadable(name, shared),
+        },
+        error => ReadError::malformed(name, at, error),
+    }
+}
+
+/// Decodes to UTF-8, which is what the parser reads. A byte order mark decides, then the document's
+/// declaration, then it is UTF-8.
+///
+/// `DecodingReader` can be told an encoding only before it has handed out its first 64 bytes, too
+/// late for a declaration that is longer, so the declaration is read from `head` beforehand.
+fn decode<'a>(
+    name: &str,
+    head: &[u8],
+    body: &'a mut dyn BufRead,
+) -> Result<DecodingReader<&'a mut dyn BufRead>, ReadError> {
+    let mut decoded = DecodingReader::new(body);
+    if !matches!(
+        detect_encoding(head),
+        Some(DetectedEncoding::AsciiCompatible)
+    ) {
+        return Ok(decoded);
+    }
+    let mut buffer = Vec::new();
+    let Ok(Event::Decl(declaration)) = Reader::from_reader(head).read_event_into(&mut buffer)
+    else {
+        return Ok(decoded);
+    };
+    let Some(Ok(label)) = declaration.encoding() else {
+        return Ok(decoded);
+    };
+    match declaration.encoder() {
+        Some(encoding) if encoding.is_ascii_compatible() => decoded.set_encoding(encoding),
+        // Its first bytes show that it is not; .NET's StringWriter says so of what becomes UTF-8.
+        Some(encoding) if encoding.name().starts_with("UTF-16") => {}
+        Some(_) | None => {
+            return Err(ReadError::Encoding {
+                name: ReadError::name(name),
+                label: text::line(&label, crate::NAME_CHARS_MAX),
+            });
+        }
+    }
+    Ok(decoded)
+}
+
+/// The root element, as far as it tells formats apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Root {
+    pub(crate) name: String,
+    /// The attributes out of [`Root::TELLING`] that it has.
+    pub(crate) has: Vec<&'static str>,
+}
+
+impl Root {
+    /// Attributes that tell formats with roots of the same name apart: Cobertura's from Clover's.
+    const TELLING: [&'static str; 3] = ["line-rate", "lines-valid", "clover"];
+
+    /// Finds the root element in the first bytes of a document.
+    pub(crate) fn find(name: &str, head: &[u8]) -> Result<Self, ReadError> {
+        let mut finder = RootFinder(None);
+        let source = Source {
+            name,
+            format: "xml",
+            head,
+            body: &mut &head[..],
+        };
+        let walked = walk(source, &mut finder);
+        match (finder.0, walked) {
+            (Some(root), _) => Ok(root),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(ReadError::empty(name)),
+        }
+    }
+}
+
+struct RootFinder(Option<Root>);
+
+impl Visitor for RootFinder {
+    fn roots(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn open(&mut self, element: &Element<'_>) -> Result<(), Error> {
+        if self.0.is_none() {
+            let values = element.attributes(Root::TELLING)?;
+            let present = Root::TELLING.iter().zip(values);
+            self.0 = Some(Root {
+                name: element.name().to_owned(),
+                has: present
+                    .filter_map(|(&name, value)| value.map(|_| name))
+                    .collect(),
+            });
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, _: &str) {}
+
+    fn close(&mut self, _: &str) {}
+}

@@ -1,0 +1,159 @@
+//! Reads the reports that other projects collected as test data, where they are at hand: in
+//! `shared/data/reports` beside the workspace.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use reports::{Format, ReadError, Report, Totals};
+
+type Reason = fn(&ReadError) -> bool;
+
+const NO_FORMAT: Reason = |error| matches!(error, ReadError::NoFormat { .. });
+const TRUNCATED: Reason = |error| matches!(error, ReadError::Truncated { .. });
+const ENTITIES: Reason = |error| matches!(error, ReadError::Entities { .. });
+const MALFORMED: Reason = |error| matches!(error, ReadError::Malformed { .. });
+
+/// Those that are not read, and why.
+const REFUSED: [(&str, Reason); 5] = [
+    // NUnit's own format.
+    ("test-reporter/dotnet-nunit.xml", NO_FORMAT),
+    ("test-reporter/external/nunit-sample.xml", NO_FORMAT),
+    // Cut off in the middle of what a test printed.
+    (
+        "action-junit-report/corrupt-junit/e2e-tests/corrupt/target/sf-reports/TEST-test.CorruptTest.xml",
+        TRUNCATED,
+    ),
+    // Attacks through external entities: a document and the DTD that it fetches.
+    ("junit-plugin/testXxe-xxe.xml", ENTITIES),
+    ("junit-plugin/testXxe-oob.xml", MALFORMED),
+];
+
+/// What some of the others hold, counted by hand or, where they are long, with Python's XML parser:
+/// tests, passed, failed, errors, skipped, flaky.
+const COUNTED: [(&str, [u64; 6]); 14] = [
+    ("action-junit-report/cunit/testEmpty.xml", [0; 6]),
+    (
+        "action-junit-report/flaky_retries/flaky_all_failures.xml",
+        [1, 0, 1, 0, 0, 0],
+    ),
+    // It passed before it failed, which no retry does.
+    (
+        "action-junit-report/flaky_retries/flaky_success_first.xml",
+        [2, 1, 1, 0, 0, 0],
+    ),
+    (
+        "action-junit-report/flaky_retries/flaky_with_classname_file.xml",
+        [3, 3, 0, 0, 0, 1],
+    ),
+    (
+        "action-junit-report/issues/testDisabled.xml",
+        [22, 6, 4, 2, 10, 0],
+    ),
+    // Disabled and yet failed.
+    (
+        "action-junit-report/issues/testFailedDisabled.xml",
+        [1, 0, 1, 0, 0, 0],
+    ),
+    (
+        "action-junit-report/junit-server-test/report.xml",
+        [3, 2, 0, 0, 1, 1],
+    ),
+    (
+        "action-junit-report/junit-web-test/expectedRetries.xml",
+        [7, 5, 1, 0, 1, 1],
+    ),
+    (
+        "action-junit-report/multiple_failures/test_multiple_errors.xml",
+        [3, 1, 0, 2, 0, 0],
+    ),
+    (
+        "junit-plugin/gh-237/TEST-io.olamy.AlwaysFailTest.xml",
+        [1, 0, 1, 0, 0, 0],
+    ),
+    (
+        "junit-plugin/gh-237/TEST-io.olamy.FlakyTest.xml",
+        [1, 1, 0, 0, 0, 1],
+    ),
+    (
+        "junit-plugin/junit-report-nested-testsuites.xml",
+        [3, 2, 0, 1, 0, 0],
+    ),
+    (
+        "test-reporter/external/java/pulsar-test-report.xml",
+        [808, 793, 1, 0, 14, 0],
+    ),
+    (
+        "test-reporter/external/jest/jest-test-results.xml",
+        [4239, 4207, 2, 0, 30, 0],
+    ),
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/reports")
+}
+
+fn is_absent(folder: &Path) -> bool {
+    let absent = !folder.is_dir();
+    if absent {
+        println!("the collected reports are absent: only the fixtures are checked");
+    }
+    absent
+}
+
+/// The names of all `.xml` files below `folder`, relative to `root`.
+fn names(root: &Path, folder: &Path, into: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            names(root, &path, into);
+        } else if path.extension().is_some_and(|extension| extension == "xml") {
+            let name = path.strip_prefix(root).unwrap();
+            into.push(name.to_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[test]
+fn each_is_read_as_junit_or_refused_for_its_reason() {
+    let root = folder();
+    if is_absent(&root) {
+        return;
+    }
+    let mut found = Vec::new();
+    names(&root, &root, &mut found);
+    let mut read = 0;
+    for name in &found {
+        let report = reports::read(name, File::open(root.join(name)).unwrap(), None);
+        let reason = REFUSED.iter().find(|(refused, _)| refused == name);
+        match (report, reason) {
+            (Ok(Report::Tests(_)), None) => read += 1,
+            (Err(error), Some((_, is_reason))) if is_reason(&error) => {}
+            (report, _) => panic!("{name}: {report:?}"),
+        }
+    }
+    assert_eq!(read + REFUSED.len(), found.len());
+}
+
+#[test]
+fn those_counted_by_other_means_are_counted_alike() {
+    let root = folder();
+    if is_absent(&root) {
+        return;
+    }
+    for (name, [tests, passed, failed, errors, skipped, flaky]) in COUNTED {
+        let format: Format = "junit".parse().unwrap();
+        let file = File::open(root.join(name)).unwrap();
+        let Report::Tests(report) = reports::read(name, file, Some(format)).unwrap() else {
+            panic!("{name} is no coverage report")
+        };
+        let expected = Totals {
+            tests,
+            passed,
+            failed,
+            errors,
+            skipped,
+            flaky,
+        };
+        assert_eq!(report.totals, expected, "{name}");
+    }
+}
