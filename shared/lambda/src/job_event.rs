@@ -3,7 +3,7 @@
 
 use engine::{Artifact, Credentials, Job, UserParameters};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::token::Token;
 
@@ -133,9 +133,14 @@ fn decode_data(id: &str, data: &Value) -> Result<(Job, Option<Token>), String> {
 fn parameters(text: Option<String>) -> Result<UserParameters, String> {
     match text.as_deref().map(str::trim) {
         None | Some("") => Ok(UserParameters::default()),
-        Some(text) => serde_json::from_str(text).map_err(|e| {
-            format!("could not read the action's UserParameters: {e}; write for example {EXAMPLE}")
-        }),
+        // An object first: serde would take a list for a struct.
+        Some(text) => serde_json::from_str::<Map<String, Value>>(text)
+            .and_then(|object| serde_json::from_value(Value::Object(object)))
+            .map_err(|e| {
+                format!(
+                    "could not read the action's UserParameters: {e}; write for example {EXAMPLE}"
+                )
+            }),
     }
 }
 

@@ -126,8 +126,8 @@ async fn handle_event<T: Trigger>(
     let id = event.id.as_deref().unwrap_or("-");
     let span = tracing::info_span!("event", event = id, detail_type = event.detail_type);
     async {
-        let known = extra_sources.split(',').chain([EVENT_SOURCE]);
-        if !known.into_iter().any(|source| source.trim() == event.source) {
+        let mut known = extra_sources.split(',').chain([EVENT_SOURCE]).map(str::trim);
+        if event.source.is_empty() || !known.any(|source| source == event.source) {
             tracing::error!(source = event.source, "event dropped: its source is not trusted");
             return Ok(());
         }

@@ -1,0 +1,215 @@
+use std::cell::Cell;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine::fakes::{Run, World};
+use release::FailureKind;
+use serde_json::json;
+
+use super::*;
+use crate::token::TRIES_MAX;
+
+fn sample(name: &str) -> Value {
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
+    let text = std::fs::read_to_string(events.join(name)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// An action that does as it is told.
+struct Told(fn(&Job) -> Result<JobReply, ActionError>);
+
+impl Action for Told {
+    const NAME: &'static str = "told";
+
+    async fn run(
+        &self,
+        _: &impl Ports,
+        _: &Invocation,
+        job: &Job,
+    ) -> Result<JobReply, ActionError> {
+        (self.0)(job)
+    }
+}
+
+fn context() -> Context {
+    let soon = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() + 60_000;
+    let mut context = Context::default();
+    context.deadline = u64::try_from(soon).unwrap();
+    context
+}
+
+/// Handles one event; the answers that CodePipeline got.
+async fn answers(event: &Value, act: fn(&Job) -> Result<JobReply, ActionError>) -> Vec<JobReply> {
+    let world = World::default();
+    world.change().now = Timestamp::now();
+    let run = Run::new(&world, invocation(&context()));
+    handle_job(&Told(act), &run, event, &context()).await.unwrap();
+    let state = world.look();
+    state.answers.iter().map(|(_, reply)| reply.clone()).collect()
+}
+
+fn failure(replies: &[JobReply]) -> (FailureKind, &str) {
+    match replies {
+        [JobReply::Fail { kind, message }] => (*kind, message),
+        other => panic!("not one failure: {other:?}"),
+    }
+}
+
+#[test]
+fn every_sample_job_is_read_with_its_section_and_artifacts() {
+    for (name, section, continued, outputs) in [
+        ("test-gate.json", Some("unit"), false, 1),
+        ("canary-shift.json", Some("web"), false, 0),
+        ("canary-shift-continued.json", Some("web"), true, 0),
+        ("health-check.json", Some("web"), false, 0),
+    ] {
+        let Decoded::Job(job, token) = decode(&sample(name)) else {
+            panic!("{name} was refused");
+        };
+        assert_eq!(job.parameters.section.as_deref(), section, "{name}");
+        assert_eq!(token.is_some(), continued, "{name}");
+        assert_eq!((job.inputs.len(), job.outputs.len()), (1, outputs), "{name}");
+        assert_eq!(job.encryption_key.is_some(), outputs == 1, "{name}");
+        assert_eq!(job.credentials.secret_access_key, "example-secret");
+    }
+}
+
+#[test]
+fn a_continuation_has_the_story_of_the_job_that_began_it() {
+    let story = |name| match decode(&sample(name)) {
+        Decoded::Job(job, _) => job.story("canary-shift").unwrap(),
+        Decoded::Refused { .. } | Decoded::NotAJob => panic!("{name} was refused"),
+    };
+    assert_eq!(story("canary-shift.json"), story("canary-shift-continued.json"));
+}
+
+#[test]
+fn nothing_that_prints_a_job_prints_its_credentials() {
+    let Decoded::Job(job, _) = decode(&sample("canary-shift.json")) else {
+        panic!("refused");
+    };
+    let printed = format!("{job:?} {job:#?}");
+    for secret in ["example-secret", "example-token", "ASIAEXAMPLE"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_job_is_answered_with_what_is_wrong_and_no_secret() {
+    let pointer = "/CodePipeline.job/data/actionConfiguration/configuration/UserParameters";
+    for (path, value, part) in [
+        (pointer, json!("{\"sectoin\":\"web\"}"), "unknown field `sectoin`"),
+        (pointer, json!("web"), "write for example {\"section\":\"web\""),
+        (pointer, json!("[]"), "write for example"),
+        ("/CodePipeline.job/data/artifactCredentials", json!({"secretAccessKey": 7}), "artifactCredentials"),
+        ("/CodePipeline.job/data/artifactCredentials/sessionToken", json!(["tops3cret"]), "artifactCredentials"),
+        ("/CodePipeline.job/data/inputArtifacts", json!([{"name": "a"}]), "location"),
+        ("/CodePipeline.job/data/continuationToken", json!("a b"), "'a b' is not a token"),
+    ] {
+        let mut event = sample("canary-shift.json");
+        match event.pointer_mut(path) {
+            Some(place) => *place = value,
+            None => event["CodePipeline.job"]["data"]["continuationToken"] = value,
+        }
+        let replies = answers(&event, |_| panic!("it must not run")).await;
+        let (kind, message) = failure(&replies);
+        assert_eq!(kind, FailureKind::ConfigurationError);
+        assert!(message.contains(part), "{path}: {message}");
+        assert!(!message.contains("s3cret"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_no_job_is_dropped() {
+    for event in [json!({}), json!([]), json!(null), json!({"CodePipeline.job": {"id": 3}})] {
+        assert_eq!(answers(&event, |_| panic!("it must not run")).await, []);
+    }
+}
+
+#[tokio::test]
+async fn every_error_becomes_the_answer_that_fits_it() {
+    fn port(class: engine::Class) -> ActionError {
+        ActionError::Port(PortError::new(class, "do it", "no"))
+    }
+    use engine::Class;
+    let event = sample("canary-shift.json");
+    let replies = answers(&event, |_| Err(ActionError::Refused("write x".into()))).await;
+    assert_eq!(failure(&replies), (FailureKind::ConfigurationError, "write x"));
+    let replies = answers(&event, |_| Err(port(Class::Misconfigured))).await;
+    assert_eq!(failure(&replies).0, FailureKind::ConfigurationError);
+    let replies = answers(&event, |_| Err(port(Class::Denied))).await;
+    assert_eq!(failure(&replies).0, FailureKind::PermissionError);
+    let replies = answers(&event, |_| Err(port(Class::Permanent))).await;
+    let (kind, message) = failure(&replies);
+    assert_eq!(kind, FailureKind::JobFailed);
+    assert!(message.ends_with("release web-0f0e0d0c-1111-4222-8333-444455556666"), "{message}");
+    for act in [
+        (|_| Err(port(Class::Conflict))) as fn(&Job) -> _,
+        |_| Err(port(Class::Retryable)),
+        |_| panic!("a bug"),
+    ] {
+        let replies = answers(&event, act).await;
+        let [JobReply::Continue { token, .. }] = replies.as_slice() else {
+            panic!("it must be tried again: {replies:?}");
+        };
+        assert_eq!(token, "web-0f0e0d0c-1111-4222-8333-444455556666~1");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_tried_again_for_ever() {
+    let mut event = sample("canary-shift.json");
+    let fault = |_: &Job| Err(try_again("reach it"));
+    for _ in 0..TRIES_MAX - 1 {
+        let replies = answers(&event, fault).await;
+        let [JobReply::Continue { token, .. }] = replies.as_slice() else {
+            panic!("given up too early: {replies:?}");
+        };
+        event["CodePipeline.job"]["data"]["continuationToken"] = json!(token);
+    }
+    let replies = answers(&event, fault).await;
+    let (kind, message) = failure(&replies);
+    assert_eq!(kind, FailureKind::SystemUnavailable);
+    assert!(message.contains("may still be active"), "{message}");
+}
+
+/// A trigger that counts.
+struct Counts(Cell<usize>);
+
+impl Trigger for Counts {
+    const NAME: &'static str = "counts";
+
+    async fn run(
+        &self,
+        _: &impl Ports,
+        _: &Invocation,
+        event: &OutsideEvent<'_>,
+    ) -> Result<(), PortError> {
+        assert_eq!(event.detail_type, "CloudWatch Alarm State Change");
+        self.0.set(self.0.get() + 1);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn only_events_of_a_trusted_source_reach_the_trigger() {
+    let world = World::default();
+    let run = Run::new(&world, invocation(&context()));
+    for (source, extra, reaches) in [
+        ("aws.cloudwatch", "", 1),
+        ("local.cloudwatch", "", 0),
+        ("local.cloudwatch", "a.b, local.cloudwatch", 1),
+        ("", "", 0),
+    ] {
+        for name in ["alarm-metric.json", "alarm-metric-math.json", "alarm-composite.json", "alarm-cleared.json"] {
+            let mut event = sample(name);
+            event["source"] = json!(source);
+            let trigger = Counts(Cell::new(0));
+            handle_event(&trigger, &run, event, &context(), extra).await.unwrap();
+            assert_eq!(trigger.0.get(), reaches, "{name} from '{source}'");
+        }
+    }
+    let trigger = Counts(Cell::new(0));
+    handle_event(&trigger, &run, json!({"no": "event"}), &context(), "").await.unwrap();
+    assert_eq!(trigger.0.get(), 0);
+}

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ALARMS_MAX, duration};
+use crate::config::{ALARMS_MAX, duration, read_duration};
 use crate::{FailureKind, JobReply, Story};
 
 /// The most probes of one health check.
@@ -33,11 +33,11 @@ pub struct CheckPlan {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct CheckAsWritten {
     probes: Vec<ProbeSpec>,
-    #[serde(default = "CheckAsWritten::interval")]
+    #[serde(default = "CheckAsWritten::interval", deserialize_with = "read_duration")]
     interval: SignedDuration,
     #[serde(default = "CheckAsWritten::in_a_row")]
     in_a_row: u32,
-    #[serde(default = "CheckAsWritten::within")]
+    #[serde(default = "CheckAsWritten::within", deserialize_with = "read_duration")]
     within: SignedDuration,
 }
 
@@ -113,7 +113,7 @@ pub struct HttpProbe {
     #[serde(default)]
     pub body_contains: Option<String>,
     /// How long the whole answer may take.
-    #[serde(default = "HttpProbe::timeout")]
+    #[serde(default = "HttpProbe::timeout", deserialize_with = "read_duration")]
     pub timeout: SignedDuration,
 }
 

@@ -9,7 +9,8 @@ mod target;
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use stats::JudgeConfig;
 
 pub use error::ConfigError;
@@ -124,11 +125,11 @@ pub struct Plan {
 struct PlanAsWritten {
     target: TargetSpec,
     steps: Vec<Step>,
-    #[serde(default = "a_minute")]
+    #[serde(default = "a_minute", deserialize_with = "read_duration")]
     window: SignedDuration,
-    #[serde(default = "two_minutes")]
+    #[serde(default = "two_minutes", deserialize_with = "read_duration")]
     settle: SignedDuration,
-    #[serde(default = "ten_minutes")]
+    #[serde(default = "ten_minutes", deserialize_with = "read_duration")]
     patience: SignedDuration,
     #[serde(default)]
     inconclusive: Inconclusive,
@@ -190,6 +191,16 @@ impl TryFrom<PlanAsWritten> for Plan {
 /// Below a minute any number of one-second periods can be added up; above, whole minutes.
 fn whole_periods(seconds: i64) -> bool {
     seconds < 60 || seconds % 60 == 0
+}
+
+/// Reads `90s`, `2m` or `1h 30m`.
+pub(crate) fn read_duration<'de, D: Deserializer<'de>>(from: D) -> Result<SignedDuration, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!(
+            "'{text}' is not a duration: write for example 90s, 2m or 1h"
+        ))
+    })
 }
 
 pub(crate) fn duration(

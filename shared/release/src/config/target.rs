@@ -26,9 +26,10 @@ impl TargetSpec {
     pub(super) fn allows(&self, steps: &[Step]) -> Result<(), String> {
         match self {
             Self::AlbRule(_) => steps.iter().try_for_each(|step| match step {
-                Step::SetWeight(weight) if !AlbRule::can_set(*weight) => Err(format!(
-                    "set-weight: {weight}: a load balancer divides requests by weights of at most \
-                     999, so 0.1% to 99.9%, or 100%, is possible"
+                Step::SetWeight(weight) if AlbRule::nearest(*weight) != *weight => Err(format!(
+                    "set-weight: {weight}: a load balancer divides requests by two weights of at \
+                     most 999; the nearest possible is {}",
+                    AlbRule::nearest(*weight)
                 )),
                 Step::SetWeight(_) | Step::Judge { .. } => Ok(()),
             }),
@@ -97,8 +98,6 @@ impl TryFrom<AlbRuleAsWritten> for AlbRule {
 
 /// The largest weight of a target group (ELBv2 `TargetGroupTuple.Weight`).
 const ALB_WEIGHT_MAX: u32 = 999;
-/// The smallest share that two weights of at most 999 can express: 1 to 999, in basis points.
-const ALB_SHARE_MIN: u16 = 10;
 
 impl AlbRule {
     /// The `LoadBalancer` dimension of its metrics: `app/NAME/ID`.
@@ -106,10 +105,10 @@ impl AlbRule {
         load_balancer_of(&self.rule).unwrap_or_default()
     }
 
-    fn can_set(weight: Weight) -> bool {
-        let points = weight.basis_points();
-        let full = Weight::FULL.basis_points();
-        points == 0 || points == full || (ALB_SHARE_MIN..=full - ALB_SHARE_MIN).contains(&points)
+    /// The weight that the load balancer has when it is told to set this one.
+    fn nearest(weight: Weight) -> Weight {
+        let (stable, candidate) = Self::weights(weight);
+        Self::weight_of(stable, candidate).unwrap_or(weight)
     }
 
     /// The weights (stable, candidate), each 0..=999, whose ratio is nearest to `weight`.
@@ -137,7 +136,8 @@ impl AlbRule {
                     .then_some((stable as u32, candidate))
             })
             .min_by(|a, b| off(*a).total_cmp(&off(*b)))
-            .unwrap_or((1, 0))
+            // Below 0.1 %, or above 99.9 %, no such pair is near.
+            .unwrap_or(if share < 0.5 { (ALB_WEIGHT_MAX, 1) } else { (1, ALB_WEIGHT_MAX) })
     }
 
     /// The weight that these live weights amount to, to the nearest basis point; `None` when both
@@ -197,14 +197,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_possible_weight_survives_the_load_balancer() {
-        for points in 0..=10_000 {
-            let weight = Weight::from_basis_points(points).unwrap();
-            if AlbRule::can_set(weight) {
-                let (stable, candidate) = AlbRule::weights(weight);
-                assert!(stable <= ALB_WEIGHT_MAX && candidate <= ALB_WEIGHT_MAX);
-                assert_eq!(AlbRule::weight_of(stable, candidate), Some(weight));
-            }
+    fn every_weight_that_a_plan_may_have_survives_the_load_balancer() {
+        let all = (0..=10_000).map(|points| Weight::from_basis_points(points).unwrap());
+        let (possible, not): (Vec<_>, Vec<_>) = all.partition(|w| AlbRule::nearest(*w) == *w);
+        for weight in &possible {
+            let (stable, candidate) = AlbRule::weights(*weight);
+            assert!(stable <= ALB_WEIGHT_MAX && candidate <= ALB_WEIGHT_MAX);
+            assert_eq!(AlbRule::weight_of(stable, candidate), Some(*weight));
+        }
+        for weight in not {
+            let nearest = AlbRule::nearest(weight);
+            assert!(possible.contains(&nearest), "the advice for {weight}, {nearest}, is no good");
+        }
+        for percent in 0..=100 {
+            let weight = Weight::from_basis_points(percent * 100).unwrap();
+            assert!(possible.contains(&weight), "{weight} is a whole percent");
         }
     }
 

@@ -1,0 +1,94 @@
+//! Every mistake in a penstock.yaml has its message, with the place and the fix.
+
+use super::*;
+
+const GOOD: &str = include_str!("../../tests/good.yaml");
+
+fn error(text: &str) -> String {
+    match Config::parse(text) {
+        Ok(config) => panic!("accepted: {config:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_example_is_read_as_it_is_meant() {
+    let config = Config::parse(GOOD).unwrap();
+    let (name, plan) = config.release(None).unwrap();
+    assert_eq!(name, "web");
+    assert_eq!(plan.window, SignedDuration::from_secs(60));
+    assert_eq!(plan.steps.len(), 5);
+    assert_eq!(plan.judge.config().hold, 5.0);
+    assert_eq!(plan.judge.config().alpha, 0.02);
+    assert_eq!(config.gate(Some("unit")).unwrap().1.rules.min_tests, 10);
+    assert_eq!(config.health_check(None).unwrap().1.probes.len(), 3);
+}
+
+#[test]
+fn a_plan_survives_the_release_log() {
+    let config = Config::parse(GOOD).unwrap();
+    let plan = &config.releases["web"];
+    let stored = serde_json::to_string(plan).unwrap();
+    assert_eq!(&serde_json::from_str::<Plan>(&stored).unwrap(), plan);
+}
+
+#[test]
+fn every_mistake_names_its_place_and_its_fix() {
+    for (was, is, message) in [
+        ("    window: 60s", "    windw: 60s", "unknown key `windw`: did you mean `window`?"),
+        ("version: 1", "version: 2", "version 2 is not known"),
+        ("version: 1\n", "", "the key `version` is missing"),
+        ("windows: 5", "windows: five", "invalid u32"),
+        ("windows: 5", "windows: 0", "1 to 1440 are allowed"),
+        ("set-weight: 5%", "set-weight: 5", "such as 5% or 0.5%"),
+        ("set-weight: 5%", "set-weight: 0.05%", "the nearest possible is 0.1%"),
+        ("set-weight: 25%", "set-weight: 5%", "every set-weight must be larger"),
+        ("set-weight: 100%", "set-weight: 99%", "the last of `steps` must be set-weight: 100%"),
+        ("set-weight: 25%", "set-wait: 25%", "did you mean `set-weight`?"),
+        ("window: 60s", "window: 90s", "multiples of 60"),
+        ("window: 60s", "window: 60 parsecs", "is not a duration: write for example 90s"),
+        ("settle: 2m", "settle: 48h", "0s to 24h is allowed"),
+        ("alpha: 0.02", "alpha: 2", "alpha"),
+        ("listener-rule/app/shop/1/2/3", "listener/app/shop/1/2", "write the ARN of a listener rule"),
+        (":targetgroup/green/2", ":targetgroup/blue/1", "names the same group twice"),
+        ("alb-rule:", "albrule:", "did you mean `alb-rule`?"),
+        ("inconclusive: wait", "inconclusive: shrug", "unknown value `shrug`"),
+        ("min-line-coverage: 80%", "min-line-coverage: 0.8", "such as 80%"),
+        ("reports: [\"reports/*.xml\"]", "reports: []", "name at least one glob"),
+        ("format: junit", "format: junitt", "set `format` to one of"),
+        ("in-a-row: 3", "in-a-row: 0", "1 to 1000"),
+        ("url: https://shop", "url: ftp://shop", "http://... or https://..."),
+        ("status: 200", "status: 2000", "100 to 599"),
+    ] {
+        assert!(GOOD.contains(was), "the example has no {was}");
+        let said = error(&GOOD.replacen(was, is, 1));
+        assert!(said.contains(message), "{is}\n  said: {said}\n  not:  {message}");
+        let placed = said.starts_with("line ") || said.starts_with("version");
+        assert!(placed, "{is} has no place: {said}");
+    }
+}
+
+#[test]
+fn a_section_that_is_not_there_is_told_which_are() {
+    let config = Config::parse(GOOD).unwrap();
+    let said = config.gate(Some("untt")).unwrap_err().to_string();
+    assert!(said.contains("no section 'untt': `gates` has e2e, unit"), "{said}");
+    let said = config.gate(None).unwrap_err().to_string();
+    assert!(said.contains("name one as \"section\""), "{said}");
+    let empty = Config::parse("version: 1").unwrap();
+    let said = empty.release(None).unwrap_err().to_string();
+    assert!(said.contains("the file has no `releases`"), "{said}");
+}
+
+#[test]
+fn hostile_yaml_is_refused_in_bounded_time() {
+    let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for i in 1..30 {
+        let refs = vec![format!("*a{}", i - 1); 10].join(",");
+        bomb += &format!("a{i}: &a{i} [{refs}]\n");
+    }
+    error(&bomb);
+    error(&"[".repeat(100_000));
+    error(&format!("version: 1\n#{}", "x".repeat(CONFIG_BYTES_MAX)));
+    error("version: 1\n\u{0}");
+}

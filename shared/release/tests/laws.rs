@@ -1,0 +1,182 @@
+//! What holds for every release, whatever the world shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use release::config::{Config, ERRORS, Step};
+use release::{
+    ArmCounts, Arms, Effect, Event, Head, Live, Observation, Phase, Release, ReleaseId, Started,
+    Weight, Window, decide,
+};
+use stats::Counts;
+
+fn begin(now: Timestamp) -> Head<Option<Release>> {
+    let config = Config::parse(include_str!("good.yaml")).unwrap();
+    let plan = config.releases["web"].clone();
+    Head::default().after(&[Event::Started(Box::new(Started {
+        at: now,
+        release: ReleaseId::for_job("web", "1").unwrap(),
+        execution: None,
+        arms: Arms {
+            stable: "blue".to_owned(),
+            candidate: "green".to_owned(),
+        },
+        alarms_firing: BTreeSet::new(),
+        plan,
+    }))])
+}
+
+/// One look: what the metrics, the alarms and the target show.
+#[derive(Debug, Clone)]
+struct Shown {
+    wait_s: i64,
+    windows: Option<Vec<(i64, u64, u64, u64)>>,
+    alarm: Option<bool>,
+    live_lags: bool,
+}
+
+fn shown() -> impl Strategy<Value = Shown> {
+    let window = (-3_i64..3, 0_u64..200, 0_u64..200, 0_u64..5000);
+    let windows = prop::option::weighted(0.9, prop::collection::vec(window, 0..4));
+    let alarm = prop::option::weighted(0.9, prop::bool::weighted(0.02));
+    (0_i64..300, windows, alarm, any::<bool>()).prop_map(|(wait_s, windows, alarm, live_lags)| {
+        Shown {
+            wait_s,
+            windows,
+            alarm,
+            live_lags,
+        }
+    })
+}
+
+impl Shown {
+    fn look(&self, now: Timestamp, live: Weight) -> Observation {
+        let minute = now.as_second() / 60;
+        let windows = self.windows.as_ref().map(|windows| {
+            let mut windows: Vec<_> = windows.clone();
+            windows.sort_unstable();
+            let window = |(offset, canary, bad, baseline): &(i64, u64, u64, u64)| Window {
+                start: Timestamp::from_second((minute + offset) * 60).unwrap(),
+                metrics: BTreeMap::from([(
+                    ERRORS.to_owned(),
+                    ArmCounts {
+                        canary: Counts::new(*canary, *bad.min(canary)).unwrap(),
+                        baseline: Counts::new(*baseline, 0).unwrap(),
+                    },
+                )]),
+            };
+            windows.iter().map(window).collect()
+        });
+        Observation {
+            now,
+            windows,
+            alarms: self.alarm.map(|firing| {
+                firing.then(|| "shop-latency".to_owned()).into_iter().collect()
+            }),
+            live: (!self.live_lags).then_some(Live {
+                weight: live,
+                stable_healthy: 1,
+                candidate_healthy: 1,
+            }),
+        }
+    }
+}
+
+/// Performs whatever is intended; the live weight.
+fn perform(head: &mut Head<Option<Release>>, now: Timestamp, live: &mut Weight) {
+    let release = head.state.as_ref().unwrap();
+    if let Some(effect) = release.intended {
+        let Effect::SetWeight(weight) = effect;
+        *live = weight;
+        *head = head.after(&[Event::Performed {
+            at: now,
+            generation: release.generation,
+            effect,
+        }]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_release_keeps_to_its_plan_and_never_comes_back_up(
+        looks in prop::collection::vec(shown(), 1..60),
+    ) {
+        let mut now = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut head = begin(now);
+        let mut live = Weight::ZERO;
+        let planned: BTreeSet<Weight> = {
+            let release = head.state.as_ref().unwrap();
+            let steps = release.plan().steps.iter();
+            steps.filter_map(|s| match s { Step::SetWeight(w) => Some(*w), Step::Judge { .. } => None }).collect()
+        };
+        let mut judged_until = head.state.as_ref().unwrap().judged_until;
+        for look in looks {
+            now += SignedDuration::from_secs(look.wait_s);
+            let before = head.state.clone().unwrap();
+            let decision = decide(&before, &look.look(now, live));
+            prop_assert_eq!(&decision, &decide(&before, &look.look(now, live)), "decide is pure");
+            head = head.after(&decision.events);
+            let after = head.state.clone().unwrap();
+            for event in &decision.events {
+                if let Event::Intended { effect: Effect::SetWeight(weight), generation, .. } = event {
+                    prop_assert!(*generation > before.generation, "a generation is never used twice");
+                    prop_assert!(*weight == Weight::ZERO || planned.contains(weight));
+                    if after.phase == Phase::RollingBack {
+                        prop_assert_eq!(*weight, Weight::ZERO);
+                    } else {
+                        prop_assert!(*weight > before.weight, "a release going up only goes up");
+                    }
+                }
+            }
+            if before.phase == Phase::RollingBack {
+                prop_assert!(matches!(after.phase, Phase::RollingBack | Phase::RolledBack));
+            }
+            if !before.is_active() {
+                prop_assert!(decision.events.is_empty(), "what is over stays over");
+            }
+            prop_assert!(after.judged_until >= judged_until, "no window is used twice");
+            judged_until = after.judged_until;
+            perform(&mut head, now, &mut live);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_goes_on_exactly_like_the_log_it_stands_for(
+        looks in prop::collection::vec(shown(), 1..30),
+    ) {
+        let mut now = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut head = begin(now);
+        let mut live = Weight::ZERO;
+        for look in looks {
+            now += SignedDuration::from_secs(look.wait_s);
+            let stored = serde_json::to_string(&head.state).unwrap();
+            let read: Option<Release> = serde_json::from_str(&stored).unwrap();
+            prop_assert_eq!(&read, &head.state);
+            let decision = decide(head.state.as_ref().unwrap(), &look.look(now, live));
+            for event in &decision.events {
+                let stored = serde_json::to_string(event).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<Event>(&stored).unwrap(), event);
+            }
+            head = head.after(&decision.events);
+            perform(&mut head, now, &mut live);
+        }
+    }
+
+    #[test]
+    fn due_windows_are_aligned_settled_and_not_used_yet(seconds in 0_i64..100_000) {
+        let began = Timestamp::from_second(1_800_000_007).unwrap();
+        let release = begin(began).state.unwrap();
+        let now = began + SignedDuration::from_secs(seconds);
+        if let Some(query) = release.due_windows(now) {
+            prop_assert_eq!(query.from.as_second() % 60, 0);
+            prop_assert_eq!(query.until.as_second() % 60, 0);
+            prop_assert!(query.from >= began && query.from < query.until);
+            prop_assert!(query.until + release.plan().settle <= now);
+        } else {
+            prop_assert!(seconds < 60 + 60 + 120, "a settled window was not seen");
+        }
+    }
+}
