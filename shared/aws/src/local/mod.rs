@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod pipeline;
 
 pub use aws_config::SdkConfig;
+pub use aws_sdk_cloudwatch as cloudwatch;
 pub use aws_sdk_elasticloadbalancingv2 as elbv2;
 
 use std::error::Error;

@@ -1,0 +1,55 @@
+//! The `penstock` command: reads the arguments and hands over to [`penstock::commands`].
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use penstock::commands::{check, demo, load, local, run, status};
+use tracing::level_filters::LevelFilter;
+
+/// Releases that judge themselves: run a pipeline on a laptop, with the functions that run on AWS.
+#[derive(Debug, Parser)]
+#[command(name = "penstock", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Local(local::Local),
+    Run(run::Run),
+    Check(check::Check),
+    Status(status::Status),
+    Load(load::Load),
+    Demo(demo::Demo),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let level = std::env::var("PENSTOCK_LOG")
+        .ok()
+        .and_then(|level| level.parse().ok());
+    let level = level.unwrap_or(LevelFilter::WARN);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .init();
+    let done = match Cli::parse().command {
+        Command::Local(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Run(command) => command.run().await,
+        Command::Check(command) => command.run(),
+        Command::Status(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Load(command) => load::run(command).await.map(|()| ExitCode::SUCCESS),
+        Command::Demo(command) => command.run().await,
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!(
+            "{} {error}",
+            console::style("error:").red().bold().for_stderr()
+        );
+        for cause in error.chain().skip(1) {
+            eprintln!("  because: {cause}");
+        }
+        ExitCode::FAILURE
+    })
+}
