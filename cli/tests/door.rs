@@ -44,7 +44,10 @@ async fn a_follower_gets_every_event_and_the_reason_of_a_failure() {
     for _ in 0..2 {
         let mut seen = Vec::new();
         let ending = remote
-            .follow(&submitted, async |entry| Ok(seen.push(entry.clone())))
+            .follow(&submitted, async |entry| {
+                seen.push(entry.clone());
+                Ok(())
+            })
             .await
             .unwrap();
         assert_eq!(ending.status, Status::Failed);

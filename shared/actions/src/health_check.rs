@@ -54,7 +54,7 @@ impl Action for HealthCheck {
             head = append(ports, &id, &head, &events).await?;
         }
         match &head.state {
-            Some(check) => Ok(check.reply(id.to_string())),
+            Some(check) => Ok(check.reply(&id)),
             None => Err(lost(&id).into()),
         }
     }

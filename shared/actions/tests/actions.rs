@@ -192,7 +192,7 @@ fn finish(world: &World, first: &Job) -> JobReply {
         match run(&action, world, &job).unwrap() {
             JobReply::Continue { token, .. } => {
                 job.id = format!("{}-{number}", first.id);
-                job.token = Some(token.try_into().unwrap());
+                job.token = Some(token.story);
             }
             end => return end,
         }

@@ -20,15 +20,15 @@ impl JobReporter for Aws {
                 summary,
                 percent,
             } => {
-                let details = details(summary, Some(token), *percent);
+                let details = details(summary, Some(token.story.as_str()), *percent);
                 let call = self.codepipeline.put_job_success_result().job_id(job);
-                let call = call.continuation_token(token).execution_details(details);
+                let call = call.continuation_token(token.to_string()).execution_details(details);
                 (call.send().await.map(drop).map_err(|e| failed(doing(), e)), "continue")
             }
             JobReply::Succeed { summary, outputs } => {
                 let call = self.codepipeline.put_job_success_result().job_id(job);
                 let call = call
-                    .execution_details(details(summary, outputs.get("release"), 100))
+                    .execution_details(details(summary, outputs.get("release").map(String::as_str), 100))
                     .set_output_variables(Some(outputs.clone().into_iter().collect()));
                 (call.send().await.map(drop).map_err(|e| failed(doing(), e)), "succeed")
             }
@@ -63,10 +63,10 @@ fn is_closed(error: &PortError) -> bool {
     said.is_some_and(|said| closed.iter().any(|code| said.starts_with(code)))
 }
 
-fn details(summary: &str, id: Option<&String>, percent: u8) -> ExecutionDetails {
+fn details(summary: &str, id: Option<&str>, percent: u8) -> ExecutionDetails {
     ExecutionDetails::builder()
         .summary(clip(summary, SUMMARY_CHARS_MAX))
-        .set_external_execution_id(id.cloned())
+        .set_external_execution_id(id.map(str::to_owned))
         .percent_complete(i32::from(percent))
         .build()
 }

@@ -9,7 +9,7 @@ use engine::{AppendError, Class, Invocation, begin, drive, roll_back};
 use futures::FutureExt;
 use jiff::SignedDuration;
 use release::config::{AlbRule, Inconclusive, JudgePolicy, Plan, Step, TargetSpec};
-use release::{Arms, Head, JobReply, Outcome, Reason, Release, ReleaseId, Started, Weight};
+use release::{Arms, Head, JobReply, Outcome, Reason, Release, ReleaseId, Started, Token, Weight};
 
 /// How long a function may run; its fence lasts as long.
 const LIFE: SignedDuration = SignedDuration::from_secs(20);
@@ -278,7 +278,7 @@ fn alarm(run: &Run<'_>, call: &Invocation) -> Ran {
         None => Ran::Died,
         Some(Err(_)) => Ran::Failed,
         Some(Ok(None)) => Ran::Replied(JobReply::Continue {
-            token: String::new(),
+            token: Token::of(id("web-1")),
             summary: String::new(),
             percent: 0,
         }),

@@ -1,9 +1,7 @@
 //! Errors become answers here and nowhere else.
 
 use engine::{ActionError, AppendError, Class, PortError};
-use release::{FailureKind, JobReply};
-
-use crate::token::Token;
+use release::{FailureKind, JobReply, TRIES_MAX, Token};
 
 /// The user's mistake; the message names the fix.
 pub(crate) fn refused(message: String) -> JobReply {
@@ -43,10 +41,10 @@ pub(crate) fn answer_of(error: ActionError, token: &Token) -> JobReply {
             FailureKind::PermissionError,
             format!("{message}; give the function's role this permission: see template.yaml"),
         ),
-        Class::Permanent => failed(FailureKind::JobFailed, format!("{message}; release {}", token.id)),
+        Class::Permanent => failed(FailureKind::JobFailed, format!("{message}; release {}", token.story)),
         Class::Conflict | Class::Retryable => match token.next() {
             Some(next) => JobReply::Continue {
-                token: next.to_string(),
+                token: next,
                 summary: format!("trying again: {message}"),
                 percent: 0,
             },
@@ -54,8 +52,8 @@ pub(crate) fn answer_of(error: ActionError, token: &Token) -> JobReply {
                 FailureKind::SystemUnavailable,
                 format!(
                     "gave up after {} tries: {message}; release {} may still be active",
-                    crate::token::TRIES_MAX,
-                    token.id
+                    TRIES_MAX,
+                    token.story
                 ),
             ),
         },

@@ -2,10 +2,10 @@
 //! the credentials and drop the encryption key.
 
 use engine::{Artifact, Credentials, Job, UserParameters};
+use release::Token;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::token::Token;
 
 /// What a message shows of UserParameters as they should be.
 const EXAMPLE: &str = r##"{"section":"web","execution":"#{codepipeline.PipelineExecutionId}"}"##;
@@ -116,7 +116,7 @@ fn decode_data(id: &str, data: &Value) -> Result<(Job, Option<Token>), String> {
     let token = token.transpose()?;
     let job = Job {
         id: id.to_owned(),
-        token: token.as_ref().map(|token| token.id.clone()),
+        token: token.as_ref().map(|token| token.story.clone()),
         parameters: parameters(data.action_configuration.configuration.user_parameters)?,
         inputs: data.input_artifacts.into_iter().map(artifact).collect(),
         outputs: data.output_artifacts.into_iter().map(artifact).collect(),

@@ -6,7 +6,6 @@
 mod answer;
 mod job_event;
 mod logging;
-mod token;
 
 use std::panic::AssertUnwindSafe;
 
@@ -15,14 +14,13 @@ use engine::{Action, ActionError, Invocation, Job, PortError, Ports, Trigger};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
-use release::JobReply;
 use release::sources::OutsideEvent;
+use release::{JobReply, Token};
 use serde_json::Value;
 use tracing::Instrument;
 
 use crate::answer::{answer_of, try_again};
 use crate::job_event::{Decoded, decode};
-use crate::token::Token;
 
 /// Kept back from a function's time for its answer.
 const ANSWER_TIME: SignedDuration = SignedDuration::from_secs(3);
@@ -81,7 +79,7 @@ async fn handle_job<A: Action>(
         tracing::info!(continued = job.token.is_some(), "job begins");
         let reply = match story {
             Ok(id) => {
-                let token = Token::of(id, token);
+                let token = token.unwrap_or(Token::of(id));
                 let outcome = run_in_time(action, ports, &call, &job).await;
                 outcome.unwrap_or_else(|error| answer_of(error, &token))
             }

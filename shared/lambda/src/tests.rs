@@ -3,11 +3,10 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::fakes::{Run, World};
-use release::FailureKind;
+use release::{FailureKind, TRIES_MAX};
 use serde_json::json;
 
 use super::*;
-use crate::token::TRIES_MAX;
 
 fn sample(name: &str) -> Value {
     let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
@@ -152,7 +151,7 @@ async fn every_error_becomes_the_answer_that_fits_it() {
         let [JobReply::Continue { token, .. }] = replies.as_slice() else {
             panic!("it must be tried again: {replies:?}");
         };
-        assert_eq!(token, "web-0f0e0d0c-1111-4222-8333-444455556666~1");
+        assert_eq!(token.to_string(), "web-0f0e0d0c-1111-4222-8333-444455556666~1");
     }
 }
 
@@ -165,7 +164,7 @@ async fn nothing_is_tried_again_for_ever() {
         let [JobReply::Continue { token, .. }] = replies.as_slice() else {
             panic!("given up too early: {replies:?}");
         };
-        event["CodePipeline.job"]["data"]["continuationToken"] = json!(token);
+        event["CodePipeline.job"]["data"]["continuationToken"] = json!(token.to_string());
     }
     let replies = answers(&event, fault).await;
     let (kind, message) = failure(&replies);
@@ -212,4 +211,25 @@ async fn only_events_of_a_trusted_source_reach_the_trigger() {
     let trigger = Counts(Cell::new(0));
     handle_event(&trigger, &run, json!({"no": "event"}), &context(), "").await.unwrap();
     assert_eq!(trigger.0.get(), 0);
+}
+
+#[test]
+fn every_sample_in_events_is_an_input_of_some_function() {
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(events).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let event = sample(&name);
+        if let Decoded::NotAJob = decode(&event) {
+            let event: EventBridgeEvent<Value> = serde_json::from_value(event).unwrap();
+            let outside = OutsideEvent {
+                detail_type: &event.detail_type,
+                detail: &event.detail,
+            };
+            let request = release::sources::read(&outside).unwrap();
+            assert_eq!(request.is_some(), name != "alarm-cleared.json", "{name}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 8, "a new sample wants its test");
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ALARMS_MAX, duration, read_duration};
-use crate::{FailureKind, JobReply, Story};
+use crate::{FailureKind, JobReply, ReleaseId, Story, Token};
 
 /// The most probes of one health check.
 const PROBES_MAX: usize = 20;
@@ -316,7 +316,7 @@ impl Check {
     }
 
     /// What the pipeline is told now.
-    pub fn reply(&self, token: String) -> JobReply {
+    pub fn reply(&self, story: &ReleaseId) -> JobReply {
         match &self.ended {
             Some((true, because)) => JobReply::Succeed {
                 summary: because.clone(),
@@ -330,7 +330,7 @@ impl Check {
                 let (seen, needed) = (self.in_a_row, self.plan.in_a_row);
                 let percent = u8::try_from(seen.saturating_mul(100) / needed).unwrap_or(100);
                 JobReply::Continue {
-                    token,
+                    token: Token::of(story.clone()),
                     summary: format!("healthy {seen} of {needed} times in a row: {}", self.details()),
                     percent: percent.min(99),
                 }

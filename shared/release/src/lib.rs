@@ -28,5 +28,5 @@ pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
 pub use observation::{Live, Observation};
 pub use reason::Reason;
 pub use release::{Phase, Release, WindowQuery};
-pub use reply::{FailureKind, JobReply};
+pub use reply::{FailureKind, JobReply, TRIES_MAX, Token};
 pub use story::{Claim, Head, Story};

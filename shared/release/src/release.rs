@@ -8,7 +8,7 @@ use stats::{Judge, Verdict};
 
 use crate::config::{Plan, Step};
 use crate::{Claim, Effect, Event, FailureKind, Generation, JobReply, Outcome, Proof, Reason};
-use crate::{Started, Story, Weight, Window};
+use crate::{Started, Story, Token, Weight, Window};
 
 /// Where a release stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,7 +240,7 @@ impl Release {
         let id = &self.started.release;
         match self.phase {
             Phase::Shifting => JobReply::Continue {
-                token: id.to_string(),
+                token: Token::of(id.clone()),
                 summary: format!(
                     "candidate at {}, step {} of {}: {because}; {}",
                     self.weight,
@@ -251,7 +251,7 @@ impl Release {
                 percent: self.percent(),
             },
             Phase::RollingBack => JobReply::Continue {
-                token: id.to_string(),
+                token: Token::of(id.clone()),
                 summary: format!("rolling back: {}", self.why()),
                 percent: self.percent(),
             },

@@ -57,10 +57,12 @@ fn the_reply_says_what_was_seen() {
         probed,
     };
     healthy.apply(&round);
-    let JobReply::Continue { summary, token, .. } = healthy.unwrap().reply("web-1".to_owned()) else {
+    let story = ReleaseId::for_job("web", "1").unwrap();
+    let JobReply::Continue { summary, token, .. } = healthy.unwrap().reply(&story) else {
         panic!("it is not over yet");
     };
-    assert_eq!((token.as_str(), summary.contains("answered 500")), ("web-1", true));
+    assert_eq!(token, Token::of(story));
+    assert!(summary.contains("answered 500"), "{summary}");
 }
 
 proptest! {

@@ -1,0 +1,77 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Each sets up what it needs itself and says what it is doing; a second run is quick.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+FUNCTIONS := test-gate canary-shift health-check rollback-trigger
+TOOLS := .venv/installed
+# The functions for the laptop: built like the tests, so that one build serves all.
+BOOTSTRAPS := target/bootstraps
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+# cfn-lint and sam validate ask for a region, and nothing else, of AWS.
+export AWS_DEFAULT_REGION ?= us-east-1
+
+.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(TOOLS) ## Put the pinned Python tools into .venv
+
+$(TOOLS): requirements.txt
+	@echo '== setting up .venv: the emulator, sam, cargo-lambda, cfn-lint and pytest, as requirements.txt pins them'
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+bootstraps:
+	@echo '== building penstock and the functions'
+	cargo build --locked --workspace --bins
+	@for f in $(FUNCTIONS); do \
+	  mkdir -p $(BOOTSTRAPS)/$$f; \
+	  if [ target/debug/$$f -nt $(BOOTSTRAPS)/$$f/bootstrap ]; then \
+	    strip -o $(BOOTSTRAPS)/$$f/bootstrap target/debug/$$f; \
+	  fi; \
+	done
+
+demo: $(TOOLS) bootstraps ## Release a good version, a bad one, and one that meets an alarm
+	@echo '== releasing the shop three times'
+	target/debug/penstock demo --functions $(BOOTSTRAPS)
+
+test: $(TOOLS) bootstraps ## Every test: unit, property, end to end, stack, architecture
+	@echo '== testing'
+	cargo test --locked --workspace
+
+check: $(TOOLS) ## Format, lints, templates and architecture
+	@echo '== checking format and lints'
+	cargo fmt --all -- --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	@echo '== checking templates'
+	cfn-lint template.yaml demo/pipeline.yaml
+	sam validate --lint
+	@echo '== checking the architecture'
+	cargo test --locked --quiet --package penstock-tests --test architecture
+
+build: $(TOOLS) ## Build the functions as they are shipped, into target/lambda
+	cargo lambda build --locked --release --compiler cargo $(addprefix --package ,$(FUNCTIONS))
+
+sizes: build ## The shipped functions: sizes of binary and zip in bytes
+	@for f in $(FUNCTIONS); do \
+	  printf '%-18s %9d %9d\n' $$f $$(stat -c %s target/lambda/$$f/bootstrap) \
+	    $$(python3 -c 'import sys, zlib; print(len(zlib.compress(open(sys.argv[1], "rb").read(), 6)))' target/lambda/$$f/bootstrap); \
+	done
+
+bench-start: build ## Cold starts, against the bare runtime and Python in the same run
+	cargo lambda build --locked --release --compiler cargo --package penstock-bench --bin runtime-only
+	cargo run --locked --quiet --package penstock-bench --bin bench-start -- --functions target/lambda
+
+bench-calls: demo ## AWS calls of each job, and of a whole release
+	cargo run --locked --quiet --package penstock-bench --bin bench-calls
+
+clean: ## Remove everything that was built or written, but not .venv
+	cargo clean
+	rm -rf .penstock .aws-sam

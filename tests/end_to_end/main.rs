@@ -1,0 +1,53 @@
+//! Whole pipelines through the compiled functions, against the emulator and the player, under the
+//! functions' own roles. Every event is delivered twice, as AWS may do.
+//!
+//! `cargo test` runs them after `make bootstraps` and `make setup`; `make test` does all three.
+
+mod bad_input;
+mod releases;
+mod reports;
+mod tools;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use world::World;
+
+/// A test, by the law it holds.
+type Test = (&'static str, fn(&World) -> anyhow::Result<()>);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let tests = [
+        releases::TESTS,
+        reports::TESTS,
+        bad_input::TESTS,
+        tools::TESTS,
+    ];
+    let tests: Vec<Test> = tests.concat();
+    if arguments.list {
+        let idle = tests.iter().map(|(name, _)| Trial::test(*name, || Ok(())));
+        return libtest_mimic::run(&arguments, idle.collect()).exit_code();
+    }
+    let world = match World::start() {
+        Ok(world) => Arc::new(world),
+        Err(error) => {
+            eprintln!("could not start the local stack: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = tests.iter().map(|(name, test)| {
+        let (world, test) = (world.clone(), *test);
+        Trial::test(*name, move || {
+            test(&world).map_err(|error| Failed::from(format!("{error:#}")))
+        })
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if let Some(world) = Arc::into_inner(world) {
+        world.stop();
+    }
+    conclusion.exit_code()
+}

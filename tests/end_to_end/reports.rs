@@ -1,0 +1,68 @@
+//! The test gate on reports in real artifacts.
+
+use anyhow::ensure;
+use cli::pipeline::event::Event;
+
+use crate::Test;
+use crate::world::{Action, World};
+
+pub const TESTS: &[Test] = &[
+    ("a_gate_passes_and_hands_its_numbers_to_later_actions", passes),
+    ("a_gate_fails_with_the_failing_test_by_name", fails),
+    ("a_report_that_is_missing_empty_or_cut_off_fails_the_gate", unreadable),
+];
+
+const GATE: &str = "test-gate";
+const CONFIG: &str = "\
+version: 1
+gates:
+  unit:
+    reports: [reports/*.xml]
+    rules: {min-tests: 2}
+";
+const GOOD: &str = r#"<testsuites><testsuite name="s"><testcase name="a"/><testcase name="b"/></testsuite></testsuites>"#;
+const BAD: &str = r#"<testsuite name="s"><testcase name="a"/><testcase name="pays_by_card"><failure message="no money"/></testcase></testsuite>"#;
+
+async fn nothing(_: &Event) -> anyhow::Result<()> {
+    Ok(())
+}
+
+fn passes(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        let files = [("penstock.yaml", CONFIG), ("reports/junit.xml", GOOD)];
+        let mut gate = Action::new(GATE, "unit");
+        gate.output = true;
+        // The second action's section is the first one's output: interpolated, it names a section.
+        let named = Action::with_parameters(GATE, r##"{"section":"#{Action0.verdict}"}"##);
+        let ran = world.run(&files, &[gate, named], nothing).await?;
+        ran.failed("ConfigurationError", &["no section 'pass': `gates` has unit"])?;
+        ensure!(ran.variables["tests"] == "2", "{ran:#?}");
+        ensure!(ran.summaries.iter().any(|s| s.starts_with("test gate passed: 2 tests, 2 passed")), "{ran:#?}");
+        Ok(())
+    })
+}
+
+fn fails(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        let files = [("penstock.yaml", CONFIG), ("reports/junit.xml", BAD)];
+        let ran = world.run(&files, &[Action::new(GATE, "unit")], nothing).await?;
+        ran.failed("JobFailed", &["test gate failed: 2 tests", "1 failed, 0 allowed; pays_by_card: no money"])
+    })
+}
+
+fn unreadable(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        for (report, part) in [
+            (None, "no file in the input artifacts matches 'reports/*.xml'"),
+            (Some(""), "empty"),
+            (Some(&GOOD[..60]), "reports/junit.xml"),
+            (Some("<testsuite/>"), "the report has no tests"),
+        ] {
+            let mut files = vec![("penstock.yaml", CONFIG)];
+            files.extend(report.map(|text| ("reports/junit.xml", text)));
+            let ran = world.run(&files, &[Action::new(GATE, "unit")], nothing).await?;
+            ran.failed("JobFailed", &[part])?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,110 @@
+//! The `penstock` command itself.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use anyhow::{Context, ensure};
+use cli::pipeline::event::Event;
+use serde_json::Value;
+
+use crate::Test;
+use crate::world::{Action, World};
+
+pub const TESTS: &[Test] = &[
+    ("check_tells_a_good_configuration_from_a_bad_one_by_its_exit_status", check),
+    ("status_shows_a_release_from_its_log", status),
+    ("run_ends_with_the_pipelines_own_success", run),
+];
+
+/// The compiled command, beside the tests.
+fn penstock(world: &World) -> Command {
+    let mut command = Command::new(world.project.join("target/debug/penstock"));
+    command
+        .env("NO_COLOR", "1")
+        .env("AWS_ENDPOINT_URL", world.stack.sdk().endpoint_url().unwrap_or_default())
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "us-east-1");
+    command
+}
+
+fn text(output: &Output) -> String {
+    let all = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+fn file(name: &str, content: &str) -> anyhow::Result<(tempfile::TempDir, PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join(name);
+    std::fs::write(&path, content)?;
+    Ok((folder, path))
+}
+
+fn check(world: &World) -> anyhow::Result<()> {
+    let good = "version: 1\ngates:\n  unit:\n    reports: [a.xml]\n";
+    let (_folder, path) = file("penstock.yaml", good)?;
+    let output = penstock(world).arg("check").arg(&path).output()?;
+    ensure!(output.status.success(), "{}", text(&output));
+    let (_folder, path) = file("penstock.yaml", &good.replace("reports", "reprots"))?;
+    let output = penstock(world).arg("check").arg(&path).output()?;
+    ensure!(output.status.code() == Some(1), "{}", text(&output));
+    ensure!(text(&output).contains("did you mean `reports`?"), "{}", text(&output));
+    let output = penstock(world).args(["check", "--json"]).arg(&path).output()?;
+    let said: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(said["error"]["line"] == 4, "{said}");
+    Ok(())
+}
+
+fn status(world: &World) -> anyhow::Result<()> {
+    let id = world.runtime.block_on(async {
+        let service = world.service().await?;
+        let config = service.config();
+        let files = [("penstock.yaml", config.as_str())];
+        let nothing = async |_: &Event| Ok(());
+        let actions = [Action::new("canary-shift", "web")];
+        let run = world.run(&files, &actions, nothing);
+        service.under_load(run).await?.release.context("it has an id")
+    })?;
+    let table = world.stack.table();
+    let output = penstock(world).args(["status", id.as_str(), "--table", table]).output()?;
+    ensure!(output.status.success() && text(&output).contains("promoted"), "{}", text(&output));
+    let output = penstock(world).args(["status", id.as_str(), "--table", table, "--json"]).output()?;
+    let release: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(release["weight"] == "100%", "{release}");
+    let output = penstock(world).args(["status", "web-none", "--table", table]).output()?;
+    ensure!(!output.status.success() && text(&output).contains("there is no release web-none"));
+    Ok(())
+}
+
+fn run(world: &World) -> anyhow::Result<()> {
+    let declaration = |function: &str| {
+        format!(
+            r#"{{"pipeline":{{"name":"{}","roleArn":"arn:aws:iam::000000000000:role/p","artifactStore":{{"type":"S3","location":"test-artifacts"}},"stages":[
+            {{"name":"Source","actions":[{{"name":"App","actionTypeId":{{"category":"Source","owner":"AWS","provider":"CodeCommit","version":"1"}},"configuration":{{"RepositoryName":"a","BranchName":"main"}},"outputArtifacts":[{{"name":"S"}}]}}]}},
+            {{"name":"Gate","actions":[{{"name":"Gate","actionTypeId":{{"category":"Invoke","owner":"AWS","provider":"Lambda","version":"1"}},"configuration":{{"FunctionName":"{function}"}},"inputArtifacts":[{{"name":"S"}}]}}]}}]}}}}"#,
+            world.name("cli")
+        )
+    };
+    let repository = tempfile::tempdir()?;
+    let report = r#"<testsuite><testcase name="a"/></testsuite>"#;
+    crate::world::commit(
+        repository.path(),
+        &[("penstock.yaml", "version: 1\ngates:\n  unit:\n    reports: [r.xml]\n"), ("r.xml", report)],
+    )?;
+    for (function, succeeds, part) in [
+        ("penstock-test-gate", true, "test gate passed: 1 tests"),
+        ("penstock-health-check", false, "the file has no `health-checks`"),
+    ] {
+        let (_folder, pipeline) = file("pipeline.json", &declaration(function))?;
+        let output = penstock(world)
+            .arg("run")
+            .arg(&pipeline)
+            .arg("--source")
+            .arg(format!("App={}", repository.path().display()))
+            .args(["--player", &world.stack.player().url()])
+            .output()?;
+        ensure!(output.status.success() == succeeds, "{function}: {}", text(&output));
+        ensure!(text(&output).contains(part), "{function}: {}", text(&output));
+    }
+    Ok(())
+}

@@ -1,0 +1,428 @@
+//! The stack that all tests share, and what a test builds in it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use aws::Aws;
+use aws::local::{cloudwatch, elbv2};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use cli::load::{self, Load};
+use cli::pipeline::event::{Entry, Event, Status};
+use cli::pipeline::execution::Repository;
+use cli::pipeline::submit::Submission;
+use cli::run::{Ending, Remote};
+use cli::stack::{Balancer, STACK, Stack, StackConfig};
+use engine::ReleaseLog;
+use release::{Head, Release, ReleaseId};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Requests a second that a release under test gets.
+const RPS: u32 = 200;
+
+/// Emulator, player and deployed functions.
+pub struct World {
+    pub runtime: Runtime,
+    pub stack: Stack,
+    pub aws: Aws,
+    pub cloudwatch: cloudwatch::Client,
+    pub project: PathBuf,
+    number: AtomicU32,
+    _work: TempDir,
+}
+
+impl World {
+    pub fn start() -> anyhow::Result<Self> {
+        let runtime = Runtime::new()?;
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+        let work = TempDir::with_prefix("penstock-")?;
+        let config = StackConfig {
+            bootstraps: project.join("target/bootstraps"),
+            project: project.clone(),
+            work: work.path().to_owned(),
+            continuation_delay: Duration::from_millis(700),
+            deliver_twice: true,
+            build_environment: BTreeMap::new(),
+        };
+        ensure!(config.bootstraps.is_dir(), "there are no functions to test: run `make test`");
+        let stack = runtime.block_on(Stack::start(&config, |step| eprintln!("{step}")))?;
+        Ok(Self {
+            aws: Aws::new(stack.sdk(), stack.table().to_owned()),
+            cloudwatch: cloudwatch::Client::new(stack.sdk()),
+            runtime,
+            stack,
+            project,
+            number: AtomicU32::new(0),
+            _work: work,
+        })
+    }
+
+    pub fn stop(self) {
+        self.runtime.block_on(self.stack.stop());
+    }
+
+    /// A name that no other test has.
+    pub fn name(&self, prefix: &str) -> String {
+        format!("{prefix}-{}", self.number.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A service with a stable and a candidate version, each a real HTTP server.
+    pub async fn service(&self) -> anyhow::Result<Service> {
+        let name = self.name("shop");
+        let balancer = self.stack.balancer(&name).await?;
+        let stable = Version::start().await?;
+        let candidate = Version::start().await?;
+        let elbv2 = self.stack.elbv2();
+        for (group, version) in [(&balancer.blue, &stable), (&balancer.green, &candidate)] {
+            version.register(&elbv2, group).await?;
+        }
+        let alarm = format!("{name}-alarm");
+        self.make_alarm(&alarm).await?;
+        Ok(Service {
+            alarm,
+            balancer,
+            stable,
+            candidate,
+        })
+    }
+
+    async fn make_alarm(&self, name: &str) -> anyhow::Result<()> {
+        use cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
+        self.cloudwatch
+            .put_metric_alarm()
+            .alarm_name(name)
+            .namespace("Test")
+            .metric_name(name)
+            .statistic(Statistic::Average)
+            .period(60)
+            .evaluation_periods(1)
+            .threshold(1.0)
+            .comparison_operator(ComparisonOperator::GreaterThanThreshold)
+            .send()
+            .await?;
+        self.set_alarm(name, StateValue::Ok).await
+    }
+
+    pub async fn set_alarm(
+        &self,
+        name: &str,
+        state: cloudwatch::types::StateValue,
+    ) -> anyhow::Result<()> {
+        let set = self.cloudwatch.set_alarm_state().alarm_name(name).state_value(state);
+        set.state_reason("the test says so").send().await?;
+        Ok(())
+    }
+
+    /// Runs a pipeline whose source has these files, with these actions one after the other.
+    /// `see` gets every event.
+    pub async fn run(
+        &self,
+        files: &[(&str, &str)],
+        actions: &[Action],
+        mut see: impl AsyncFnMut(&Event) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Ran> {
+        let repository = TempDir::with_prefix("penstock-source-")?;
+        commit(repository.path(), files)?;
+        let pipeline = self.name("pipeline");
+        let submission = Submission {
+            declaration: declaration(&pipeline, actions),
+            sources: [(
+                "App".to_owned(),
+                Repository {
+                    path: repository.path().to_owned(),
+                    revision: None,
+                },
+            )]
+            .into(),
+            ..Submission::default()
+        };
+        let remote = Remote::new(&self.stack.player().url())?;
+        let submitted = remote.submit(&submission).await?;
+        let mut ran = Ran::default();
+        let follow = remote.follow(&submitted, async |entry: &Entry| {
+            ran.note(&entry.event);
+            see(&entry.event).await
+        });
+        let ending = tokio::time::timeout(Duration::from_secs(180), follow).await;
+        ran.ending = Some(ending.context("the pipeline did not end")??);
+        Ok(ran)
+    }
+
+    /// A release, as its log has it.
+    pub async fn release(&self, id: &ReleaseId) -> anyhow::Result<Release> {
+        let head: Head<Option<Release>> = self.aws.load(id).await?;
+        head.state.with_context(|| format!("there is no release {id}"))
+    }
+
+    /// The live weights of stable (blue) and candidate (green).
+    pub async fn weights(&self, service: &Service) -> anyhow::Result<(i32, i32)> {
+        let rules = self.stack.elbv2().describe_rules().rule_arns(&service.balancer.rule);
+        let rules = rules.send().await?;
+        let actions = rules.rules().first().context("the rule is gone")?.actions();
+        let groups = actions.iter().filter_map(|a| a.forward_config());
+        let groups: Vec<_> = groups.flat_map(|c| c.target_groups()).collect();
+        let weight = |arn: &str| {
+            let group = groups.iter().find(|g| g.target_group_arn() == Some(arn));
+            group.and_then(|g| g.weight()).unwrap_or(-1)
+        };
+        Ok((weight(&service.balancer.blue), weight(&service.balancer.green)))
+    }
+}
+
+/// What a pipeline did.
+#[derive(Debug, Default)]
+pub struct Ran {
+    pub ending: Option<Ending>,
+    pub release: Option<ReleaseId>,
+    pub summaries: Vec<String>,
+    pub variables: BTreeMap<String, String>,
+    /// The failed action's code and message.
+    pub failure: Option<(String, String)>,
+}
+
+impl Ran {
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::ActionProgress { summary, external_execution_id, .. } => {
+                self.summaries.extend(summary.clone());
+                let id = external_execution_id.clone().and_then(|id| ReleaseId::try_from(id).ok());
+                self.release = id.or(self.release.take());
+            }
+            Event::ActionSucceeded { summary, variables, .. } => {
+                self.summaries.extend(summary.clone());
+                self.variables.extend(variables.clone());
+            }
+            Event::ActionFailed { code, message, .. } => {
+                self.failure = Some((code.clone(), message.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    pub fn succeeded(&self) -> anyhow::Result<()> {
+        let status = self.ending.as_ref().map(|ending| ending.status);
+        ensure!(status == Some(Status::Succeeded), "it did not succeed: {self:#?}");
+        Ok(())
+    }
+
+    /// It failed with this code, and a message that has all these parts.
+    pub fn failed(&self, code: &str, parts: &[&str]) -> anyhow::Result<()> {
+        let (was, message) = self.failure.as_ref().with_context(|| format!("it did not fail: {self:#?}"))?;
+        ensure!(was == code, "it failed as {was}, not as {code}: {message}");
+        for part in parts {
+            ensure!(message.contains(part), "it does not say '{part}': {message}");
+        }
+        Ok(())
+    }
+}
+
+/// A Lambda action of a test's pipeline.
+#[derive(Debug, Clone)]
+pub struct Action {
+    pub function: &'static str,
+    pub parameters: String,
+    pub output: bool,
+}
+
+impl Action {
+    /// The action of this function for this section.
+    pub fn new(function: &'static str, section: &str) -> Self {
+        let execution = "#{codepipeline.PipelineExecutionId}";
+        let parameters = serde_json::json!({"section": section, "execution": execution});
+        Self {
+            function,
+            parameters: parameters.to_string(),
+            output: false,
+        }
+    }
+
+    pub fn with_parameters(function: &'static str, parameters: &str) -> Self {
+        Self {
+            function,
+            parameters: parameters.to_owned(),
+            output: false,
+        }
+    }
+}
+
+/// What `aws codepipeline get-pipeline` would print.
+fn declaration(name: &str, actions: &[Action]) -> String {
+    let lambda = actions.iter().enumerate().map(|(number, action)| {
+        let outputs = match action.output {
+            true => serde_json::json!([{"name": format!("Out{number}")}]),
+            false => serde_json::json!([]),
+        };
+        serde_json::json!({
+            "name": format!("Action{number}"),
+            "namespace": format!("Action{number}"),
+            "runOrder": number + 1,
+            "actionTypeId": {"category": "Invoke", "owner": "AWS", "provider": "Lambda", "version": "1"},
+            "configuration": {
+                "FunctionName": format!("{STACK}-{}", action.function),
+                "UserParameters": action.parameters,
+            },
+            "inputArtifacts": [{"name": "SourceOut"}],
+            "outputArtifacts": outputs,
+        })
+    });
+    let source = serde_json::json!({
+        "name": "App",
+        "actionTypeId": {"category": "Source", "owner": "AWS", "provider": "CodeCommit", "version": "1"},
+        "configuration": {"RepositoryName": "app", "BranchName": "main"},
+        "inputArtifacts": [],
+        "outputArtifacts": [{"name": "SourceOut"}],
+    });
+    serde_json::json!({"pipeline": {
+        "name": name,
+        "roleArn": "arn:aws:iam::000000000000:role/pipeline",
+        "artifactStore": {"type": "S3", "location": "test-artifacts"},
+        "version": 1,
+        "pipelineType": "V2",
+        "stages": [
+            {"name": "Source", "actions": [source]},
+            {"name": "Penstock", "actions": lambda.collect::<Vec<_>>()},
+        ],
+    }})
+    .to_string()
+}
+
+/// Makes a git repository with these files in one commit.
+pub fn commit(folder: &Path, files: &[(&str, &str)]) -> anyhow::Result<()> {
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().context("a file has a folder")?)?;
+        std::fs::write(path, text)?;
+    }
+    for arguments in [
+        &["init", "--quiet", "--initial-branch=main"][..],
+        &["add", "--all"],
+        &["commit", "--quiet", "--allow-empty", "--message", "a version"],
+    ] {
+        let git = Command::new("git")
+            .args(["-c", "user.name=test", "-c", "user.email=test@example.com"])
+            .args(["-c", "commit.gpgsign=false"])
+            .args(arguments)
+            .current_dir(folder)
+            .status()?;
+        ensure!(git.success(), "git {arguments:?} failed");
+    }
+    Ok(())
+}
+
+/// A service under release.
+pub struct Service {
+    pub alarm: String,
+    pub balancer: Balancer,
+    pub stable: Version,
+    pub candidate: Version,
+}
+
+impl Service {
+    /// Its penstock.yaml: quick steps, one-second windows.
+    pub fn config(&self) -> String {
+        let Balancer { rule, blue, green, url } = &self.balancer;
+        let alarm = &self.alarm;
+        format!(
+            "version: 1\n\
+             releases:\n  web:\n    target:\n      alb-rule:\n        rule: {rule}\n        target-groups: [{green}, {blue}]\n\
+             \x20   steps: [{{set-weight: 10%}}, {{judge: {{windows: 3}}}}, {{set-weight: 50%}}, {{judge: {{windows: 3}}}}, {{set-weight: 100%}}]\n\
+             \x20   window: 1s\n    settle: 2s\n    patience: 30s\n    alarms: [{alarm}]\n\
+             health-checks:\n  web:\n    probes:\n      - http: {{url: \"{url}/health\", body-contains: ok}}\n      - alarm: {{names: [{alarm}]}}\n\
+             \x20   interval: 1s\n    in-a-row: 2\n    within: 4s\n"
+        )
+    }
+
+    /// Takes the candidate's only host away.
+    pub async fn remove_candidate(&self, world: &World) -> anyhow::Result<()> {
+        let target = elbv2::types::TargetDescription::builder().id("127.0.0.1");
+        let target = target.port(i32::from(self.candidate.port)).build();
+        let remove = world.stack.elbv2().deregister_targets();
+        remove.target_group_arn(&self.balancer.green).targets(target).send().await?;
+        Ok(())
+    }
+
+    /// Sends traffic to it while `work` runs.
+    pub async fn under_load<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let load = Load {
+            url: format!("{}/buy", self.balancer.url).parse()?,
+            rps: RPS.try_into()?,
+            duration: Duration::from_secs(300),
+        };
+        let load = tokio::spawn(load::run(load, async {
+            let _told_or_dropped = stopped.await;
+        }));
+        let done = work.await;
+        let _load_is_over = stop.send(());
+        load.await??;
+        done
+    }
+}
+
+/// One version of a service: a real HTTP server on a port of its own.
+pub struct Version {
+    port: u16,
+    failing: Arc<AtomicU32>,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Version {
+    async fn start() -> anyhow::Result<Self> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let failing = Arc::new(AtomicU32::new(0));
+        let turn = Arc::new(AtomicU32::new(0));
+        let buy = |State((failing, turn)): State<(Arc<AtomicU32>, Arc<AtomicU32>)>| async move {
+            let percent = turn.fetch_add(37, Ordering::Relaxed) % 100;
+            match percent < failing.load(Ordering::Relaxed) {
+                true => StatusCode::INTERNAL_SERVER_ERROR,
+                false => StatusCode::OK,
+            }
+        };
+        let app = axum::Router::new()
+            .route("/buy", get(buy))
+            .route("/health", get(|| async { "ok" }))
+            .with_state((failing.clone(), turn));
+        let server = tokio::spawn(async { axum::serve(listener, app).await });
+        Ok(Self {
+            port,
+            failing,
+            server,
+        })
+    }
+
+    /// From now on so many percent of the purchases fail.
+    pub fn fails(&self, percent: u32) {
+        self.failing.store(percent, Ordering::Relaxed);
+    }
+
+    async fn register(&self, elbv2: &elbv2::Client, group: &str) -> anyhow::Result<()> {
+        use elbv2::types::{TargetDescription, TargetHealthStateEnum};
+        let target = TargetDescription::builder().id("127.0.0.1").port(i32::from(self.port));
+        let register = elbv2.register_targets().target_group_arn(group);
+        register.targets(target.build()).send().await?;
+        for _ in 0..100 {
+            let health = elbv2.describe_target_health().target_group_arn(group).send().await?;
+            let states = health.target_health_descriptions().iter();
+            let mut states = states.filter_map(|d| d.target_health()?.state());
+            if states.any(|state| *state == TargetHealthStateEnum::Healthy) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::bail!("the version on port {} did not become healthy", self.port)
+    }
+}
+
+impl Drop for Version {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

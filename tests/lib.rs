@@ -1,0 +1,1 @@
+//! Holds tests only; see the files beside this one.

@@ -1,0 +1,99 @@
+//! What the template promises: each function may do exactly its actions, and nothing is lost.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+fn template() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+    // Tags such as !Ref fall away: what is checked here are names and numbers.
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn actions(policy: &Value, into: &mut BTreeSet<String>) {
+    for statement in policy["Statement"].as_array().unwrap() {
+        assert_eq!(statement["Effect"], "Allow");
+        match &statement["Action"] {
+            Value::String(action) => drop(into.insert(action.clone())),
+            Value::Array(all) => into.extend(all.iter().map(|a| a.as_str().unwrap().to_owned())),
+            other => panic!("no action: {other}"),
+        }
+    }
+}
+
+/// Everything that a function's role may do.
+fn may(function: &str) -> BTreeSet<String> {
+    let template = template();
+    let role = &template["Resources"][format!("{function}Role")]["Properties"];
+    let mut all = BTreeSet::new();
+    for policy in role["Policies"].as_array().unwrap() {
+        actions(&policy["PolicyDocument"], &mut all);
+    }
+    for shared in role["ManagedPolicyArns"].as_array().unwrap() {
+        let shared = &template["Resources"][shared.as_str().unwrap()];
+        actions(&shared["Properties"]["PolicyDocument"], &mut all);
+    }
+    all
+}
+
+#[test]
+fn each_function_may_do_exactly_what_it_does() {
+    let logs = ["logs:CreateLogStream", "logs:PutLogEvents"];
+    let answers = ["codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult"];
+    let releases = [
+        "dynamodb:Query",
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+        "dynamodb:DeleteItem",
+        "elasticloadbalancing:DescribeRules",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "elasticloadbalancing:ModifyRule",
+    ];
+    let set = |parts: &[&[&str]]| -> BTreeSet<String> {
+        parts.iter().copied().flatten().map(|action| (*action).to_owned()).collect()
+    };
+    assert_eq!(may("TestGate"), set(&[&logs, &answers]));
+    let judge = ["cloudwatch:GetMetricData", "cloudwatch:DescribeAlarms"];
+    assert_eq!(may("CanaryShift"), set(&[&logs, &answers, &releases, &judge]));
+    let check = ["dynamodb:Query", "dynamodb:PutItem", "cloudwatch:DescribeAlarms", "ecs:DescribeServices"];
+    assert_eq!(may("HealthCheck"), set(&[&logs, &answers, &check]));
+    assert_eq!(may("RollbackTrigger"), set(&[&logs, &releases, &["sqs:SendMessage"]]));
+}
+
+#[test]
+fn every_function_has_its_own_role_and_logs_that_end() {
+    let template = template();
+    let resources = template["Resources"].as_object().unwrap();
+    let functions = resources.iter().filter(|(_, r)| r["Type"] == "AWS::Serverless::Function");
+    let mut seen = 0;
+    for (name, function) in functions {
+        assert_eq!(function["Properties"]["Role"], format!("{name}Role.Arn"), "{name}");
+        assert_eq!(function["Properties"]["LoggingConfig"]["LogGroup"], format!("{name}Logs"));
+        assert_eq!(function["Metadata"]["BuildMethod"], "rust-cargolambda", "{name}");
+        assert_eq!(resources[&format!("{name}Logs")]["Properties"]["RetentionInDays"], "LogRetentionDays");
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
+
+#[test]
+fn the_release_log_is_kept_safe() {
+    let table = template()["Resources"]["ReleaseLog"].clone();
+    assert_eq!(table["DeletionPolicy"], "Retain");
+    let table = &table["Properties"];
+    assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+    assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    assert_eq!(table["TimeToLiveSpecification"]["AttributeName"], "expires");
+    assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+}
+
+#[test]
+fn an_alarm_that_cannot_be_handled_is_kept() {
+    let trigger = template()["Resources"]["RollbackTrigger"]["Properties"].clone();
+    let rule = &trigger["Events"]["OnAlarm"]["Properties"];
+    assert_eq!(rule["DeadLetterConfig"]["Arn"], "LostEvents.Arn");
+    assert_eq!(rule["RetryPolicy"]["MaximumRetryAttempts"], 20);
+    let destination = &trigger["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
+    assert_eq!(destination["Destination"], "LostEvents.Arn");
+}
