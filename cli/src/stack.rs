@@ -285,11 +285,6 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// The action that gives all traffic to the first group.
-    pub fn all_to_blue(&self) -> Action {
-        forward(&[(&self.blue, 1), (&self.green, 0)])
-    }
-
     async fn create(elbv2: &elbv2::Client, name: &str) -> anyhow::Result<Self> {
         let made = elbv2.create_load_balancer().name(name).send().await;
         let made = made.context("could not make a load balancer")?;

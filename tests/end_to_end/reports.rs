@@ -4,11 +4,12 @@ use anyhow::ensure;
 use cli::pipeline::event::Event;
 
 use crate::Test;
-use crate::world::{Action, World};
+use crate::world::{ARTIFACTS, Action, World};
 
 pub const TESTS: &[Test] = &[
     ("a_gate_passes_and_hands_its_numbers_to_later_actions", passes),
     ("a_gate_fails_with_the_failing_test_by_name", fails),
+    ("a_gates_report_is_stored_with_the_pipelines_own_key", encrypted),
     ("a_report_that_is_missing_empty_or_cut_off_fails_the_gate", unreadable),
 ];
 
@@ -40,6 +41,29 @@ fn passes(world: &World) -> anyhow::Result<()> {
         ensure!(ran.summaries.iter().any(|s| s.starts_with("test gate passed: 2 tests, 2 passed")), "{ran:#?}");
         Ok(())
     })
+}
+
+fn encrypted(world: &World) -> anyhow::Result<()> {
+    let made = "import boto3; print(boto3.client('kms').create_key()['KeyMetadata']['Arn'])";
+    let key = world.boto3(made)?;
+    world.runtime.block_on(async {
+        let files = [("penstock.yaml", CONFIG), ("reports/junit.xml", GOOD)];
+        let mut gate = Action::new(GATE, "unit");
+        gate.output = true;
+        let ran = world.run_encrypted(&files, &[gate], Some(&key), nothing).await?;
+        ran.succeeded()
+    })?;
+    let stored = format!(
+        "import boto3, io, json, zipfile\n\
+         s3 = boto3.client('s3')\n\
+         keys = [o['Key'] for o in s3.list_objects_v2(Bucket='{ARTIFACTS}')['Contents'] if '/Out0/' in o['Key']]\n\
+         for o in (s3.get_object(Bucket='{ARTIFACTS}', Key=k) for k in keys):\n\
+         \x20   result = json.load(zipfile.ZipFile(io.BytesIO(o['Body'].read())).open('result.json'))\n\
+         \x20   if o.get('SSEKMSKeyId') == '{key}': print(o['ServerSideEncryption'], result['passed'])"
+    );
+    let stored = world.boto3(&stored)?;
+    ensure!(stored == "aws:kms True", "the report is stored as: {stored}");
+    Ok(())
 }
 
 fn fails(world: &World) -> anyhow::Result<()> {

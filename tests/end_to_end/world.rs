@@ -24,6 +24,9 @@ use release::{Head, Release, ReleaseId};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+/// The bucket of the pipelines' artifacts.
+pub const ARTIFACTS: &str = "test-artifacts";
+
 /// Requests a second that a release under test gets.
 const RPS: u32 = 200;
 
@@ -126,13 +129,24 @@ impl World {
         &self,
         files: &[(&str, &str)],
         actions: &[Action],
+        see: impl AsyncFnMut(&Event) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Ran> {
+        self.run_encrypted(files, actions, None, see).await
+    }
+
+    /// As [`World::run`], with artifacts encrypted by this KMS key.
+    pub async fn run_encrypted(
+        &self,
+        files: &[(&str, &str)],
+        actions: &[Action],
+        key: Option<&str>,
         mut see: impl AsyncFnMut(&Event) -> anyhow::Result<()>,
     ) -> anyhow::Result<Ran> {
         let repository = TempDir::with_prefix("penstock-source-")?;
         commit(repository.path(), files)?;
         let pipeline = self.name("pipeline");
         let submission = Submission {
-            declaration: declaration(&pipeline, actions),
+            declaration: declaration(&pipeline, actions, key),
             sources: [(
                 "App".to_owned(),
                 Repository {
@@ -153,6 +167,19 @@ impl World {
         let ending = tokio::time::timeout(Duration::from_secs(180), follow).await;
         ran.ending = Some(ending.context("the pipeline did not end")??);
         Ok(ran)
+    }
+
+    /// What a Python script with boto3 prints: for services that no function writes to.
+    pub fn boto3(&self, script: &str) -> anyhow::Result<String> {
+        let output = Command::new(self.project.join(".venv/bin/python"))
+            .args(["-c", script])
+            .env("AWS_ENDPOINT_URL", self.stack.sdk().endpoint_url().unwrap_or_default())
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// A release, as its log has it.
@@ -253,7 +280,7 @@ impl Action {
 }
 
 /// What `aws codepipeline get-pipeline` would print.
-fn declaration(name: &str, actions: &[Action]) -> String {
+fn declaration(name: &str, actions: &[Action], key: Option<&str>) -> String {
     let lambda = actions.iter().enumerate().map(|(number, action)| {
         let outputs = match action.output {
             true => serde_json::json!([{"name": format!("Out{number}")}]),
@@ -279,10 +306,14 @@ fn declaration(name: &str, actions: &[Action]) -> String {
         "inputArtifacts": [],
         "outputArtifacts": [{"name": "SourceOut"}],
     });
+    let mut store = serde_json::json!({"type": "S3", "location": ARTIFACTS});
+    if let Some(key) = key {
+        store["encryptionKey"] = serde_json::json!({"id": key, "type": "KMS"});
+    }
     serde_json::json!({"pipeline": {
         "name": name,
         "roleArn": "arn:aws:iam::000000000000:role/pipeline",
-        "artifactStore": {"type": "S3", "location": "test-artifacts"},
+        "artifactStore": store,
         "version": 1,
         "pipelineType": "V2",
         "stages": [

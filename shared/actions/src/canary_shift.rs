@@ -1,8 +1,8 @@
 //! Moves traffic to the candidate step by step, judging each window.
 
-use engine::{Action, ActionError, Invocation, Job, Ports, begin, drive};
+use engine::{Action, ActionError, AppendError, Invocation, Job, Ports, begin, drive};
 use release::config::{AllowList, Plan};
-use release::{Head, JobReply, Release, ReleaseId, Started};
+use release::{Head, JobReply, Release, ReleaseId, Started, TargetId};
 
 use crate::artifacts::{Inputs, in_config, lost};
 
@@ -41,8 +41,21 @@ impl CanaryShift {
         let section = job.parameters.section.as_deref();
         let (_, plan) = config.release(section).map_err(in_config(job))?;
         self.allowed.permit(&plan.target).map_err(ActionError::Refused)?;
-        let started = look_before(ports, job, id, plan).await?;
-        Ok(begin(ports, id, started).await?)
+        match look_before(ports, job, id, plan).await {
+            Ok(started) => Ok(begin(ports, id, started).await?),
+            Err(error) => Err(busy_or(ports, &plan.target.id(), error).await),
+        }
+    }
+}
+
+/// A target that another release is moving looks unsettled; that release is the better answer.
+async fn busy_or(ports: &impl Ports, target: &TargetId, error: ActionError) -> ActionError {
+    match ports.holder(target).await {
+        Ok(Some(holder)) => ActionError::Append(AppendError::Busy {
+            target: target.clone(),
+            holder,
+        }),
+        Ok(None) | Err(_) => error,
     }
 }
 

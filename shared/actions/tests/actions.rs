@@ -236,15 +236,17 @@ fn a_second_release_on_a_busy_target_is_told_who_holds_it() {
     let world = release_world();
     let action = CanaryShift::new(ALLOWED);
     run(&action, &world, &job("1", "web")).unwrap();
-    // As if the rule had been set by hand meanwhile: the claim refuses all the same.
-    let now = world.look().now;
-    world.change().weights.push((now, Weight::ZERO));
-    match run(&action, &world, &job("2", "web")) {
+    let refused = || match run(&action, &world, &job("2", "web")) {
         Err(ActionError::Append(AppendError::Busy { holder, .. })) => {
             assert_eq!(holder.as_str(), "web-1");
         }
         other => panic!("not refused: {other:?}"),
-    }
+    };
+    refused();
+    // As if the rule had been set by hand meanwhile: the claim refuses all the same.
+    let now = world.look().now;
+    world.change().weights.push((now, Weight::ZERO));
+    refused();
 }
 
 #[test]

@@ -148,6 +148,23 @@ impl ReleaseLog for Aws {
         ids.collect()
     }
 
+    async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError> {
+        let doing = || format!("find who holds {target}");
+        let found = self
+            .dynamodb
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :target")
+            .expression_attribute_values(":target", text(format!("target#{target}")))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|e| failed(doing(), e))?;
+        let holder = found.items().first().and_then(|item| string(item, "held_by"));
+        let holder = holder.map(|id| ReleaseId::try_from(id.to_owned())).transpose();
+        holder.map_err(|e| PortError::new(Class::Permanent, doing(), e))
+    }
+
     async fn fence(
         &self,
         target: &TargetId,

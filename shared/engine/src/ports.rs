@@ -33,6 +33,9 @@ pub trait ReleaseLog {
     /// The active stories that registered this name.
     async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError>;
 
+    /// The active release that holds this target.
+    async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError>;
+
     /// Makes `call` the only one to touch `target` until it unfences or has passed its deadline.
     /// Refused ([`crate::Class::Conflict`]) while another call has it, once a later generation has
     /// had it, and when `release` does not hold the target.

@@ -95,16 +95,22 @@ impl fmt::Display for Reason {
             }
             Self::CouldNotObserve { waited } => write!(
                 f,
-                "no metrics for {waited:#}: check that the target has traffic and that its \
-                 metrics reach CloudWatch"
+                "no metrics for {:#}: check that the target has traffic and that its \
+                 metrics reach CloudWatch",
+                whole_seconds(*waited)
             ),
             Self::TooFewRequests { waited, evidence } => write!(
                 f,
-                "too few requests to judge after {waited:#}: {evidence}; raise the weight or \
-                 `patience`, or set `inconclusive: go-on`"
+                "too few requests to judge after {:#}: {evidence}; raise the weight or \
+                 `patience`, or set `inconclusive: go-on`",
+                whole_seconds(*waited)
             ),
             Self::ReadingBack => f.write_str("reading the target back"),
             Self::Over => f.write_str("the release is over"),
         }
     }
+}
+
+fn whole_seconds(time: SignedDuration) -> SignedDuration {
+    SignedDuration::from_secs(time.as_secs())
 }

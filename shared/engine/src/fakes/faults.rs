@@ -203,6 +203,11 @@ impl ReleaseLog for Run<'_> {
         .await
     }
 
+    async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError> {
+        self.through(|world| Ok(world.look().held.get(target).map(|held| held.by.clone())))
+            .await
+    }
+
     async fn fence(
         &self,
         target: &TargetId,
