@@ -13,6 +13,7 @@ use crate::world::{Action, World};
 pub const TESTS: &[Test] = &[
     ("check_tells_a_good_configuration_from_a_bad_one_by_its_exit_status", check),
     ("status_shows_a_release_from_its_log", status),
+    ("abort_takes_the_traffic_back_by_hand", abort),
     ("run_ends_with_the_pipelines_own_success", run),
 ];
 
@@ -74,6 +75,29 @@ fn status(world: &World) -> anyhow::Result<()> {
     let output = penstock(world).args(["status", "web-none", "--table", table]).output()?;
     ensure!(!output.status.success() && text(&output).contains("there is no release web-none"));
     Ok(())
+}
+
+fn abort(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        let service = world.service().await?;
+        let config = service.config();
+        let actions = [Action::new("canary-shift", "web")];
+        let mut due = true;
+        let see = async |event: &Event| {
+            if let (Event::ActionProgress { external_execution_id: Some(id), .. }, true) = (event, due) {
+                due = false;
+                let mut abort = penstock(world);
+                abort.args(["abort", id, "--table", world.stack.table(), "--because", "blank page"]);
+                abort.env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", world.stack.player().url());
+                let output = tokio::task::spawn_blocking(move || abort.output()).await??;
+                ensure!(output.status.success(), "{}", text(&output));
+                ensure!(world.weights(&service).await? == (1, 0), "the traffic is back at once");
+            }
+            Ok(())
+        };
+        let ran = service.under_load(world.run(&[("penstock.yaml", &config)], &actions, see)).await?;
+        ran.failed("JobFailed", &["rolled back: somebody asked for it: blank page"])
+    })
 }
 
 fn run(world: &World) -> anyhow::Result<()> {

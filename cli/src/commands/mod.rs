@@ -1,5 +1,6 @@
 //! The commands of `penstock`, one file each.
 
+pub mod abort;
 pub mod check;
 pub mod demo;
 pub mod load;

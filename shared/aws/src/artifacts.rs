@@ -86,8 +86,7 @@ impl ArtifactStore for Aws {
 
 /// An artifact that is not there is the pipeline's mistake.
 fn missing(mut error: PortError) -> PortError {
-    let said = error.source.as_ref().map(ToString::to_string);
-    if said.is_some_and(|said| said.starts_with("NoSuchKey") || said.starts_with("NoSuchBucket")) {
+    if error.said("NoSuchKey") || error.said("NoSuchBucket") {
         error.class = Class::Misconfigured;
     }
     error

@@ -58,9 +58,7 @@ impl JobReporter for Aws {
 /// A duplicate delivery, a job that timed out, or an abandoned execution: there is nobody left to
 /// answer. Which of the two errors CodePipeline gives when is not documented.
 fn is_closed(error: &PortError) -> bool {
-    let said = error.source.as_ref().map(ToString::to_string);
-    let closed = ["InvalidJobStateException", "JobNotFoundException"];
-    said.is_some_and(|said| closed.iter().any(|code| said.starts_with(code)))
+    error.said("InvalidJobStateException") || error.said("JobNotFoundException")
 }
 
 fn details(summary: &str, id: Option<&str>, percent: u8) -> ExecutionDetails {

@@ -120,7 +120,7 @@ pub async fn drive(
         None => Err(PortError {
             class: Class::Permanent,
             doing: format!("find release {id}: its log is empty"),
-            source: None,
+            cause: None,
         }),
     }
 }
@@ -195,7 +195,7 @@ async fn set_and_read_back(
     Err(PortError {
         class: Class::Retryable,
         doing: format!("set the weight to {weight}: it reads back as {live}"),
-        source: None,
+        cause: None,
     })
 }
 

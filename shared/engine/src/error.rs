@@ -21,14 +21,14 @@ pub enum Class {
 
 /// A port call that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("could not {doing}{}", Self::because(.source.as_deref()))]
+#[error("could not {doing}{}", Self::because(.cause.as_deref()))]
 pub struct PortError {
     /// What its caller can do about it.
     pub class: Class,
     /// Finishes 'could not ...'.
     pub doing: String,
-    /// What the outside world said.
-    pub source: Option<Box<dyn Error + Send + Sync>>,
+    /// What the outside world said. Part of the text, so not also a `source()` of its own.
+    pub cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl PortError {
@@ -36,17 +36,23 @@ impl PortError {
     pub fn new(
         class: Class,
         doing: impl Into<String>,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
+        cause: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
         Self {
             class,
             doing: doing.into(),
-            source: Some(source.into()),
+            cause: Some(cause.into()),
         }
     }
 
-    fn because(source: Option<&(dyn Error + Send + Sync + 'static)>) -> String {
-        source.map_or_else(String::new, |source| format!(": {source}"))
+    /// Whether the outside world's word begins with this error code.
+    pub fn said(&self, code: &str) -> bool {
+        let cause = self.cause.as_ref().map(ToString::to_string);
+        cause.is_some_and(|said| said.starts_with(code))
+    }
+
+    fn because(cause: Option<&(dyn Error + Send + Sync + 'static)>) -> String {
+        cause.map_or_else(String::new, |cause| format!(": {cause}"))
     }
 }
 
@@ -59,7 +65,7 @@ pub enum AppendError {
     /// The target of a new release is held by another one.
     #[error(
         "could not begin: {target} is held by release {holder}, which is still active; wait until \
-         it has ended, or stop it, then retry this stage"
+         it has ended, or end it with `penstock abort {holder}`, then retry this stage"
     )]
     Busy {
         /// What both want.

@@ -16,7 +16,7 @@ pub(crate) fn try_again(doing: &str) -> ActionError {
     ActionError::Port(PortError {
         class: Class::Retryable,
         doing: doing.to_owned(),
-        source: None,
+        cause: None,
     })
 }
 

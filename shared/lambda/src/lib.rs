@@ -24,6 +24,8 @@ use crate::job_event::{Decoded, decode};
 
 /// Kept back from a function's time for its answer.
 const ANSWER_TIME: SignedDuration = SignedDuration::from_secs(3);
+/// How long a run lives that was started by hand, without a deadline.
+const LIFE_BY_HAND: SignedDuration = SignedDuration::from_secs(60);
 /// Whose alarms roll releases back; the stack's owner may add to it.
 const EVENT_SOURCE: &str = "aws.cloudwatch";
 /// The environment variable with further event sources, separated by commas. Empty on AWS.
@@ -60,7 +62,7 @@ async fn handle_job<A: Action>(
     event: &Value,
     context: &Context,
 ) -> Result<(), PortError> {
-    let call = invocation(context);
+    let call = invocation(context, ports.now());
     let (job, token) = match decode(event) {
         Decoded::Job(job, token) => (job, token),
         Decoded::Refused { job, why } => {
@@ -133,7 +135,8 @@ async fn handle_event<T: Trigger>(
             detail_type: &event.detail_type,
             detail: &event.detail,
         };
-        let result = Box::pin(trigger.run(ports, &invocation(context), &event)).await;
+        let call = invocation(context, ports.now());
+        let result = Box::pin(trigger.run(ports, &call, &event)).await;
         result.inspect_err(|error| tracing::error!(%error, "event to be delivered again"))
     }
     .instrument(span)
@@ -141,11 +144,13 @@ async fn handle_event<T: Trigger>(
 }
 
 /// The request id alone would not do: a duplicate delivery has the same one.
-fn invocation(context: &Context) -> Invocation {
+fn invocation(context: &Context, now: Timestamp) -> Invocation {
     let millis = i64::try_from(context.deadline).unwrap_or(i64::MAX);
+    let deadline = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
     Invocation {
         owner: format!("{}-{:016x}", context.request_id, fastrand::u64(..)),
-        deadline: Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX),
+        // `cargo lambda watch` gives an instant in 1970; Lambda never gives one that has passed.
+        deadline: if deadline > now { deadline } else { now + LIFE_BY_HAND },
     }
 }
 

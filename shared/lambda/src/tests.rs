@@ -41,7 +41,7 @@ fn context() -> Context {
 async fn answers(event: &Value, act: fn(&Job) -> Result<JobReply, ActionError>) -> Vec<JobReply> {
     let world = World::default();
     world.change().now = Timestamp::now();
-    let run = Run::new(&world, invocation(&context()));
+    let run = Run::new(&world, invocation(&context(), Timestamp::now()));
     handle_job(&Told(act), &run, event, &context()).await.unwrap();
     let state = world.look();
     state.answers.iter().map(|(_, reply)| reply.clone()).collect()
@@ -193,7 +193,7 @@ impl Trigger for Counts {
 #[tokio::test]
 async fn only_events_of_a_trusted_source_reach_the_trigger() {
     let world = World::default();
-    let run = Run::new(&world, invocation(&context()));
+    let run = Run::new(&world, invocation(&context(), Timestamp::now()));
     for (source, extra, reaches) in [
         ("aws.cloudwatch", "", 1),
         ("local.cloudwatch", "", 0),
@@ -232,4 +232,14 @@ fn every_sample_in_events_is_an_input_of_some_function() {
         seen += 1;
     }
     assert_eq!(seen, 8, "a new sample wants its test");
+}
+
+#[test]
+fn a_run_without_a_deadline_of_its_own_still_gets_some_time() {
+    let now = Timestamp::now();
+    let mut context = context();
+    let real = invocation(&context, now).deadline;
+    assert_eq!(real.as_millisecond(), i64::try_from(context.deadline).unwrap());
+    context.deadline = 600_000;
+    assert_eq!(invocation(&context, now).deadline, now + LIFE_BY_HAND);
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ALARMS_MAX, duration, read_duration};
+use crate::config::{check_alarms, duration, read_duration};
 use crate::{FailureKind, JobReply, ReleaseId, Story, Token};
 
 /// The most probes of one health check.
@@ -172,11 +172,10 @@ impl ProbeSpec {
                 }
                 Ok(())
             }
-            Self::Alarm(alarm) if (1..=ALARMS_MAX).contains(&alarm.names.len()) => Ok(()),
-            Self::Alarm(alarm) => Err(format!(
-                "`names` has {} entries: 1 to {ALARMS_MAX} are allowed",
-                alarm.names.len()
-            )),
+            Self::Alarm(alarm) if alarm.names.is_empty() => {
+                Err("`names` is empty: name at least one alarm".to_owned())
+            }
+            Self::Alarm(alarm) => check_alarms(&alarm.names),
             Self::EcsService(_) => Ok(()),
         }
     }

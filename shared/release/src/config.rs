@@ -168,13 +168,8 @@ impl TryFrom<PlanAsWritten> for Plan {
                 plan.window
             ));
         }
-        if plan.alarms.len() > ALARMS_MAX {
-            return Err(format!(
-                "`alarms` has {} names: at most {ALARMS_MAX} are watched; use a composite alarm",
-                plan.alarms.len()
-            ));
-        }
-        plan.judge.config().validate().map_err(|e| e.to_string())?;
+        check_alarms(&plan.alarms)?;
+        plan.judge.check()?;
         Ok(Self {
             target: plan.target,
             steps: plan.steps,
@@ -214,6 +209,25 @@ pub(crate) fn duration(
     Err(format!(
         "`{key}` is {value:#}: {least:#} to {DURATION_MAX:#} is allowed"
     ))
+}
+
+/// Names that may be watched: some, each once.
+pub(crate) fn check_alarms(names: &[String]) -> Result<(), String> {
+    if names.len() > ALARMS_MAX {
+        let count = names.len();
+        return Err(format!(
+            "{count} alarms: at most {ALARMS_MAX} are watched; use a composite alarm"
+        ));
+    }
+    for (index, name) in names.iter().enumerate() {
+        if name.trim().is_empty() {
+            return Err("an alarm has no name: write the name of a CloudWatch alarm".to_owned());
+        }
+        if names[..index].contains(name) {
+            return Err(format!("alarm '{name}' is named twice: name it once"));
+        }
+    }
+    Ok(())
 }
 
 fn check_steps(steps: &[Step]) -> Result<(), String> {
@@ -303,6 +317,31 @@ impl Default for JudgePolicy {
 }
 
 impl JudgePolicy {
+    /// The ranges that the judge can keep its promise in.
+    fn check(&self) -> Result<(), String> {
+        let odds = 1.0..=1e9;
+        let checks = [
+            ("alpha", self.alpha, self.alpha > 0.0 && self.alpha <= 0.5, "above 0 and at most 0.5"),
+            ("hold", self.hold, self.hold == 0.0 || odds.contains(&self.hold), "0, or 1 to 1e9"),
+            (
+                "tolerated-ratio",
+                self.tolerated_ratio,
+                (1.0..=10.0).contains(&self.tolerated_ratio),
+                "1 to 10",
+            ),
+            (
+                "cluster-size",
+                self.cluster_size,
+                (1.0..=1e6).contains(&self.cluster_size),
+                "1 to 1e6",
+            ),
+        ];
+        match checks.iter().find(|(_, _, fits, _)| !fits) {
+            Some((key, value, _, range)) => Err(format!("`{key}` is {value}: {range} is allowed")),
+            None => self.config().validate().map_err(|e| e.to_string()),
+        }
+    }
+
     /// What the judge runs on. Errors are the one metric so far, so they carry the whole budget.
     pub fn config(&self) -> JudgeConfig {
         JudgeConfig {

@@ -268,7 +268,8 @@ impl GateVerdict {
         for rule in self.rules.iter().filter(|rule| !rule.passed) {
             line += &format!("; {}: {}", rule.rule, rule.why);
         }
-        for FailingCase { name, message, .. } in self.tests.failing.iter().take(WORST_SHOWN) {
+        let shown = if self.passed { 0 } else { WORST_SHOWN };
+        for FailingCase { name, message, .. } in self.tests.failing.iter().take(shown) {
             line += &format!("; {name}: {message}");
         }
         line

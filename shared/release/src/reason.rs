@@ -57,6 +57,11 @@ pub enum Reason {
         /// What CloudWatch says about it, if it said anything.
         detail: Option<String>,
     },
+    /// Somebody asked for it.
+    Asked {
+        /// In their own words.
+        why: String,
+    },
     /// The metrics said nothing for too long.
     CouldNotObserve {
         /// How long the step lasted.
@@ -93,6 +98,7 @@ impl fmt::Display for Reason {
                     None => Ok(()),
                 }
             }
+            Self::Asked { why } => write!(f, "somebody asked for it: {why}"),
             Self::CouldNotObserve { waited } => write!(
                 f,
                 "no metrics for {:#}: check that the target has traffic and that its \

@@ -257,7 +257,7 @@ impl Release {
             },
             Phase::Promoted => JobReply::Succeed {
                 summary: format!(
-                    "promoted: the candidate serves 100% from {} healthy hosts; {}; release {id}",
+                    "promoted: the candidate serves 100% from {}; {}; release {id}",
                     self.healthy_hosts(),
                     self.evidence()
                 ),
@@ -266,8 +266,7 @@ impl Release {
             Phase::RolledBack => JobReply::Fail {
                 kind: FailureKind::JobFailed,
                 message: format!(
-                    "rolled back: {}; the stable version serves 100% again from {} healthy hosts; \
-                     release {id}",
+                    "rolled back: {}; the stable version serves 100% again from {}; release {id}",
                     self.why(),
                     self.healthy_hosts()
                 ),
@@ -280,8 +279,12 @@ impl Release {
         because.map_or_else(String::new, Reason::to_string)
     }
 
-    fn healthy_hosts(&self) -> u32 {
-        self.proof.map_or(0, |proof| proof.healthy_hosts)
+    fn healthy_hosts(&self) -> String {
+        match self.proof.map_or(0, |proof| proof.healthy_hosts) {
+            0 => "no healthy host (look at its targets now)".to_owned(),
+            1 => "1 healthy host".to_owned(),
+            count => format!("{count} healthy hosts"),
+        }
     }
 
     fn percent(&self) -> u8 {

@@ -19,7 +19,7 @@ pub(super) async fn probe(aws: &Aws, alarm: &AlarmProbe) -> Result<Probed, PortE
     Ok(Probed {
         healthy: !states.values().any(|s| *s == StateValue::Alarm),
         detail: match not_ok.as_slice() {
-            [] => format!("{} alarms are OK", states.len()),
+            [] => format!("{0} of {0} alarms OK", states.len()),
             some => some.join(", "),
         },
     })

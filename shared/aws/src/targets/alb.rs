@@ -110,8 +110,7 @@ async fn actions(aws: &Aws, alb: &AlbRule) -> Result<Vec<Action>, PortError> {
     let call = aws.elb.describe_rules().rule_arns(&alb.rule);
     let answer = call.send().await.map_err(|e| failed(doing(), e));
     let rule = answer.map_err(|mut error| {
-        let said = error.source.as_ref().map(ToString::to_string);
-        if said.is_some_and(|said| said.starts_with("RuleNotFound")) {
+        if error.said("RuleNotFound") {
             error.class = Class::Misconfigured;
         }
         error

@@ -1,0 +1,60 @@
+//! `penstock abort`.
+
+use anyhow::{Context, bail};
+use aws::Aws;
+use clap::Args;
+use engine::{Clock, Invocation, roll_back};
+use jiff::SignedDuration;
+use release::{Phase, Reason, Release, ReleaseId};
+
+/// While this command works on a target, no function touches it; if it is killed, for so long.
+const TIME_MAX: SignedDuration = SignedDuration::from_secs(30);
+
+/// Roll a release back by hand: all traffic to the stable version, and the pipeline's action fails.
+///
+/// It works with the AWS credentials of this shell, also when the pipeline was abandoned and no
+/// function is invoked any more. A release that has ended is left as it is.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Abort {
+    /// The release's id.
+    release: String,
+    /// The release log's table: the stack's output ReleaseLogTable.
+    #[arg(long, env = aws::TABLE_VARIABLE)]
+    table: String,
+    /// Why; it stands in the release's log and in the pipeline's message.
+    #[arg(long, default_value = "aborted with penstock abort")]
+    because: String,
+}
+
+const EXAMPLES: &str = "\
+Example:
+  penstock abort web-0f0e0d0c-1111-4222-8333-444455556666 --table penstock-ReleaseLog-1A2B3C \\
+    --because 'customers report a blank page'";
+
+impl Abort {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When the release cannot be rolled back, or not yet.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let id = ReleaseId::try_from(self.release)?;
+        let aws = Aws::new(&aws::sdk_config().await, self.table);
+        let call = Invocation {
+            owner: format!("penstock-abort-{}", uuid::Uuid::new_v4()),
+            deadline: aws.now() + TIME_MAX,
+        };
+        let because = |_: &Release, _| Some(Reason::Asked { why: self.because.clone() });
+        let driven = roll_back(&aws, &call, &id, because).await;
+        let driven = driven.context("the release is not rolled back yet; run the command again")?;
+        let Some(driven) = driven else {
+            bail!("there is no release {id} in this table: its id is the action's external execution id");
+        };
+        match driven.release.phase {
+            Phase::RolledBack => println!("rolled back: the stable version serves 100% again"),
+            Phase::Promoted => println!("it was promoted already; nothing was changed"),
+            Phase::RollingBack | Phase::Shifting => bail!("it is not over yet; run the command again"),
+        }
+        Ok(())
+    }
+}
