@@ -13,8 +13,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("penstock-release", &["penstock-stats", "penstock-reports"]),
     // stats: the counts of the in-memory metrics.
     ("penstock-engine", &["penstock-release", "penstock-stats"]),
-    ("penstock-actions", &["penstock-engine", "penstock-release", "penstock-reports"]),
-    ("penstock-aws", &["penstock-engine", "penstock-release", "penstock-stats"]),
+    (
+        "penstock-actions",
+        &["penstock-engine", "penstock-release", "penstock-reports"],
+    ),
+    (
+        "penstock-aws",
+        &["penstock-engine", "penstock-release", "penstock-stats"],
+    ),
     ("penstock-lambda", &["penstock-engine", "penstock-release"]),
     ("penstock-tests", &[]),
 ];
@@ -24,7 +30,9 @@ const TOOLS: &[&str] = &["penstock", "penstock-bench"];
 /// A main.rs of a function is wiring and nothing else.
 const MAIN_LINES_MAX: usize = 40;
 /// Names that say nothing.
-const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "models", "misc"];
+const EMPTY_NAMES: &[&str] = &[
+    "utils", "util", "common", "helpers", "helper", "models", "misc",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -33,7 +41,13 @@ fn root() -> PathBuf {
 /// Normal dependencies, by package.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
@@ -44,7 +58,10 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
             let all = package["dependencies"].as_array().unwrap().iter();
             let normal = all.filter(|d| d["kind"].is_null());
             let names = normal.map(|d| d["name"].as_str().unwrap().to_owned());
-            (package["name"].as_str().unwrap().to_owned(), names.collect())
+            (
+                package["name"].as_str().unwrap().to_owned(),
+                names.collect(),
+            )
         })
         .collect()
 }
@@ -76,9 +93,15 @@ fn dependencies_point_one_way() {
         if TOOLS.contains(&package.as_str()) {
             continue;
         }
-        let allowed = rules.get(package.as_str()).copied().unwrap_or(FUNCTION_MAY_USE);
+        let allowed = rules
+            .get(package.as_str())
+            .copied()
+            .unwrap_or(FUNCTION_MAY_USE);
         for used in uses.iter().filter(|name| all.contains_key(*name)) {
-            assert!(allowed.contains(&used.as_str()), "{package} must not depend on {used}");
+            assert!(
+                allowed.contains(&used.as_str()),
+                "{package} must not depend on {used}"
+            );
         }
     }
 }
@@ -86,8 +109,13 @@ fn dependencies_point_one_way() {
 #[test]
 fn only_the_aws_crate_imports_the_sdk() {
     for (package, uses) in dependencies() {
-        let sdk = uses.iter().find(|name| name.starts_with("aws-sdk-") || *name == "aws-config");
-        assert!(sdk.is_none() || package == "penstock-aws", "{package} imports {sdk:?}");
+        let sdk = uses
+            .iter()
+            .find(|name| name.starts_with("aws-sdk-") || *name == "aws-config");
+        assert!(
+            sdk.is_none() || package == "penstock-aws",
+            "{package} imports {sdk:?}"
+        );
     }
 }
 
@@ -106,7 +134,9 @@ fn time_comes_from_the_clock_alone() {
     for (path, text) in sources() {
         let name = path.display().to_string();
         let decides = name.contains("/shared/") || name.contains("/functions/");
-        let exempt = name.contains("/tests") || name.ends_with("aws/src/clock.rs") || name.contains("aws/src/local/");
+        let exempt = name.contains("/tests")
+            || name.ends_with("aws/src/clock.rs")
+            || name.contains("aws/src/local/");
         if decides && !exempt {
             for clock in ["SystemTime::now", "Timestamp::now", "Instant::now"] {
                 assert!(!text.contains(clock), "{name} asks for the time");
@@ -122,20 +152,37 @@ fn a_functions_main_is_wiring() {
     for function in functions {
         let main = function.unwrap().path().join("src/main.rs");
         let lines = std::fs::read_to_string(&main).unwrap().lines().count();
-        assert!(lines <= MAIN_LINES_MAX, "{} has {lines} lines", main.display());
+        assert!(
+            lines <= MAIN_LINES_MAX,
+            "{} has {lines} lines",
+            main.display()
+        );
         seen += 1;
     }
-    assert_eq!(seen, 4, "test-gate, canary-shift, health-check, rollback-trigger");
+    assert_eq!(
+        seen, 4,
+        "test-gate, canary-shift, health-check, rollback-trigger"
+    );
 }
 
 #[test]
 fn names_say_something_and_lints_are_silenced_with_a_reason() {
     for (path, text) in sources() {
-        let parts = path.iter().map(|part| part.to_string_lossy().replace(".rs", ""));
+        let parts = path
+            .iter()
+            .map(|part| part.to_string_lossy().replace(".rs", ""));
         for part in parts {
-            assert!(!EMPTY_NAMES.contains(&part.as_str()), "{} says nothing", path.display());
+            assert!(
+                !EMPTY_NAMES.contains(&part.as_str()),
+                "{} says nothing",
+                path.display()
+            );
         }
         let allow = ["#[", "allow("].concat();
-        assert!(!text.contains(&allow), "{}: use expect with a reason", path.display());
+        assert!(
+            !text.contains(&allow),
+            "{}: use expect with a reason",
+            path.display()
+        );
     }
 }

@@ -40,7 +40,10 @@ fn may(function: &str) -> BTreeSet<String> {
 #[test]
 fn each_function_may_do_exactly_what_it_does() {
     let logs = ["logs:CreateLogStream", "logs:PutLogEvents"];
-    let answers = ["codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult"];
+    let answers = [
+        "codepipeline:PutJobSuccessResult",
+        "codepipeline:PutJobFailureResult",
+    ];
     let releases = [
         "dynamodb:Query",
         "dynamodb:PutItem",
@@ -51,27 +54,58 @@ fn each_function_may_do_exactly_what_it_does() {
         "elasticloadbalancing:ModifyRule",
     ];
     let set = |parts: &[&[&str]]| -> BTreeSet<String> {
-        parts.iter().copied().flatten().map(|action| (*action).to_owned()).collect()
+        parts
+            .iter()
+            .copied()
+            .flatten()
+            .map(|action| (*action).to_owned())
+            .collect()
     };
     assert_eq!(may("TestGate"), set(&[&logs, &answers]));
     let judge = ["cloudwatch:GetMetricData", "cloudwatch:DescribeAlarms"];
-    assert_eq!(may("CanaryShift"), set(&[&logs, &answers, &releases, &judge]));
-    let check = ["dynamodb:Query", "dynamodb:PutItem", "cloudwatch:DescribeAlarms", "ecs:DescribeServices"];
+    assert_eq!(
+        may("CanaryShift"),
+        set(&[&logs, &answers, &releases, &judge])
+    );
+    let check = [
+        "dynamodb:Query",
+        "dynamodb:PutItem",
+        "cloudwatch:DescribeAlarms",
+        "ecs:DescribeServices",
+    ];
     assert_eq!(may("HealthCheck"), set(&[&logs, &answers, &check]));
-    assert_eq!(may("RollbackTrigger"), set(&[&logs, &releases, &["sqs:SendMessage"]]));
+    assert_eq!(
+        may("RollbackTrigger"),
+        set(&[&logs, &releases, &["sqs:SendMessage"]])
+    );
 }
 
 #[test]
 fn every_function_has_its_own_role_and_logs_that_end() {
     let template = template();
     let resources = template["Resources"].as_object().unwrap();
-    let functions = resources.iter().filter(|(_, r)| r["Type"] == "AWS::Serverless::Function");
+    let functions = resources
+        .iter()
+        .filter(|(_, r)| r["Type"] == "AWS::Serverless::Function");
     let mut seen = 0;
     for (name, function) in functions {
-        assert_eq!(function["Properties"]["Role"], format!("{name}Role.Arn"), "{name}");
-        assert_eq!(function["Properties"]["LoggingConfig"]["LogGroup"], format!("{name}Logs"));
-        assert_eq!(function["Metadata"]["BuildMethod"], "rust-cargolambda", "{name}");
-        assert_eq!(resources[&format!("{name}Logs")]["Properties"]["RetentionInDays"], "LogRetentionDays");
+        assert_eq!(
+            function["Properties"]["Role"],
+            format!("{name}Role.Arn"),
+            "{name}"
+        );
+        assert_eq!(
+            function["Properties"]["LoggingConfig"]["LogGroup"],
+            format!("{name}Logs")
+        );
+        assert_eq!(
+            function["Metadata"]["BuildMethod"], "rust-cargolambda",
+            "{name}"
+        );
+        assert_eq!(
+            resources[&format!("{name}Logs")]["Properties"]["RetentionInDays"],
+            "LogRetentionDays"
+        );
         seen += 1;
     }
     assert_eq!(seen, 4);
@@ -83,7 +117,10 @@ fn the_release_log_is_kept_safe() {
     assert_eq!(table["DeletionPolicy"], "Retain");
     let table = &table["Properties"];
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
-    assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    assert_eq!(
+        table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+        true
+    );
     assert_eq!(table["TimeToLiveSpecification"]["AttributeName"], "expires");
     assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
 }

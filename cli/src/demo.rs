@@ -106,7 +106,10 @@ struct Outcome {
 pub async fn run(config: &DemoConfig, screen: &mut Screen) -> anyhow::Result<bool> {
     let _old_is_gone = std::fs::remove_dir_all(&config.work);
     std::fs::create_dir_all(&config.work).context("could not make the demo's directory")?;
-    let work = config.work.canonicalize().context("could not find the demo's directory")?;
+    let work = config
+        .work
+        .canonicalize()
+        .context("could not find the demo's directory")?;
     let stack_config = StackConfig {
         project: config.project.clone(),
         bootstraps: config.bootstraps.clone(),
@@ -152,22 +155,28 @@ impl Demo {
             cloudwatch,
             repository: work.join("shop"),
             run_dir: work.join("run"),
-            declaration: std::fs::read_to_string(pipeline).context("could not read demo/pipeline.yaml")?,
+            declaration: std::fs::read_to_string(pipeline)
+                .context("could not read demo/pipeline.yaml")?,
             balancer,
             stack,
         };
         copy_tree(&config.project.join("demo/shop"), &demo.repository)?;
         demo.fill_in_arns()?;
-        demo.git(&["init", "--quiet", "--initial-branch=main"]).await?;
+        demo.git(&["init", "--quiet", "--initial-branch=main"])
+            .await?;
         demo.commit("version 1").await?;
-        screen.note(&format!("the shop is at {}; its version 1 is being deployed", demo.balancer.url));
+        screen.note(&format!(
+            "the shop is at {}; its version 1 is being deployed",
+            demo.balancer.url
+        ));
         demo.deploy_first(config).await?;
         Ok(demo)
     }
 
     fn fill_in_arns(&self) -> anyhow::Result<()> {
         let path = self.repository.join("penstock.yaml");
-        let text = std::fs::read_to_string(&path).context("could not read the shop's penstock.yaml")?;
+        let text =
+            std::fs::read_to_string(&path).context("could not read the shop's penstock.yaml")?;
         let text = text
             .replace("RULE_ARN", &self.balancer.rule)
             .replace("BLUE_ARN", &self.balancer.blue)
@@ -198,7 +207,10 @@ impl Demo {
             .args(["--group", &self.balancer.blue])
             .current_dir(&self.repository)
             .env("SHOP_RUN_DIR", &self.run_dir)
-            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", self.stack.player().url())
+            .env(
+                "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2",
+                self.stack.player().url(),
+            )
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_DEFAULT_REGION", crate::stack::REGION);
@@ -208,7 +220,9 @@ impl Demo {
     async fn play(self, rps: NonZeroU32, screen: &mut Screen) -> anyhow::Result<bool> {
         let (stop, stopped) = oneshot::channel::<()>();
         let load = Load {
-            url: format!("{}/checkout", self.balancer.url).parse().context("the shop has no URL")?,
+            url: format!("{}/checkout", self.balancer.url)
+                .parse()
+                .context("the shop has no URL")?,
             rps,
             duration: LOAD_TIME_MAX,
         };
@@ -251,7 +265,11 @@ impl Demo {
         Ok(Outcome {
             title: scenario.title,
             expected,
-            ended: if expected { ended } else { format!("{:?}: {message}", ending.status) },
+            ended: if expected {
+                ended
+            } else {
+                format!("{:?}: {message}", ending.status)
+            },
             exposed: counts.0,
             failed: counts.1,
             took: began.elapsed(),
@@ -285,14 +303,24 @@ impl Demo {
         let ending = remote
             .follow(&submitted, async |entry: &Entry| {
                 screen.show(entry);
-                let Event::ActionProgress { action, summary, external_execution_id, .. } = &entry.event else {
+                let Event::ActionProgress {
+                    action,
+                    summary,
+                    external_execution_id,
+                    ..
+                } = &entry.event
+                else {
                     return Ok(());
                 };
                 if action != CANARY {
                     return Ok(());
                 }
-                release = external_execution_id.clone().and_then(|id| ReleaseId::try_from(id).ok());
-                let there = summary.as_ref().is_some_and(|summary| summary.starts_with(ALARM_AT));
+                release = external_execution_id
+                    .clone()
+                    .and_then(|id| ReleaseId::try_from(id).ok());
+                let there = summary
+                    .as_ref()
+                    .is_some_and(|summary| summary.starts_with(ALARM_AT));
                 if alarm_due && there {
                     alarm_due = false;
                     screen.note("  ! the alarm shop-latency fires now");
@@ -337,7 +365,13 @@ impl Demo {
         });
         // The ports' load balancer is the emulator's; the player's is asked instead.
         let aws = Aws::new(
-            &self.stack.sdk().clone().into_builder().endpoint_url(self.stack.player().url()).build(),
+            &self
+                .stack
+                .sdk()
+                .clone()
+                .into_builder()
+                .endpoint_url(self.stack.player().url())
+                .build(),
             self.stack.table().to_owned(),
         );
         Ok(aws.arms(&target).await?.stable)
@@ -347,7 +381,10 @@ impl Demo {
     async fn exposed(&self, id: &ReleaseId) -> anyhow::Result<(u64, u64)> {
         let head: Head<Option<Release>> = self.aws.load(id).await?;
         let release = head.state.context("the release has no log")?;
-        ensure!(release.weight == Weight::ZERO || release.weight == Weight::FULL, "it has not ended");
+        ensure!(
+            release.weight == Weight::ZERO || release.weight == Weight::FULL,
+            "it has not ended"
+        );
         let counts = release.judge.metric(ERRORS).map(|metric| metric.canary());
         Ok(counts.map_or((0, 0), |counts| (counts.count, counts.bad)))
     }
@@ -369,9 +406,15 @@ async fn make_alarm(cloudwatch: &cloudwatch::Client) -> anyhow::Result<()> {
 }
 
 async fn set_alarm(cloudwatch: &cloudwatch::Client, state: StateValue) -> anyhow::Result<()> {
-    let set = cloudwatch.set_alarm_state().alarm_name(ALARM).state_value(state);
+    let set = cloudwatch
+        .set_alarm_state()
+        .alarm_name(ALARM)
+        .state_value(state);
     let reason = "the demo: checkouts take 2.3 s, 1 s is allowed";
-    set.state_reason(reason).send().await.context("could not set the alarm")?;
+    set.state_reason(reason)
+        .send()
+        .await
+        .context("could not set the alarm")?;
     Ok(())
 }
 
@@ -388,7 +431,12 @@ async fn quietly(mut command: Command, what: &str) -> anyhow::Result<()> {
 fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.context("could not read the demo's service")?;
-        let target = to.join(entry.path().strip_prefix(from).context("could not copy the service")?);
+        let target = to.join(
+            entry
+                .path()
+                .strip_prefix(from)
+                .context("could not copy the service")?,
+        );
         if entry.file_type().is_dir() {
             std::fs::create_dir_all(&target).context("could not copy the service")?;
         } else {
@@ -421,7 +469,11 @@ fn summarise(outcomes: &[Outcome], totals: &Totals, screen: &Screen) {
         right("time")
     ));
     for (number, outcome) in outcomes.iter().enumerate() {
-        let mark = if outcome.expected { console::style("✓").green() } else { console::style("✗").red() };
+        let mark = if outcome.expected {
+            console::style("✓").green()
+        } else {
+            console::style("✗").red()
+        };
         screen.note(&format!(
             "{mark} {} {:<42} {:<12} {} {} {}",
             number + 1,

@@ -34,7 +34,9 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Send requests to a service on this machine, at a steady rate whatever it answers.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example:\n  penstock load http://127.0.0.1:8080/checkout --rps 300 --for 60s")]
+#[command(
+    after_help = "Example:\n  penstock load http://127.0.0.1:8080/checkout --rps 300 --for 60s"
+)]
 pub struct Load {
     /// Address to request, on this machine only: http://127.0.0.1:8080/checkout
     pub url: Uri,

@@ -82,7 +82,10 @@ impl Stack {
             ..PlayerConfig::default()
         })
         .await?;
-        say(&format!("emulator at {endpoint}, player at {}", player.url()));
+        say(&format!(
+            "emulator at {endpoint}, player at {}",
+            player.url()
+        ));
         let emulator_process = Emulator::start(config, &endpoint, &player.url())?;
         emulator_process.wait_until_ready(&player).await?;
         say("deploying template.yaml with sam deploy");
@@ -138,8 +141,12 @@ fn tools_path(project: &Path) -> String {
 }
 
 fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
-    Ok(listener.local_addr().context("could not find a free port")?.port())
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
+    Ok(listener
+        .local_addr()
+        .context("could not find a free port")?
+        .port())
 }
 
 /// The AWS emulator, with the functions that it runs.
@@ -152,14 +159,19 @@ struct Emulator {
 impl Emulator {
     fn start(config: &StackConfig, endpoint: &str, player: &str) -> anyhow::Result<Self> {
         let program = config.project.join(".venv/bin/ministack");
-        ensure!(program.exists(), "could not find {}: run `make setup`", program.display());
+        ensure!(
+            program.exists(),
+            "could not find {}: run `make setup`",
+            program.display()
+        );
         let log = config.work.join("emulator.log");
         let output = std::fs::File::create(&log).context("could not write the emulator's log")?;
         let site = config.work.join("site");
         std::fs::create_dir_all(&site).context("could not make a directory for the emulator")?;
         // Its Runtime API waits 45 ms for an acknowledgement at every call otherwise.
         let no_nagle = "import socketserver\nsocketserver.StreamRequestHandler.disable_nagle_algorithm = True\n";
-        std::fs::write(site.join("sitecustomize.py"), no_nagle).context("could not set up the emulator")?;
+        std::fs::write(site.join("sitecustomize.py"), no_nagle)
+            .context("could not set up the emulator")?;
         let port = endpoint.rsplit(':').next().unwrap_or_default();
         let work = config.work.display().to_string();
         // Functions inherit all of the emulator's environment, so it gets only what they may have:
@@ -181,7 +193,11 @@ impl Emulator {
             .env("AWS_ENDPOINT_URL_CODEPIPELINE", player)
             .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player)
             .stdin(Stdio::null())
-            .stdout(output.try_clone().context("could not write the emulator's log")?)
+            .stdout(
+                output
+                    .try_clone()
+                    .context("could not write the emulator's log")?,
+            )
             .stderr(output)
             .process_group(0)
             .kill_on_drop(true)
@@ -194,7 +210,10 @@ impl Emulator {
         let began = Instant::now();
         while player.emulator_account().await.is_err() {
             if began.elapsed() > START_TIME_MAX {
-                bail!("the emulator does not answer; its log ends:\n{}", last_lines(&self.log));
+                bail!(
+                    "the emulator does not answer; its log ends:\n{}",
+                    last_lines(&self.log)
+                );
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -239,8 +258,18 @@ async fn deploy(config: &StackConfig, endpoint: &str) -> anyhow::Result<String> 
     sam.arg("deploy")
         .arg("--template-file")
         .arg(&built_template)
-        .args(["--stack-name", STACK, "--resolve-s3", "--no-confirm-changeset"])
-        .args(["--capabilities", "CAPABILITY_IAM", "--parameter-overrides", "Stage=local"])
+        .args([
+            "--stack-name",
+            STACK,
+            "--resolve-s3",
+            "--no-confirm-changeset",
+        ])
+        .args([
+            "--capabilities",
+            "CAPABILITY_IAM",
+            "--parameter-overrides",
+            "Stage=local",
+        ])
         .arg("AllowedTargets=arn:aws:elasticloadbalancing:*:*:listener-rule/app/*")
         .env_clear()
         .env("PATH", tools_path(&config.project))
@@ -253,12 +282,22 @@ async fn deploy(config: &StackConfig, endpoint: &str) -> anyhow::Result<String> 
         .env("SAM_CLI_CHECK_UPDATE", "0")
         .env("COLUMNS", "200")
         .stdin(Stdio::null())
-        .stdout(output.try_clone().context("could not write the log of sam deploy")?)
+        .stdout(
+            output
+                .try_clone()
+                .context("could not write the log of sam deploy")?,
+        )
         .stderr(output)
         .kill_on_drop(true);
     let status = tokio::time::timeout(DEPLOY_TIME_MAX, sam.status()).await;
-    let status = status.context("sam deploy did not end")?.context("could not run sam deploy")?;
-    ensure!(status.success(), "sam deploy failed; its log ends:\n{}", last_lines(&log));
+    let status = status
+        .context("sam deploy did not end")?
+        .context("could not run sam deploy")?;
+    ensure!(
+        status.success(),
+        "sam deploy failed; its log ends:\n{}",
+        last_lines(&log)
+    );
     let text = std::fs::read_to_string(&log).context("could not read the log of sam deploy")?;
     output_value(&text, "ReleaseLogTable").context("the stack has no output ReleaseLogTable")
 }
@@ -288,7 +327,10 @@ impl Balancer {
     async fn create(elbv2: &elbv2::Client, name: &str) -> anyhow::Result<Self> {
         let made = elbv2.create_load_balancer().name(name).send().await;
         let made = made.context("could not make a load balancer")?;
-        let balancer = made.load_balancers().first().and_then(|lb| lb.load_balancer_arn());
+        let balancer = made
+            .load_balancers()
+            .first()
+            .and_then(|lb| lb.load_balancer_arn());
         let balancer = balancer.context("the new load balancer has no ARN")?;
         let blue = target_group(elbv2, &format!("{name}-blue")).await?;
         let green = target_group(elbv2, &format!("{name}-green")).await?;
@@ -303,7 +345,10 @@ impl Balancer {
             .await
             .context("could not make a listener")?;
         let listener = listener.listeners().first().and_then(|l| l.listener_arn());
-        let everything = RuleCondition::builder().field("path-pattern").values("/*").build();
+        let everything = RuleCondition::builder()
+            .field("path-pattern")
+            .values("/*")
+            .build();
         let rule = elbv2
             .create_rule()
             .listener_arn(listener.context("the new listener has no ARN")?)
@@ -335,17 +380,28 @@ async fn target_group(elbv2: &elbv2::Client, name: &str) -> anyhow::Result<Strin
         .send()
         .await
         .context("could not make a target group")?;
-    let arn = made.target_groups().first().and_then(|g| g.target_group_arn());
+    let arn = made
+        .target_groups()
+        .first()
+        .and_then(|g| g.target_group_arn());
     Ok(arn.context("the new target group has no ARN")?.to_owned())
 }
 
 fn forward(groups: &[(&str, i32)]) -> Action {
     let tuple = |(arn, weight): &(&str, i32)| {
-        TargetGroupTuple::builder().target_group_arn(*arn).weight(*weight).build()
+        TargetGroupTuple::builder()
+            .target_group_arn(*arn)
+            .weight(*weight)
+            .build()
     };
     let groups = groups.iter().map(tuple).collect();
-    let config = ForwardActionConfig::builder().set_target_groups(Some(groups)).build();
-    Action::builder().r#type(ActionTypeEnum::Forward).forward_config(config).build()
+    let config = ForwardActionConfig::builder()
+        .set_target_groups(Some(groups))
+        .build();
+    Action::builder()
+        .r#type(ActionTypeEnum::Forward)
+        .forward_config(config)
+        .build()
 }
 
 #[cfg(test)]

@@ -11,14 +11,35 @@ use crate::world::{Action, World};
 
 pub const TESTS: &[Test] = &[
     ("a_good_version_is_promoted_and_checked", good),
-    ("a_bad_version_goes_back_and_the_pipeline_says_why_with_the_numbers", bad),
-    ("an_alarm_takes_the_traffic_back_and_the_waiting_action_is_told", alarm),
-    ("an_event_for_a_release_that_has_ended_changes_nothing", late_alarm),
-    ("a_second_release_on_a_busy_target_is_told_who_holds_it", busy),
+    (
+        "a_bad_version_goes_back_and_the_pipeline_says_why_with_the_numbers",
+        bad,
+    ),
+    (
+        "an_alarm_takes_the_traffic_back_and_the_waiting_action_is_told",
+        alarm,
+    ),
+    (
+        "an_event_for_a_release_that_has_ended_changes_nothing",
+        late_alarm,
+    ),
+    (
+        "a_second_release_on_a_busy_target_is_told_who_holds_it",
+        busy,
+    ),
     ("the_next_release_goes_the_other_way_round", next_release),
-    ("a_candidate_without_a_healthy_host_gets_no_traffic", no_healthy_host),
-    ("an_ecs_service_is_healthy_on_the_expected_task_definition_only", ecs),
-    ("a_health_check_of_a_service_that_does_not_answer_fails_with_what_it_saw", unhealthy),
+    (
+        "a_candidate_without_a_healthy_host_gets_no_traffic",
+        no_healthy_host,
+    ),
+    (
+        "an_ecs_service_is_healthy_on_the_expected_task_definition_only",
+        ecs,
+    ),
+    (
+        "a_health_check_of_a_service_that_does_not_answer_fails_with_what_it_saw",
+        unhealthy,
+    ),
 ];
 
 const CANARY: &str = "canary-shift";
@@ -33,16 +54,34 @@ fn good(world: &World) -> anyhow::Result<()> {
         let service = world.service().await?;
         let config = service.config();
         let actions = [Action::new(CANARY, "web"), Action::new(CHECK, "web")];
-        let ran = service.under_load(world.run(&[("penstock.yaml", &config)], &actions, nothing)).await?;
+        let ran = service
+            .under_load(world.run(&[("penstock.yaml", &config)], &actions, nothing))
+            .await?;
         ran.succeeded()?;
-        let promoted = ran.summaries.iter().any(|s| s.starts_with("promoted: the candidate serves 100%"));
+        let promoted = ran
+            .summaries
+            .iter()
+            .any(|s| s.starts_with("promoted: the candidate serves 100%"));
         ensure!(promoted, "{ran:#?}");
-        ensure!(ran.variables.get("verdict").map(String::as_str) == Some("healthy"), "{ran:#?}");
-        ensure!(world.weights(&service).await? == (0, 1), "the candidate has all the traffic");
+        ensure!(
+            ran.variables.get("verdict").map(String::as_str) == Some("healthy"),
+            "{ran:#?}"
+        );
+        ensure!(
+            world.weights(&service).await? == (0, 1),
+            "the candidate has all the traffic"
+        );
         let release = world.release(&ran.release.context("it has an id")?).await?;
         ensure!(release.phase == Phase::Promoted && release.started.execution.is_some());
-        let counts = release.judge.metric("errors").context("errors were judged")?.canary();
-        ensure!(counts.count > 100 && counts.bad == 0, "it was judged by real requests: {counts:?}");
+        let counts = release
+            .judge
+            .metric("errors")
+            .context("errors were judged")?
+            .canary();
+        ensure!(
+            counts.count > 100 && counts.bad == 0,
+            "it was judged by real requests: {counts:?}"
+        );
         Ok(())
     })
 }
@@ -53,12 +92,30 @@ fn bad(world: &World) -> anyhow::Result<()> {
         service.candidate.fails(30);
         let config = service.config();
         let actions = [Action::new(CANARY, "web")];
-        let ran = service.under_load(world.run(&[("penstock.yaml", &config)], &actions, nothing)).await?;
-        ran.failed("JobFailed", &["rolled back: the candidate is worse: errors ", "against", "evidence"])?;
-        ensure!(world.weights(&service).await? == (1, 0), "the stable version has all the traffic");
+        let ran = service
+            .under_load(world.run(&[("penstock.yaml", &config)], &actions, nothing))
+            .await?;
+        ran.failed(
+            "JobFailed",
+            &[
+                "rolled back: the candidate is worse: errors ",
+                "against",
+                "evidence",
+            ],
+        )?;
+        ensure!(
+            world.weights(&service).await? == (1, 0),
+            "the stable version has all the traffic"
+        );
         let release = world.release(&ran.release.context("it has an id")?).await?;
         ensure!(release.phase == Phase::RolledBack);
-        ensure!(world.aws.watching(&format!("alarm:{}", service.alarm)).await?.is_empty());
+        ensure!(
+            world
+                .aws
+                .watching(&format!("alarm:{}", service.alarm))
+                .await?
+                .is_empty()
+        );
         Ok(())
     })
 }
@@ -69,7 +126,10 @@ fn alarm(world: &World) -> anyhow::Result<()> {
         let config = service.config();
         let mut due = true;
         let see = async |event: &Event| {
-            if let Event::ActionProgress { summary: Some(summary), .. } = event
+            if let Event::ActionProgress {
+                summary: Some(summary),
+                ..
+            } = event
                 && due
                 && summary.starts_with("candidate at 50%")
             {
@@ -79,11 +139,27 @@ fn alarm(world: &World) -> anyhow::Result<()> {
             Ok(())
         };
         let actions = [Action::new(CANARY, "web")];
-        let ran = service.under_load(world.run(&[("penstock.yaml", &config)], &actions, see)).await?;
-        ran.failed("JobFailed", &["rolled back: alarm '", "fired", "the stable version serves 100% again"])?;
-        ensure!(world.weights(&service).await? == (1, 0), "the stable version has all the traffic");
+        let ran = service
+            .under_load(world.run(&[("penstock.yaml", &config)], &actions, see))
+            .await?;
+        ran.failed(
+            "JobFailed",
+            &[
+                "rolled back: alarm '",
+                "fired",
+                "the stable version serves 100% again",
+            ],
+        )?;
+        ensure!(
+            world.weights(&service).await? == (1, 0),
+            "the stable version has all the traffic"
+        );
         let release = world.release(&ran.release.context("it has an id")?).await?;
-        ensure!(matches!(release.because, Some(Reason::AlarmFired { .. })), "{:?}", release.because);
+        ensure!(
+            matches!(release.because, Some(Reason::AlarmFired { .. })),
+            "{:?}",
+            release.because
+        );
         Ok(())
     })
 }
@@ -93,12 +169,17 @@ fn late_alarm(world: &World) -> anyhow::Result<()> {
         let service = world.service().await?;
         let config = service.config();
         let actions = [Action::new(CANARY, "web")];
-        let ran = service.under_load(world.run(&[("penstock.yaml", &config)], &actions, nothing)).await?;
+        let ran = service
+            .under_load(world.run(&[("penstock.yaml", &config)], &actions, nothing))
+            .await?;
         ran.succeeded()?;
         world.set_alarm(&service.alarm, StateValue::Alarm).await?;
         // Long enough for the bridge, the rule and the function.
         tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-        ensure!(world.weights(&service).await? == (0, 1), "the promoted version keeps its traffic");
+        ensure!(
+            world.weights(&service).await? == (0, 1),
+            "the promoted version keeps its traffic"
+        );
         let release = world.release(&ran.release.context("it has an id")?).await?;
         ensure!(release.phase == Phase::Promoted);
         Ok(())
@@ -113,9 +194,19 @@ fn busy(world: &World) -> anyhow::Result<()> {
         let files = [("penstock.yaml", config.as_str())];
         let mut second = None;
         let see = async |event: &Event| {
-            if let (Event::ActionProgress { external_execution_id: Some(id), .. }, None) = (event, &second) {
+            if let (
+                Event::ActionProgress {
+                    external_execution_id: Some(id),
+                    ..
+                },
+                None,
+            ) = (event, &second)
+            {
                 let ran = Box::pin(world.run(&files, &actions, nothing)).await?;
-                ran.failed("JobFailed", &[&format!("is held by release {id},"), "retry this stage"])?;
+                ran.failed(
+                    "JobFailed",
+                    &[&format!("is held by release {id},"), "retry this stage"],
+                )?;
                 second = Some(ran);
             }
             Ok(())
@@ -132,13 +223,21 @@ fn next_release(world: &World) -> anyhow::Result<()> {
         let config = service.config();
         let actions = [Action::new(CANARY, "web")];
         let files = [("penstock.yaml", config.as_str())];
-        service.under_load(world.run(&files, &actions, nothing)).await?.succeeded()?;
+        service
+            .under_load(world.run(&files, &actions, nothing))
+            .await?
+            .succeeded()?;
         ensure!(world.weights(&service).await? == (0, 1));
         // The same configuration: now green is stable, and blue, which fails, the candidate.
         service.stable.fails(40);
-        let ran = service.under_load(world.run(&files, &actions, nothing)).await?;
+        let ran = service
+            .under_load(world.run(&files, &actions, nothing))
+            .await?;
         ran.failed("JobFailed", &["the candidate is worse"])?;
-        ensure!(world.weights(&service).await? == (0, 1), "green keeps the traffic");
+        ensure!(
+            world.weights(&service).await? == (0, 1),
+            "green keeps the traffic"
+        );
         Ok(())
     })
 }
@@ -148,8 +247,17 @@ fn no_healthy_host(world: &World) -> anyhow::Result<()> {
         let service = world.service().await?;
         service.remove_candidate(world).await?;
         let config = service.config();
-        let ran = world.run(&[("penstock.yaml", &config)], &[Action::new(CANARY, "web")], nothing).await?;
-        ran.failed("ConfigurationError", &["has no healthy host", "deploy the new version there first"])?;
+        let ran = world
+            .run(
+                &[("penstock.yaml", &config)],
+                &[Action::new(CANARY, "web")],
+                nothing,
+            )
+            .await?;
+        ran.failed(
+            "ConfigurationError",
+            &["has no healthy host", "deploy the new version there first"],
+        )?;
         ensure!(world.weights(&service).await? == (1, 0));
         Ok(())
     })
@@ -159,8 +267,20 @@ fn unhealthy(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let service = world.service().await?;
         let config = service.config().replace("/health", "/nowhere");
-        let ran = world.run(&[("penstock.yaml", &config)], &[Action::new(CHECK, "web")], nothing).await?;
-        ran.failed("JobFailed", &["not healthy 2 times in a row within 4s", "/nowhere answered 404, not 200"])
+        let ran = world
+            .run(
+                &[("penstock.yaml", &config)],
+                &[Action::new(CHECK, "web")],
+                nothing,
+            )
+            .await?;
+        ran.failed(
+            "JobFailed",
+            &[
+                "not healthy 2 times in a row within 4s",
+                "/nowhere answered 404, not 200",
+            ],
+        )
     })
 }
 
@@ -182,9 +302,14 @@ fn ecs(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let actions = [Action::new(CHECK, "web")];
         let files = config(&task);
-        world.run(&[("penstock.yaml", &files)], &actions, nothing).await?.succeeded()?;
+        world
+            .run(&[("penstock.yaml", &files)], &actions, nothing)
+            .await?
+            .succeeded()?;
         let files = config("web:77");
-        let ran = world.run(&[("penstock.yaml", &files)], &actions, nothing).await?;
+        let ran = world
+            .run(&[("penstock.yaml", &files)], &actions, nothing)
+            .await?;
         ran.failed("JobFailed", &["web runs 1 of 1 tasks of", &task])
     })
 }

@@ -7,10 +7,19 @@ use crate::Test;
 use crate::world::{ARTIFACTS, Action, World};
 
 pub const TESTS: &[Test] = &[
-    ("a_gate_passes_and_hands_its_numbers_to_later_actions", passes),
+    (
+        "a_gate_passes_and_hands_its_numbers_to_later_actions",
+        passes,
+    ),
     ("a_gate_fails_with_the_failing_test_by_name", fails),
-    ("a_gates_report_is_stored_with_the_pipelines_own_key", encrypted),
-    ("a_report_that_is_missing_empty_or_cut_off_fails_the_gate", unreadable),
+    (
+        "a_gates_report_is_stored_with_the_pipelines_own_key",
+        encrypted,
+    ),
+    (
+        "a_report_that_is_missing_empty_or_cut_off_fails_the_gate",
+        unreadable,
+    ),
 ];
 
 const GATE: &str = "test-gate";
@@ -36,9 +45,17 @@ fn passes(world: &World) -> anyhow::Result<()> {
         // The second action's section is the first one's output: interpolated, it names a section.
         let named = Action::with_parameters(GATE, r##"{"section":"#{Action0.verdict}"}"##);
         let ran = world.run(&files, &[gate, named], nothing).await?;
-        ran.failed("ConfigurationError", &["no section 'pass': `gates` has unit"])?;
+        ran.failed(
+            "ConfigurationError",
+            &["no section 'pass': `gates` has unit"],
+        )?;
         ensure!(ran.variables["tests"] == "2", "{ran:#?}");
-        ensure!(ran.summaries.iter().any(|s| s.starts_with("test gate passed: 2 tests, 2 passed")), "{ran:#?}");
+        ensure!(
+            ran.summaries
+                .iter()
+                .any(|s| s.starts_with("test gate passed: 2 tests, 2 passed")),
+            "{ran:#?}"
+        );
         Ok(())
     })
 }
@@ -50,7 +67,9 @@ fn encrypted(world: &World) -> anyhow::Result<()> {
         let files = [("penstock.yaml", CONFIG), ("reports/junit.xml", GOOD)];
         let mut gate = Action::new(GATE, "unit");
         gate.output = true;
-        let ran = world.run_encrypted(&files, &[gate], Some(&key), nothing).await?;
+        let ran = world
+            .run_encrypted(&files, &[gate], Some(&key), nothing)
+            .await?;
         ran.succeeded()
     })?;
     let stored = format!(
@@ -62,29 +81,45 @@ fn encrypted(world: &World) -> anyhow::Result<()> {
          \x20   if o.get('SSEKMSKeyId') == '{key}': print(o['ServerSideEncryption'], result['passed'])"
     );
     let stored = world.boto3(&stored)?;
-    ensure!(stored == "aws:kms True", "the report is stored as: {stored}");
+    ensure!(
+        stored == "aws:kms True",
+        "the report is stored as: {stored}"
+    );
     Ok(())
 }
 
 fn fails(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let files = [("penstock.yaml", CONFIG), ("reports/junit.xml", BAD)];
-        let ran = world.run(&files, &[Action::new(GATE, "unit")], nothing).await?;
-        ran.failed("JobFailed", &["test gate failed: 2 tests", "1 failed, 0 allowed; pays_by_card: no money"])
+        let ran = world
+            .run(&files, &[Action::new(GATE, "unit")], nothing)
+            .await?;
+        ran.failed(
+            "JobFailed",
+            &[
+                "test gate failed: 2 tests",
+                "1 failed, 0 allowed; pays_by_card: no money",
+            ],
+        )
     })
 }
 
 fn unreadable(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         for (report, part) in [
-            (None, "no file in the input artifacts matches 'reports/*.xml'"),
+            (
+                None,
+                "no file in the input artifacts matches 'reports/*.xml'",
+            ),
             (Some(""), "empty"),
             (Some(&GOOD[..60]), "reports/junit.xml"),
             (Some("<testsuite/>"), "the report has no tests"),
         ] {
             let mut files = vec![("penstock.yaml", CONFIG)];
             files.extend(report.map(|text| ("reports/junit.xml", text)));
-            let ran = world.run(&files, &[Action::new(GATE, "unit")], nothing).await?;
+            let ran = world
+                .run(&files, &[Action::new(GATE, "unit")], nothing)
+                .await?;
             ran.failed("JobFailed", &[part])?;
         }
         Ok(())

@@ -11,7 +11,10 @@ use crate::Test;
 use crate::world::{Action, World};
 
 pub const TESTS: &[Test] = &[
-    ("check_tells_a_good_configuration_from_a_bad_one_by_its_exit_status", check),
+    (
+        "check_tells_a_good_configuration_from_a_bad_one_by_its_exit_status",
+        check,
+    ),
     ("status_shows_a_release_from_its_log", status),
     ("abort_takes_the_traffic_back_by_hand", abort),
     ("run_ends_with_the_pipelines_own_success", run),
@@ -22,7 +25,10 @@ fn penstock(world: &World) -> Command {
     let mut command = Command::new(world.project.join("target/debug/penstock"));
     command
         .env("NO_COLOR", "1")
-        .env("AWS_ENDPOINT_URL", world.stack.sdk().endpoint_url().unwrap_or_default())
+        .env(
+            "AWS_ENDPOINT_URL",
+            world.stack.sdk().endpoint_url().unwrap_or_default(),
+        )
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")
         .env("AWS_REGION", "us-east-1");
@@ -49,8 +55,15 @@ fn check(world: &World) -> anyhow::Result<()> {
     let (_folder, path) = file("penstock.yaml", &good.replace("reports", "reprots"))?;
     let output = penstock(world).arg("check").arg(&path).output()?;
     ensure!(output.status.code() == Some(1), "{}", text(&output));
-    ensure!(text(&output).contains("did you mean `reports`?"), "{}", text(&output));
-    let output = penstock(world).args(["check", "--json"]).arg(&path).output()?;
+    ensure!(
+        text(&output).contains("did you mean `reports`?"),
+        "{}",
+        text(&output)
+    );
+    let output = penstock(world)
+        .args(["check", "--json"])
+        .arg(&path)
+        .output()?;
     let said: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(said["error"]["line"] == 4, "{said}");
     Ok(())
@@ -64,15 +77,29 @@ fn status(world: &World) -> anyhow::Result<()> {
         let nothing = async |_: &Event| Ok(());
         let actions = [Action::new("canary-shift", "web")];
         let run = world.run(&files, &actions, nothing);
-        service.under_load(run).await?.release.context("it has an id")
+        service
+            .under_load(run)
+            .await?
+            .release
+            .context("it has an id")
     })?;
     let table = world.stack.table();
-    let output = penstock(world).args(["status", id.as_str(), "--table", table]).output()?;
-    ensure!(output.status.success() && text(&output).contains("promoted"), "{}", text(&output));
-    let output = penstock(world).args(["status", id.as_str(), "--table", table, "--json"]).output()?;
+    let output = penstock(world)
+        .args(["status", id.as_str(), "--table", table])
+        .output()?;
+    ensure!(
+        output.status.success() && text(&output).contains("promoted"),
+        "{}",
+        text(&output)
+    );
+    let output = penstock(world)
+        .args(["status", id.as_str(), "--table", table, "--json"])
+        .output()?;
     let release: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(release["weight"] == "100%", "{release}");
-    let output = penstock(world).args(["status", "web-none", "--table", table]).output()?;
+    let output = penstock(world)
+        .args(["status", "web-none", "--table", table])
+        .output()?;
     ensure!(!output.status.success() && text(&output).contains("there is no release web-none"));
     Ok(())
 }
@@ -84,19 +111,44 @@ fn abort(world: &World) -> anyhow::Result<()> {
         let actions = [Action::new("canary-shift", "web")];
         let mut due = true;
         let see = async |event: &Event| {
-            if let (Event::ActionProgress { external_execution_id: Some(id), .. }, true) = (event, due) {
+            if let (
+                Event::ActionProgress {
+                    external_execution_id: Some(id),
+                    ..
+                },
+                true,
+            ) = (event, due)
+            {
                 due = false;
                 let mut abort = penstock(world);
-                abort.args(["abort", id, "--table", world.stack.table(), "--because", "blank page"]);
-                abort.env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", world.stack.player().url());
+                abort.args([
+                    "abort",
+                    id,
+                    "--table",
+                    world.stack.table(),
+                    "--because",
+                    "blank page",
+                ]);
+                abort.env(
+                    "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2",
+                    world.stack.player().url(),
+                );
                 let output = tokio::task::spawn_blocking(move || abort.output()).await??;
                 ensure!(output.status.success(), "{}", text(&output));
-                ensure!(world.weights(&service).await? == (1, 0), "the traffic is back at once");
+                ensure!(
+                    world.weights(&service).await? == (1, 0),
+                    "the traffic is back at once"
+                );
             }
             Ok(())
         };
-        let ran = service.under_load(world.run(&[("penstock.yaml", &config)], &actions, see)).await?;
-        ran.failed("JobFailed", &["rolled back: somebody asked for it: blank page"])
+        let ran = service
+            .under_load(world.run(&[("penstock.yaml", &config)], &actions, see))
+            .await?;
+        ran.failed(
+            "JobFailed",
+            &["rolled back: somebody asked for it: blank page"],
+        )
     })
 }
 
@@ -113,11 +165,21 @@ fn run(world: &World) -> anyhow::Result<()> {
     let report = r#"<testsuite><testcase name="a"/></testsuite>"#;
     crate::world::commit(
         repository.path(),
-        &[("penstock.yaml", "version: 1\ngates:\n  unit:\n    reports: [r.xml]\n"), ("r.xml", report)],
+        &[
+            (
+                "penstock.yaml",
+                "version: 1\ngates:\n  unit:\n    reports: [r.xml]\n",
+            ),
+            ("r.xml", report),
+        ],
     )?;
     for (function, succeeds, part) in [
         ("penstock-test-gate", true, "test gate passed: 1 tests"),
-        ("penstock-health-check", false, "the file has no `health-checks`"),
+        (
+            "penstock-health-check",
+            false,
+            "the file has no `health-checks`",
+        ),
     ] {
         let (_folder, pipeline) = file("pipeline.json", &declaration(function))?;
         let output = penstock(world)
@@ -127,8 +189,16 @@ fn run(world: &World) -> anyhow::Result<()> {
             .arg(format!("App={}", repository.path().display()))
             .args(["--player", &world.stack.player().url()])
             .output()?;
-        ensure!(output.status.success() == succeeds, "{function}: {}", text(&output));
-        ensure!(text(&output).contains(part), "{function}: {}", text(&output));
+        ensure!(
+            output.status.success() == succeeds,
+            "{function}: {}",
+            text(&output)
+        );
+        ensure!(
+            text(&output).contains(part),
+            "{function}: {}",
+            text(&output)
+        );
     }
     Ok(())
 }

@@ -44,7 +44,9 @@ pub struct World {
 impl World {
     pub fn start() -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
-        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("..")
+            .canonicalize()?;
         let work = TempDir::with_prefix("penstock-")?;
         let config = StackConfig {
             bootstraps: project.join("target/bootstraps"),
@@ -54,7 +56,10 @@ impl World {
             deliver_twice: true,
             build_environment: BTreeMap::new(),
         };
-        ensure!(config.bootstraps.is_dir(), "there are no functions to test: run `make test`");
+        ensure!(
+            config.bootstraps.is_dir(),
+            "there are no functions to test: run `make test`"
+        );
         let stack = runtime.block_on(Stack::start(&config, |step| eprintln!("{step}")))?;
         Ok(Self {
             aws: Aws::new(stack.sdk(), stack.table().to_owned()),
@@ -118,7 +123,11 @@ impl World {
         name: &str,
         state: cloudwatch::types::StateValue,
     ) -> anyhow::Result<()> {
-        let set = self.cloudwatch.set_alarm_state().alarm_name(name).state_value(state);
+        let set = self
+            .cloudwatch
+            .set_alarm_state()
+            .alarm_name(name)
+            .state_value(state);
         set.state_reason("the test says so").send().await?;
         Ok(())
     }
@@ -173,24 +182,36 @@ impl World {
     pub fn boto3(&self, script: &str) -> anyhow::Result<String> {
         let output = Command::new(self.project.join(".venv/bin/python"))
             .args(["-c", script])
-            .env("AWS_ENDPOINT_URL", self.stack.sdk().endpoint_url().unwrap_or_default())
+            .env(
+                "AWS_ENDPOINT_URL",
+                self.stack.sdk().endpoint_url().unwrap_or_default(),
+            )
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_DEFAULT_REGION", "us-east-1")
             .output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// A release, as its log has it.
     pub async fn release(&self, id: &ReleaseId) -> anyhow::Result<Release> {
         let head: Head<Option<Release>> = self.aws.load(id).await?;
-        head.state.with_context(|| format!("there is no release {id}"))
+        head.state
+            .with_context(|| format!("there is no release {id}"))
     }
 
     /// The live weights of stable (blue) and candidate (green).
     pub async fn weights(&self, service: &Service) -> anyhow::Result<(i32, i32)> {
-        let rules = self.stack.elbv2().describe_rules().rule_arns(&service.balancer.rule);
+        let rules = self
+            .stack
+            .elbv2()
+            .describe_rules()
+            .rule_arns(&service.balancer.rule);
         let rules = rules.send().await?;
         let actions = rules.rules().first().context("the rule is gone")?.actions();
         let groups = actions.iter().filter_map(|a| a.forward_config());
@@ -199,7 +220,10 @@ impl World {
             let group = groups.iter().find(|g| g.target_group_arn() == Some(arn));
             group.and_then(|g| g.weight()).unwrap_or(-1)
         };
-        Ok((weight(&service.balancer.blue), weight(&service.balancer.green)))
+        Ok((
+            weight(&service.balancer.blue),
+            weight(&service.balancer.green),
+        ))
     }
 }
 
@@ -217,12 +241,20 @@ pub struct Ran {
 impl Ran {
     fn note(&mut self, event: &Event) {
         match event {
-            Event::ActionProgress { summary, external_execution_id, .. } => {
+            Event::ActionProgress {
+                summary,
+                external_execution_id,
+                ..
+            } => {
                 self.summaries.extend(summary.clone());
-                let id = external_execution_id.clone().and_then(|id| ReleaseId::try_from(id).ok());
+                let id = external_execution_id
+                    .clone()
+                    .and_then(|id| ReleaseId::try_from(id).ok());
                 self.release = id.or(self.release.take());
             }
-            Event::ActionSucceeded { summary, variables, .. } => {
+            Event::ActionSucceeded {
+                summary, variables, ..
+            } => {
                 self.summaries.extend(summary.clone());
                 self.variables.extend(variables.clone());
             }
@@ -235,16 +267,25 @@ impl Ran {
 
     pub fn succeeded(&self) -> anyhow::Result<()> {
         let status = self.ending.as_ref().map(|ending| ending.status);
-        ensure!(status == Some(Status::Succeeded), "it did not succeed: {self:#?}");
+        ensure!(
+            status == Some(Status::Succeeded),
+            "it did not succeed: {self:#?}"
+        );
         Ok(())
     }
 
     /// It failed with this code, and a message that has all these parts.
     pub fn failed(&self, code: &str, parts: &[&str]) -> anyhow::Result<()> {
-        let (was, message) = self.failure.as_ref().with_context(|| format!("it did not fail: {self:#?}"))?;
+        let (was, message) = self
+            .failure
+            .as_ref()
+            .with_context(|| format!("it did not fail: {self:#?}"))?;
         ensure!(was == code, "it failed as {was}, not as {code}: {message}");
         for part in parts {
-            ensure!(message.contains(part), "it does not say '{part}': {message}");
+            ensure!(
+                message.contains(part),
+                "it does not say '{part}': {message}"
+            );
         }
         Ok(())
     }
@@ -334,7 +375,13 @@ pub fn commit(folder: &Path, files: &[(&str, &str)]) -> anyhow::Result<()> {
     for arguments in [
         &["init", "--quiet", "--initial-branch=main"][..],
         &["add", "--all"],
-        &["commit", "--quiet", "--allow-empty", "--message", "a version"],
+        &[
+            "commit",
+            "--quiet",
+            "--allow-empty",
+            "--message",
+            "a version",
+        ],
     ] {
         let git = Command::new("git")
             .args(["-c", "user.name=test", "-c", "user.email=test@example.com"])
@@ -358,7 +405,12 @@ pub struct Service {
 impl Service {
     /// Its penstock.yaml: quick steps, one-second windows.
     pub fn config(&self) -> String {
-        let Balancer { rule, blue, green, url } = &self.balancer;
+        let Balancer {
+            rule,
+            blue,
+            green,
+            url,
+        } = &self.balancer;
         let alarm = &self.alarm;
         format!(
             "version: 1\n\
@@ -375,12 +427,19 @@ impl Service {
         let target = elbv2::types::TargetDescription::builder().id("127.0.0.1");
         let target = target.port(i32::from(self.candidate.port)).build();
         let remove = world.stack.elbv2().deregister_targets();
-        remove.target_group_arn(&self.balancer.green).targets(target).send().await?;
+        remove
+            .target_group_arn(&self.balancer.green)
+            .targets(target)
+            .send()
+            .await?;
         Ok(())
     }
 
     /// Sends traffic to it while `work` runs.
-    pub async fn under_load<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    pub async fn under_load<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let load = Load {
             url: format!("{}/buy", self.balancer.url).parse()?,
@@ -436,11 +495,17 @@ impl Version {
 
     async fn register(&self, elbv2: &elbv2::Client, group: &str) -> anyhow::Result<()> {
         use elbv2::types::{TargetDescription, TargetHealthStateEnum};
-        let target = TargetDescription::builder().id("127.0.0.1").port(i32::from(self.port));
+        let target = TargetDescription::builder()
+            .id("127.0.0.1")
+            .port(i32::from(self.port));
         let register = elbv2.register_targets().target_group_arn(group);
         register.targets(target.build()).send().await?;
         for _ in 0..100 {
-            let health = elbv2.describe_target_health().target_group_arn(group).send().await?;
+            let health = elbv2
+                .describe_target_health()
+                .target_group_arn(group)
+                .send()
+                .await?;
             let states = health.target_health_descriptions().iter();
             let mut states = states.filter_map(|d| d.target_health()?.state());
             if states.any(|state| *state == TargetHealthStateEnum::Healthy) {

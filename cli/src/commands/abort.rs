@@ -44,16 +44,24 @@ impl Abort {
             owner: format!("penstock-abort-{}", uuid::Uuid::new_v4()),
             deadline: aws.now() + TIME_MAX,
         };
-        let because = |_: &Release, _| Some(Reason::Asked { why: self.because.clone() });
+        let because = |_: &Release, _| {
+            Some(Reason::Asked {
+                why: self.because.clone(),
+            })
+        };
         let driven = roll_back(&aws, &call, &id, because).await;
         let driven = driven.context("the release is not rolled back yet; run the command again")?;
         let Some(driven) = driven else {
-            bail!("there is no release {id} in this table: its id is the action's external execution id");
+            bail!(
+                "there is no release {id} in this table: its id is the action's external execution id"
+            );
         };
         match driven.release.phase {
             Phase::RolledBack => println!("rolled back: the stable version serves 100% again"),
             Phase::Promoted => println!("it was promoted already; nothing was changed"),
-            Phase::RollingBack | Phase::Shifting => bail!("it is not over yet; run the command again"),
+            Phase::RollingBack | Phase::Shifting => {
+                bail!("it is not over yet; run the command again")
+            }
         }
         Ok(())
     }

@@ -72,7 +72,10 @@ fn show(release: &Release, events: u64) {
         ("candidate", release.started.arms.candidate.clone()),
         ("began", release.started.at.to_string()),
         ("weight", release.weight.to_string()),
-        ("step", format!("{} of {steps}", (release.step + 1).min(steps))),
+        (
+            "step",
+            format!("{} of {steps}", (release.step + 1).min(steps)),
+        ),
         ("evidence", release.evidence()),
         (
             "because",

@@ -45,7 +45,11 @@ impl<R: std::io::Read + std::io::Seek> Inputs<R> {
                 return parse(path, bytes);
             }
         }
-        let names: Vec<_> = self.archives.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = self
+            .archives
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         Err(ActionError::Refused(format!(
             "no {path} in the input artifacts ({}): list it under artifacts in the buildspec, or \
              set \"config\" in the action's UserParameters",
@@ -62,12 +66,17 @@ impl<R: std::io::Read + std::io::Seek> Inputs<R> {
 /// An error and its causes, in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 fn parse(path: &str, bytes: Vec<u8>) -> Result<Config, ActionError> {
     let text = String::from_utf8(bytes).map_err(|_| {
-        ActionError::Refused(format!("could not use {path}: it is not UTF-8; save it as UTF-8"))
+        ActionError::Refused(format!(
+            "could not use {path}: it is not UTF-8; save it as UTF-8"
+        ))
     })?;
     Config::parse(&text).map_err(|source| ActionError::Config {
         path: path.to_owned(),

@@ -40,7 +40,9 @@ impl CanaryShift {
         let config = inputs.config(job)?;
         let section = job.parameters.section.as_deref();
         let (_, plan) = config.release(section).map_err(in_config(job))?;
-        self.allowed.permit(&plan.target).map_err(ActionError::Refused)?;
+        self.allowed
+            .permit(&plan.target)
+            .map_err(ActionError::Refused)?;
         match look_before(ports, job, id, plan).await {
             Ok(started) => Ok(begin(ports, id, started).await?),
             Err(error) => Err(busy_or(ports, &plan.target.id(), error).await),

@@ -28,7 +28,10 @@ impl Trigger for RollbackTrigger {
         let request = match read(event) {
             Ok(Some(request)) => request,
             Ok(None) => {
-                tracing::info!(detail_type = event.detail_type, "the event asks for nothing");
+                tracing::info!(
+                    detail_type = event.detail_type,
+                    "the event asks for nothing"
+                );
                 return Ok(());
             }
             Err(error) => {
@@ -38,7 +41,10 @@ impl Trigger for RollbackTrigger {
         };
         let releases = ports.watching(&request.watch).await?;
         if releases.is_empty() {
-            tracing::info!(watch = request.watch, "the event concerns no active release");
+            tracing::info!(
+                watch = request.watch,
+                "the event concerns no active release"
+            );
         }
         for id in releases {
             finish(ports, call, &id, &request).await?;

@@ -29,7 +29,11 @@ impl Action for TestGate {
         let section = job.parameters.section.as_deref();
         let (name, gate) = config.gate(section).map_err(in_config(job))?;
         let verdict = gate.judge(&look(gate, &mut inputs)?);
-        tracing::info!(gate = name, passed = verdict.passed, tests = verdict.tests.totals.tests);
+        tracing::info!(
+            gate = name,
+            passed = verdict.passed,
+            tests = verdict.tests.totals.tests
+        );
         if let Some(output) = job.outputs.first() {
             ports.store(job, output, result_zip(&verdict)?).await?;
         }
@@ -69,9 +73,7 @@ fn read<R: Read + Seek>(archive: &mut Archive<R>, path: &str, gate: &Gate) -> Fo
             path: path.to_owned(),
             report,
         },
-        Err(error) => Found::Unreadable {
-            why: chain(&error),
-        },
+        Err(error) => Found::Unreadable { why: chain(&error) },
     }
 }
 

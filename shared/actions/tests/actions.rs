@@ -121,15 +121,25 @@ fn refusal(reply: Result<JobReply, ActionError>) -> String {
 
 #[test]
 fn a_gate_passes_good_reports_and_hands_its_numbers_on() {
-    let files = [("penstock.yaml", CONFIG), ("reports/junit.xml", JUNIT), ("reports/coverage.xml", COVERAGE)];
+    let files = [
+        ("penstock.yaml", CONFIG),
+        ("reports/junit.xml", JUNIT),
+        ("reports/coverage.xml", COVERAGE),
+    ];
     let world = world(&files);
     let mut job = job("1", "unit");
     job.outputs.push(artifact("GateReport"));
     let Ok(JobReply::Succeed { outputs, summary }) = run(&TestGate, &world, &job) else {
         panic!("it failed");
     };
-    assert_eq!((outputs["tests"].as_str(), outputs["coverage"].as_str()), ("2", "50.0"));
-    assert!(summary.starts_with("test gate passed: 2 tests"), "{summary}");
+    assert_eq!(
+        (outputs["tests"].as_str(), outputs["coverage"].as_str()),
+        ("2", "50.0")
+    );
+    assert!(
+        summary.starts_with("test gate passed: 2 tests"),
+        "{summary}"
+    );
     let key = ("artifacts".to_owned(), "GateReport".to_owned());
     let stored = world.look().artifacts[&key].clone();
     let mut report = zip::ZipArchive::new(Cursor::new(stored)).unwrap();
@@ -148,7 +158,10 @@ fn a_gate_fails_with_the_reason_whatever_is_wrong_with_the_reports() {
         (Some("{}"), "set `format` to one of"),
         (None, "matches 'reports/junit.xml'"),
     ] {
-        let mut files = vec![("penstock.yaml", CONFIG), ("reports/coverage.xml", COVERAGE)];
+        let mut files = vec![
+            ("penstock.yaml", CONFIG),
+            ("reports/coverage.xml", COVERAGE),
+        ];
         files.extend(junit.map(|text| ("reports/junit.xml", text)));
         let (kind, message) = failure(run(&TestGate, &world(&files), &job("1", "unit")));
         assert_eq!(kind, FailureKind::JobFailed);
@@ -163,12 +176,22 @@ fn a_job_that_cannot_be_done_says_what_to_change() {
     no_artifact.inputs.clear();
     assert!(refusal(run(&TestGate, &good, &no_artifact)).contains("InputArtifacts"));
     let no_config = refusal(run(&TestGate, &world(&[("x", "y")]), &job("1", "unit")));
-    assert!(no_config.contains("no penstock.yaml in the input artifacts (BuildOut)"), "{no_config}");
+    assert!(
+        no_config.contains("no penstock.yaml in the input artifacts (BuildOut)"),
+        "{no_config}"
+    );
     let unknown = refusal(run(&TestGate, &good, &job("1", "unti")));
     assert!(unknown.contains("`gates` has unit"), "{unknown}");
     let broken = CONFIG.replace("rules:", "ruels:");
-    let typo = refusal(run(&TestGate, &world(&[("penstock.yaml", &broken)]), &job("1", "unit")));
-    assert!(typo.contains("line 6") && typo.contains("did you mean `rules`?"), "{typo}");
+    let typo = refusal(run(
+        &TestGate,
+        &world(&[("penstock.yaml", &broken)]),
+        &job("1", "unit"),
+    ));
+    assert!(
+        typo.contains("line 6") && typo.contains("did you mean `rules`?"),
+        "{typo}"
+    );
     let mut absent = job("1", "unit");
     absent.inputs[0].key = "elsewhere".to_owned();
     assert!(refusal(run(&TestGate, &good, &absent)).contains("fetch artifact BuildOut"));
@@ -207,7 +230,10 @@ fn a_good_release_is_promoted_and_says_so_with_the_numbers() {
     let JobReply::Succeed { summary, outputs } = finish(&world, &job("1", "web")) else {
         panic!("not promoted");
     };
-    assert!(summary.starts_with("promoted: the candidate serves 100%"), "{summary}");
+    assert!(
+        summary.starts_with("promoted: the candidate serves 100%"),
+        "{summary}"
+    );
     assert_eq!(outputs["release"], "web-1");
     assert_eq!(world.weight(), Weight::FULL);
 }
@@ -218,7 +244,10 @@ fn a_bad_release_goes_back_and_says_why_with_the_numbers() {
     world.change().candidate_fails = 0.3;
     let (kind, message) = failure(Ok(finish(&world, &job("1", "web"))));
     assert_eq!(kind, FailureKind::JobFailed);
-    assert!(message.contains("errors 30 %") && message.contains("evidence"), "{message}");
+    assert!(
+        message.contains("errors 30 %") && message.contains("evidence"),
+        "{message}"
+    );
     assert_eq!(world.weight(), Weight::ZERO);
 }
 
@@ -265,14 +294,19 @@ fn a_token_without_a_release_says_what_to_do() {
     let mut job = job("9", "web");
     job.token = Some("web-gone".to_owned().try_into().unwrap());
     let message = refusal(run(&CanaryShift::new(ALLOWED), &release_world(), &job));
-    assert!(message.contains("its log is empty; retry this stage"), "{message}");
+    assert!(
+        message.contains("its log is empty; retry this stage"),
+        "{message}"
+    );
 }
 
 // ---------------------------------------------------------------- rollback-trigger
 
 /// Delivers an alarm that fired `age` ago.
 fn alarm(world: &World, name: &str, age: SignedDuration) {
-    let at = (world.look().now - age).strftime("%Y-%m-%dT%H:%M:%S.000+0000").to_string();
+    let at = (world.look().now - age)
+        .strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+        .to_string();
     let detail = json!({"alarmName": name, "state": {"value": "ALARM", "reason": "too slow", "timestamp": at}});
     let event = OutsideEvent {
         detail_type: "CloudWatch Alarm State Change",
@@ -280,7 +314,11 @@ fn alarm(world: &World, name: &str, age: SignedDuration) {
     };
     let call = call(world);
     let ports = Run::new(world, call.clone());
-    RollbackTrigger.run(&ports, &call, &event).now_or_never().unwrap().unwrap();
+    RollbackTrigger
+        .run(&ports, &call, &event)
+        .now_or_never()
+        .unwrap()
+        .unwrap();
 }
 
 #[test]
@@ -292,7 +330,10 @@ fn an_alarm_takes_the_traffic_back_at_once_and_the_waiting_job_is_told() {
     alarm(&world, "slow", SignedDuration::ZERO);
     assert_eq!(world.weight(), Weight::ZERO);
     let (_, message) = failure(Ok(finish(&world, &job("1", "web"))));
-    assert!(message.contains("alarm 'slow' fired: too slow"), "{message}");
+    assert!(
+        message.contains("alarm 'slow' fired: too slow"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -303,7 +344,10 @@ fn an_alarm_that_is_late_unknown_or_after_the_end_changes_nothing() {
     alarm(&world, "slow", SignedDuration::from_hours(1));
     alarm(&world, "another", SignedDuration::ZERO);
     assert_eq!(world.weight(), weight);
-    assert!(matches!(finish(&world, &job("1", "web")), JobReply::Succeed { .. }));
+    assert!(matches!(
+        finish(&world, &job("1", "web")),
+        JobReply::Succeed { .. }
+    ));
     alarm(&world, "slow", SignedDuration::ZERO);
     assert_eq!(world.weight(), Weight::FULL);
 }
@@ -312,7 +356,10 @@ fn an_alarm_that_is_late_unknown_or_after_the_end_changes_nothing() {
 fn an_alarm_that_fired_before_the_release_is_ignored_until_it_clears() {
     let world = release_world();
     world.change().alarms.insert("slow".to_owned());
-    assert!(matches!(finish(&world, &job("1", "web")), JobReply::Succeed { .. }));
+    assert!(matches!(
+        finish(&world, &job("1", "web")),
+        JobReply::Succeed { .. }
+    ));
     let world = release_world();
     world.change().alarms.insert("slow".to_owned());
     let action = CanaryShift::new(ALLOWED);
@@ -335,7 +382,10 @@ fn an_alarm_that_fired_before_the_release_is_ignored_until_it_clears() {
 fn probed(healthy: bool) -> Probed {
     Probed {
         healthy,
-        detail: format!("http://shop/health answered {}", if healthy { 200 } else { 500 }),
+        detail: format!(
+            "http://shop/health answered {}",
+            if healthy { 200 } else { 500 }
+        ),
     }
 }
 
@@ -354,5 +404,8 @@ fn a_target_that_stays_unhealthy_fails_with_what_was_seen() {
     let world = release_world();
     world.change().probes = vec![probed(false)];
     let (_, message) = failure(run(&HealthCheck, &world, &job("1", "web")));
-    assert!(message.contains("within 20s: http://shop/health answered 500"), "{message}");
+    assert!(
+        message.contains("within 20s: http://shop/health answered 500"),
+        "{message}"
+    );
 }

@@ -44,7 +44,11 @@ impl ArtifactStore for Aws {
         };
         let broken = |error: std::io::Error| PortError::new(Class::Permanent, doing(), error);
         let call = self.s3(job).get_object();
-        let object = call.bucket(&artifact.bucket).key(&artifact.key).send().await;
+        let object = call
+            .bucket(&artifact.bucket)
+            .key(&artifact.key)
+            .send()
+            .await;
         let mut object = object.map_err(|e| missing(failed(doing(), e)))?;
         let mut file = tempfile::tempfile().map_err(broken)?;
         let mut size = 0_u64;
@@ -70,7 +74,10 @@ impl ArtifactStore for Aws {
     async fn store(&self, job: &Job, artifact: &Artifact, zip: Vec<u8>) -> Result<(), PortError> {
         let call = self.s3(job).put_object();
         let call = call.bucket(&artifact.bucket).key(&artifact.key);
-        let encryption = job.encryption_key.as_ref().map(|_| ServerSideEncryption::AwsKms);
+        let encryption = job
+            .encryption_key
+            .as_ref()
+            .map(|_| ServerSideEncryption::AwsKms);
         let stored = call
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(job.encryption_key.clone())
@@ -78,9 +85,9 @@ impl ArtifactStore for Aws {
             .body(ByteStream::from(zip))
             .send()
             .await;
-        stored.map(drop).map_err(|error| {
-            failed(format!("store artifact {}", artifact.name), error)
-        })
+        stored
+            .map(drop)
+            .map_err(|error| failed(format!("store artifact {}", artifact.name), error))
     }
 }
 

@@ -53,7 +53,10 @@ fn of_code(code: &str, status: u16) -> Class {
 
 fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// A call that worked, but whose answer is not what the API promises.
@@ -70,7 +73,11 @@ mod tests {
         for (code, status, class) in [
             ("AccessDeniedException", 400, Class::Denied),
             ("ThrottlingException", 400, Class::Retryable),
-            ("ProvisionedThroughputExceededException", 400, Class::Retryable),
+            (
+                "ProvisionedThroughputExceededException",
+                400,
+                Class::Retryable,
+            ),
             ("InternalFailure", 500, Class::Retryable),
             ("", 503, Class::Retryable),
             ("TransactionConflictException", 400, Class::Conflict),

@@ -22,15 +22,27 @@ impl JobReporter for Aws {
             } => {
                 let details = details(summary, Some(token.story.as_str()), *percent);
                 let call = self.codepipeline.put_job_success_result().job_id(job);
-                let call = call.continuation_token(token.to_string()).execution_details(details);
-                (call.send().await.map(drop).map_err(|e| failed(doing(), e)), "continue")
+                let call = call
+                    .continuation_token(token.to_string())
+                    .execution_details(details);
+                (
+                    call.send().await.map(drop).map_err(|e| failed(doing(), e)),
+                    "continue",
+                )
             }
             JobReply::Succeed { summary, outputs } => {
                 let call = self.codepipeline.put_job_success_result().job_id(job);
                 let call = call
-                    .execution_details(details(summary, outputs.get("release").map(String::as_str), 100))
+                    .execution_details(details(
+                        summary,
+                        outputs.get("release").map(String::as_str),
+                        100,
+                    ))
                     .set_output_variables(Some(outputs.clone().into_iter().collect()));
-                (call.send().await.map(drop).map_err(|e| failed(doing(), e)), "succeed")
+                (
+                    call.send().await.map(drop).map_err(|e| failed(doing(), e)),
+                    "succeed",
+                )
             }
             JobReply::Fail { kind, message } => {
                 let details = FailureDetails::builder()
@@ -40,7 +52,10 @@ impl JobReporter for Aws {
                     .map_err(|e| PortError::new(engine::Class::Permanent, doing(), e))?;
                 let call = self.codepipeline.put_job_failure_result().job_id(job);
                 let call = call.failure_details(details);
-                (call.send().await.map(drop).map_err(|e| failed(doing(), e)), "fail")
+                (
+                    call.send().await.map(drop).map_err(|e| failed(doing(), e)),
+                    "fail",
+                )
             }
         };
         let aws_calls = self.calls.take();

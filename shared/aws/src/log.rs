@@ -160,8 +160,13 @@ impl ReleaseLog for Aws {
             .send()
             .await
             .map_err(|e| failed(doing(), e))?;
-        let holder = found.items().first().and_then(|item| string(item, "held_by"));
-        let holder = holder.map(|id| ReleaseId::try_from(id.to_owned())).transpose();
+        let holder = found
+            .items()
+            .first()
+            .and_then(|item| string(item, "held_by"));
+        let holder = holder
+            .map(|id| ReleaseId::try_from(id.to_owned()))
+            .transpose();
         holder.map_err(|e| PortError::new(Class::Permanent, doing(), e))
     }
 
@@ -190,14 +195,16 @@ impl ReleaseLog for Aws {
             .expression_attribute_values(":now", millis(self.now()))
             .send()
             .await;
-        taken.map(drop).map_err(|error| match condition_failed(&error) {
-            true => PortError::new(
-                Class::Conflict,
-                doing,
-                "another run has it, a later generation has had it, or the release is over",
-            ),
-            false => failed(doing, error),
-        })
+        taken
+            .map(drop)
+            .map_err(|error| match condition_failed(&error) {
+                true => PortError::new(
+                    Class::Conflict,
+                    doing,
+                    "another run has it, a later generation has had it, or the release is over",
+                ),
+                false => failed(doing, error),
+            })
     }
 
     async fn unfence(&self, target: &TargetId, call: &Invocation) -> Result<(), PortError> {
@@ -247,7 +254,9 @@ impl Aws {
     ) -> Result<(), AppendError> {
         let event_count = events.len();
         let events = events.into_iter().map(|item| self.put_new(item));
-        let claims = claims.iter().flat_map(|claim| self.claim(id, claim, expires));
+        let claims = claims
+            .iter()
+            .flat_map(|claim| self.claim(id, claim, expires));
         let writes: Result<Vec<_>, PortError> = events.chain(claims).collect();
         let stored = self
             .dynamodb
@@ -255,7 +264,9 @@ impl Aws {
             .set_transact_items(Some(writes?))
             .send()
             .await;
-        stored.map(drop).map_err(|error| refusal(id, event_count, error))
+        stored
+            .map(drop)
+            .map_err(|error| refusal(id, event_count, error))
     }
 
     fn put_new(&self, item: Item) -> Result<TransactWriteItem, PortError> {
@@ -328,10 +339,16 @@ fn event_item<S: Story>(
     };
     let mut item = key(story_key::<S>(id), format!("event#{:010}", head.seq));
     item.insert("seq".to_owned(), number(head.seq));
-    item.insert("event".to_owned(), text(json(serde_json::to_string(event))?));
+    item.insert(
+        "event".to_owned(),
+        text(json(serde_json::to_string(event))?),
+    );
     item.insert("expires".to_owned(), number(expires.as_second()));
     if head.seq.is_multiple_of(SNAPSHOT_EVERY) {
-        item.insert("state".to_owned(), text(json(serde_json::to_string(&head.state))?));
+        item.insert(
+            "state".to_owned(),
+            text(json(serde_json::to_string(&head.state))?),
+        );
         item.insert("state_version".to_owned(), text(SNAPSHOT_VERSION));
     }
     Ok(item)

@@ -52,7 +52,9 @@ impl MetricSource for Aws {
                 .send()
                 .await
                 .map_err(|e| failed(DOING, e))?;
-            page.metric_data_results().iter().try_for_each(|r| sums.add(r))?;
+            page.metric_data_results()
+                .iter()
+                .try_for_each(|r| sums.add(r))?;
             token = page.next_token;
             if token.is_none() {
                 return Ok(sums.windows());
@@ -73,7 +75,10 @@ fn queries(alb: &AlbRule, arm: &str, group: &str, length: SignedDuration) -> Vec
             .dimensions(dimension("LoadBalancer", alb.load_balancer()))
             .dimensions(dimension("TargetGroup", arn_tail(group)))
             .build();
-        let stat = MetricStat::builder().metric(metric).period(period(length)).stat("Sum");
+        let stat = MetricStat::builder()
+            .metric(metric)
+            .period(period(length))
+            .stat("Sum");
         MetricDataQuery::builder()
             .id(format!("{arm}_{id}"))
             .metric_stat(stat.build())
@@ -225,7 +230,10 @@ mod tests {
     #[test]
     fn seconds_add_up_to_windows_in_whatever_order_they_come() {
         let windows = sums(&[
-            result("canary_total", &[(103, 4.0), (102, 6.0), (99, 50.0), (106, 50.0)]),
+            result(
+                "canary_total",
+                &[(103, 4.0), (102, 6.0), (99, 50.0), (106, 50.0)],
+            ),
             result("canary_bad5xx", &[(103, 1.0)]),
             result("canary_badconn", &[(102, 2.0)]),
             result("baseline_total", &[(100, 90.0), (103, 95.0)]),
@@ -234,7 +242,12 @@ mod tests {
             .iter()
             .map(|w| {
                 let c = &w.metrics[ERRORS];
-                (w.start.as_second(), c.canary.count, c.canary.bad, c.baseline.count)
+                (
+                    w.start.as_second(),
+                    c.canary.count,
+                    c.canary.bad,
+                    c.baseline.count,
+                )
             })
             .collect();
         assert_eq!(seen, [(100, 0, 0, 90), (102, 10, 3, 95)]);
@@ -247,7 +260,9 @@ mod tests {
 
     #[test]
     fn an_incomplete_answer_is_an_error() {
-        let bad = MetricDataResult::builder().status_code(StatusCode::InternalError).build();
+        let bad = MetricDataResult::builder()
+            .status_code(StatusCode::InternalError)
+            .build();
         let query = WindowQuery {
             from: Timestamp::UNIX_EPOCH,
             until: Timestamp::UNIX_EPOCH,
@@ -258,7 +273,15 @@ mod tests {
 
     #[test]
     fn periods_are_those_that_cloudwatch_has_and_divide_the_window() {
-        for (window, longest) in [(1, 1), (2, 1), (5, 5), (20, 10), (30, 30), (60, 60), (300, 60)] {
+        for (window, longest) in [
+            (1, 1),
+            (2, 1),
+            (5, 5),
+            (20, 10),
+            (30, 30),
+            (60, 60),
+            (300, 60),
+        ] {
             assert_eq!(period(SignedDuration::from_secs(window)), longest);
         }
     }

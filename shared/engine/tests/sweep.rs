@@ -310,7 +310,10 @@ fn log_and_world_agree(world: &World) -> Result<(), String> {
     let run = Run::new(world, call);
     let web = id("web-1");
     let load = engine::ReleaseLog::load::<Option<Release>>(&run, &web);
-    let release = load.now_or_never().and_then(Result::ok).and_then(|h| h.state);
+    let release = load
+        .now_or_never()
+        .and_then(Result::ok)
+        .and_then(|h| h.state);
     let Some(release) = release else {
         return Ok(());
     };
@@ -328,7 +331,8 @@ fn calls_of(scenario: Scenario) -> usize {
     if scenario.ends == Ends::Consistently {
         life.scenario.ends = Ends::As(Outcome::Promoted);
     }
-    life.live().unwrap_or_else(|broken| panic!("{}: {broken}", scenario.name));
+    life.live()
+        .unwrap_or_else(|broken| panic!("{}: {broken}", scenario.name));
     life.calls
 }
 
@@ -372,7 +376,12 @@ fn no_single_fault_changes_where_a_release_ends() {
     println!("{} releases, each with another fault", lives.len());
     assert!(lives.len() > 500, "only {} faults were tried", lives.len());
     let broken: Vec<_> = lives.into_iter().flatten().collect();
-    assert!(broken.is_empty(), "{} broke:\n{}", broken.len(), broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "{} broke:\n{}",
+        broken.len(),
+        broken.join("\n")
+    );
 }
 
 #[test]
@@ -393,7 +402,10 @@ fn every_broken_rule_of_the_protocol_is_noticed() {
 #[test]
 fn a_target_whose_fence_another_run_has_is_left_alone_until_that_run_is_over() {
     let mut life = Life::new(GOOD, None, Some((2, Fault::DieAfter)));
-    assert!(matches!(life.invoke(Rival::Duplicate), Ran::Died), "the first run has the fence");
+    assert!(
+        matches!(life.invoke(Rival::Duplicate), Ran::Died),
+        "the first run has the fence"
+    );
     let call = invocation(&life.world, "second".to_owned());
     let run = Run::new(&life.world, call.clone());
     let driven = async {

@@ -41,7 +41,10 @@ pub(crate) fn answer_of(error: ActionError, token: &Token) -> JobReply {
             FailureKind::PermissionError,
             format!("{message}; give the function's role this permission: see template.yaml"),
         ),
-        Class::Permanent => failed(FailureKind::JobFailed, format!("{message}; release {}", token.story)),
+        Class::Permanent => failed(
+            FailureKind::JobFailed,
+            format!("{message}; release {}", token.story),
+        ),
         Class::Conflict | Class::Retryable => match token.next() {
             Some(next) => JobReply::Continue {
                 token: next,
@@ -52,8 +55,7 @@ pub(crate) fn answer_of(error: ActionError, token: &Token) -> JobReply {
                 FailureKind::SystemUnavailable,
                 format!(
                     "gave up after {} tries: {message}; release {} may still be active",
-                    TRIES_MAX,
-                    token.story
+                    TRIES_MAX, token.story
                 ),
             ),
         },

@@ -6,14 +6,13 @@ use release::Token;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-
 /// What a message shows of UserParameters as they should be.
 const EXAMPLE: &str = r##"{"section":"web","execution":"#{codepipeline.PipelineExecutionId}"}"##;
 
 /// An event, decoded.
 pub(crate) enum Decoded {
     /// A job, and the token that came with it.
-    Job(Job, Option<Token>),
+    Job(Box<Job>, Option<Token>),
     /// A job that cannot be done, but answered.
     Refused {
         /// The job's id.
@@ -93,7 +92,7 @@ pub(crate) fn decode(event: &Value) -> Decoded {
         return Decoded::NotAJob;
     };
     match decode_data(id, &job["data"]) {
-        Ok((job, token)) => Decoded::Job(job, token),
+        Ok((job, token)) => Decoded::Job(Box::new(job), token),
         Err(why) => Decoded::Refused {
             job: id.to_owned(),
             why,

@@ -126,9 +126,15 @@ async fn handle_event<T: Trigger>(
     let id = event.id.as_deref().unwrap_or("-");
     let span = tracing::info_span!("event", event = id, detail_type = event.detail_type);
     async {
-        let mut known = extra_sources.split(',').chain([EVENT_SOURCE]).map(str::trim);
+        let mut known = extra_sources
+            .split(',')
+            .chain([EVENT_SOURCE])
+            .map(str::trim);
         if event.source.is_empty() || !known.any(|source| source == event.source) {
-            tracing::error!(source = event.source, "event dropped: its source is not trusted");
+            tracing::error!(
+                source = event.source,
+                "event dropped: its source is not trusted"
+            );
             return Ok(());
         }
         let event = OutsideEvent {
@@ -150,7 +156,11 @@ fn invocation(context: &Context, now: Timestamp) -> Invocation {
     Invocation {
         owner: format!("{}-{:016x}", context.request_id, fastrand::u64(..)),
         // `cargo lambda watch` gives an instant in 1970; Lambda never gives one that has passed.
-        deadline: if deadline > now { deadline } else { now + LIFE_BY_HAND },
+        deadline: if deadline > now {
+            deadline
+        } else {
+            now + LIFE_BY_HAND
+        },
     }
 }
 

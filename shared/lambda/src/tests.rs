@@ -1,6 +1,5 @@
 use std::cell::Cell;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::fakes::{Run, World};
 use release::{FailureKind, TRIES_MAX};
@@ -31,9 +30,9 @@ impl Action for Told {
 }
 
 fn context() -> Context {
-    let soon = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() + 60_000;
+    let soon = Timestamp::now() + SignedDuration::from_secs(60);
     let mut context = Context::default();
-    context.deadline = u64::try_from(soon).unwrap();
+    context.deadline = u64::try_from(soon.as_millisecond()).unwrap();
     context
 }
 
@@ -42,9 +41,15 @@ async fn answers(event: &Value, act: fn(&Job) -> Result<JobReply, ActionError>) 
     let world = World::default();
     world.change().now = Timestamp::now();
     let run = Run::new(&world, invocation(&context(), Timestamp::now()));
-    handle_job(&Told(act), &run, event, &context()).await.unwrap();
+    handle_job(&Told(act), &run, event, &context())
+        .await
+        .unwrap();
     let state = world.look();
-    state.answers.iter().map(|(_, reply)| reply.clone()).collect()
+    state
+        .answers
+        .iter()
+        .map(|(_, reply)| reply.clone())
+        .collect()
 }
 
 fn failure(replies: &[JobReply]) -> (FailureKind, &str) {
@@ -67,7 +72,11 @@ fn every_sample_job_is_read_with_its_section_and_artifacts() {
         };
         assert_eq!(job.parameters.section.as_deref(), section, "{name}");
         assert_eq!(token.is_some(), continued, "{name}");
-        assert_eq!((job.inputs.len(), job.outputs.len()), (1, outputs), "{name}");
+        assert_eq!(
+            (job.inputs.len(), job.outputs.len()),
+            (1, outputs),
+            "{name}"
+        );
         assert_eq!(job.encryption_key.is_some(), outputs == 1, "{name}");
         assert_eq!(job.credentials.secret_access_key, "example-secret");
     }
@@ -79,7 +88,10 @@ fn a_continuation_has_the_story_of_the_job_that_began_it() {
         Decoded::Job(job, _) => job.story("canary-shift").unwrap(),
         Decoded::Refused { .. } | Decoded::NotAJob => panic!("{name} was refused"),
     };
-    assert_eq!(story("canary-shift.json"), story("canary-shift-continued.json"));
+    assert_eq!(
+        story("canary-shift.json"),
+        story("canary-shift-continued.json")
+    );
 }
 
 #[test]
@@ -97,13 +109,37 @@ fn nothing_that_prints_a_job_prints_its_credentials() {
 async fn a_broken_job_is_answered_with_what_is_wrong_and_no_secret() {
     let pointer = "/CodePipeline.job/data/actionConfiguration/configuration/UserParameters";
     for (path, value, part) in [
-        (pointer, json!("{\"sectoin\":\"web\"}"), "unknown field `sectoin`"),
-        (pointer, json!("web"), "write for example {\"section\":\"web\""),
+        (
+            pointer,
+            json!("{\"sectoin\":\"web\"}"),
+            "unknown field `sectoin`",
+        ),
+        (
+            pointer,
+            json!("web"),
+            "write for example {\"section\":\"web\"",
+        ),
         (pointer, json!("[]"), "write for example"),
-        ("/CodePipeline.job/data/artifactCredentials", json!({"secretAccessKey": 7}), "artifactCredentials"),
-        ("/CodePipeline.job/data/artifactCredentials/sessionToken", json!(["tops3cret"]), "artifactCredentials"),
-        ("/CodePipeline.job/data/inputArtifacts", json!([{"name": "a"}]), "location"),
-        ("/CodePipeline.job/data/continuationToken", json!("a b"), "'a b' is not a token"),
+        (
+            "/CodePipeline.job/data/artifactCredentials",
+            json!({"secretAccessKey": 7}),
+            "artifactCredentials",
+        ),
+        (
+            "/CodePipeline.job/data/artifactCredentials/sessionToken",
+            json!(["tops3cret"]),
+            "artifactCredentials",
+        ),
+        (
+            "/CodePipeline.job/data/inputArtifacts",
+            json!([{"name": "a"}]),
+            "location",
+        ),
+        (
+            "/CodePipeline.job/data/continuationToken",
+            json!("a b"),
+            "'a b' is not a token",
+        ),
     ] {
         let mut event = sample("canary-shift.json");
         match event.pointer_mut(path) {
@@ -120,7 +156,12 @@ async fn a_broken_job_is_answered_with_what_is_wrong_and_no_secret() {
 
 #[tokio::test]
 async fn an_event_that_is_no_job_is_dropped() {
-    for event in [json!({}), json!([]), json!(null), json!({"CodePipeline.job": {"id": 3}})] {
+    for event in [
+        json!({}),
+        json!([]),
+        json!(null),
+        json!({"CodePipeline.job": {"id": 3}}),
+    ] {
         assert_eq!(answers(&event, |_| panic!("it must not run")).await, []);
     }
 }
@@ -133,7 +174,10 @@ async fn every_error_becomes_the_answer_that_fits_it() {
     use engine::Class;
     let event = sample("canary-shift.json");
     let replies = answers(&event, |_| Err(ActionError::Refused("write x".into()))).await;
-    assert_eq!(failure(&replies), (FailureKind::ConfigurationError, "write x"));
+    assert_eq!(
+        failure(&replies),
+        (FailureKind::ConfigurationError, "write x")
+    );
     let replies = answers(&event, |_| Err(port(Class::Misconfigured))).await;
     assert_eq!(failure(&replies).0, FailureKind::ConfigurationError);
     let replies = answers(&event, |_| Err(port(Class::Denied))).await;
@@ -141,7 +185,10 @@ async fn every_error_becomes_the_answer_that_fits_it() {
     let replies = answers(&event, |_| Err(port(Class::Permanent))).await;
     let (kind, message) = failure(&replies);
     assert_eq!(kind, FailureKind::JobFailed);
-    assert!(message.ends_with("release web-0f0e0d0c-1111-4222-8333-444455556666"), "{message}");
+    assert!(
+        message.ends_with("release web-0f0e0d0c-1111-4222-8333-444455556666"),
+        "{message}"
+    );
     for act in [
         (|_| Err(port(Class::Conflict))) as fn(&Job) -> _,
         |_| Err(port(Class::Retryable)),
@@ -151,7 +198,10 @@ async fn every_error_becomes_the_answer_that_fits_it() {
         let [JobReply::Continue { token, .. }] = replies.as_slice() else {
             panic!("it must be tried again: {replies:?}");
         };
-        assert_eq!(token.to_string(), "web-0f0e0d0c-1111-4222-8333-444455556666~1");
+        assert_eq!(
+            token.to_string(),
+            "web-0f0e0d0c-1111-4222-8333-444455556666~1"
+        );
     }
 }
 
@@ -200,16 +250,25 @@ async fn only_events_of_a_trusted_source_reach_the_trigger() {
         ("local.cloudwatch", "a.b, local.cloudwatch", 1),
         ("", "", 0),
     ] {
-        for name in ["alarm-metric.json", "alarm-metric-math.json", "alarm-composite.json", "alarm-cleared.json"] {
+        for name in [
+            "alarm-metric.json",
+            "alarm-metric-math.json",
+            "alarm-composite.json",
+            "alarm-cleared.json",
+        ] {
             let mut event = sample(name);
             event["source"] = json!(source);
             let trigger = Counts(Cell::new(0));
-            handle_event(&trigger, &run, event, &context(), extra).await.unwrap();
+            handle_event(&trigger, &run, event, &context(), extra)
+                .await
+                .unwrap();
             assert_eq!(trigger.0.get(), reaches, "{name} from '{source}'");
         }
     }
     let trigger = Counts(Cell::new(0));
-    handle_event(&trigger, &run, json!({"no": "event"}), &context(), "").await.unwrap();
+    handle_event(&trigger, &run, json!({"no": "event"}), &context(), "")
+        .await
+        .unwrap();
     assert_eq!(trigger.0.get(), 0);
 }
 
@@ -239,7 +298,10 @@ fn a_run_without_a_deadline_of_its_own_still_gets_some_time() {
     let now = Timestamp::now();
     let mut context = context();
     let real = invocation(&context, now).deadline;
-    assert_eq!(real.as_millisecond(), i64::try_from(context.deadline).unwrap());
+    assert_eq!(
+        real.as_millisecond(),
+        i64::try_from(context.deadline).unwrap()
+    );
     context.deadline = 600_000;
     assert_eq!(invocation(&context, now).deadline, now + LIFE_BY_HAND);
 }

@@ -33,7 +33,10 @@ pub struct CheckPlan {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct CheckAsWritten {
     probes: Vec<ProbeSpec>,
-    #[serde(default = "CheckAsWritten::interval", deserialize_with = "read_duration")]
+    #[serde(
+        default = "CheckAsWritten::interval",
+        deserialize_with = "read_duration"
+    )]
     interval: SignedDuration,
     #[serde(default = "CheckAsWritten::in_a_row")]
     in_a_row: u32,
@@ -161,9 +164,15 @@ impl ProbeSpec {
                     ));
                 }
                 if !(100..=599).contains(&http.status) {
-                    return Err(format!("`status` is {}: 100 to 599 is allowed", http.status));
+                    return Err(format!(
+                        "`status` is {}: 100 to 599 is allowed",
+                        http.status
+                    ));
                 }
-                let (least, most) = (SignedDuration::from_millis(1), SignedDuration::from_secs(30));
+                let (least, most) = (
+                    SignedDuration::from_millis(1),
+                    SignedDuration::from_secs(30),
+                );
                 if !(least..=most).contains(&http.timeout) {
                     return Err(format!(
                         "`timeout` is {:#}: {least:#} to {most:#} is allowed",
@@ -330,7 +339,10 @@ impl Check {
                 let percent = u8::try_from(seen.saturating_mul(100) / needed).unwrap_or(100);
                 JobReply::Continue {
                     token: Token::of(story.clone()),
-                    summary: format!("healthy {seen} of {needed} times in a row: {}", self.details()),
+                    summary: format!(
+                        "healthy {seen} of {needed} times in a row: {}",
+                        self.details()
+                    ),
                     percent: percent.min(99),
                 }
             }

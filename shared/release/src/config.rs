@@ -189,7 +189,9 @@ fn whole_periods(seconds: i64) -> bool {
 }
 
 /// Reads `90s`, `2m` or `1h 30m`.
-pub(crate) fn read_duration<'de, D: Deserializer<'de>>(from: D) -> Result<SignedDuration, D::Error> {
+pub(crate) fn read_duration<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<SignedDuration, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map_err(|_| {
         D::Error::custom(format!(
@@ -321,8 +323,18 @@ impl JudgePolicy {
     fn check(&self) -> Result<(), String> {
         let odds = 1.0..=1e9;
         let checks = [
-            ("alpha", self.alpha, self.alpha > 0.0 && self.alpha <= 0.5, "above 0 and at most 0.5"),
-            ("hold", self.hold, self.hold == 0.0 || odds.contains(&self.hold), "0, or 1 to 1e9"),
+            (
+                "alpha",
+                self.alpha,
+                self.alpha > 0.0 && self.alpha <= 0.5,
+                "above 0 and at most 0.5",
+            ),
+            (
+                "hold",
+                self.hold,
+                self.hold == 0.0 || odds.contains(&self.hold),
+                "0, or 1 to 1e9",
+            ),
             (
                 "tolerated-ratio",
                 self.tolerated_ratio,

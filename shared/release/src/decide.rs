@@ -146,9 +146,11 @@ fn judge_step(release: &Release, needed: u32) -> StepVerdict {
     let seen = release.step_windows;
     let evidence = || release.evidence();
     match release.verdict() {
-        Verdict::Promote if seen >= EARLY_WINDOWS_MIN => StepVerdict::Done(Reason::EarlyPromotion {
-            evidence: evidence(),
-        }),
+        Verdict::Promote if seen >= EARLY_WINDOWS_MIN => {
+            StepVerdict::Done(Reason::EarlyPromotion {
+                evidence: evidence(),
+            })
+        }
         _ if seen < needed => StepVerdict::Wait(Reason::Watching { seen, needed }),
         Verdict::Hold if seen < needed.saturating_add(EXTRA_WINDOWS_MAX) => {
             StepVerdict::Wait(Reason::Holding {

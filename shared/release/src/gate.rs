@@ -223,7 +223,12 @@ impl Rules {
         let branches = seen.map(|coverage| coverage.branches);
         let rules = [
             ("min-line-coverage", "lines", self.min_line_coverage, lines),
-            ("min-branch-coverage", "branches", self.min_branch_coverage, branches),
+            (
+                "min-branch-coverage",
+                "branches",
+                self.min_branch_coverage,
+                branches,
+            ),
         ];
         let judged = rules.into_iter().filter_map(|(rule, what, least, seen)| {
             let least = least?;

@@ -168,7 +168,10 @@ impl Release {
         }
         let config = self.plan().judge.config();
         // A metric without a share is stored for replay, not judged.
-        let judged = window.metrics.iter().filter(|(metric, _)| self.judge.metric(metric).is_some());
+        let judged = window
+            .metrics
+            .iter()
+            .filter(|(metric, _)| self.judge.metric(metric).is_some());
         let counts = judged.map(|(metric, c)| (metric.as_str(), c.canary, c.baseline));
         let counts: Vec<_> = counts.collect();
         if self.judge.observe_window(&config, counts).is_err() {

@@ -72,7 +72,10 @@ impl Shown {
             now,
             windows,
             alarms: self.alarm.map(|firing| {
-                firing.then(|| "shop-latency".to_owned()).into_iter().collect()
+                firing
+                    .then(|| "shop-latency".to_owned())
+                    .into_iter()
+                    .collect()
             }),
             live: (!self.live_lags).then_some(Live {
                 weight: live,

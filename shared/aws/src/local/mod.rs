@@ -23,7 +23,10 @@ struct Outage {
 
 impl Outage {
     fn new(task: &'static str) -> Self {
-        Self { task, failing: false }
+        Self {
+            task,
+            failing: false,
+        }
     }
 
     fn note<T, E: Error>(&mut self, result: &Result<T, E>) {
@@ -39,5 +42,8 @@ impl Outage {
 
 fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -33,10 +33,7 @@ pub(super) async fn firing(aws: &Aws, names: &[String]) -> Result<BTreeSet<Strin
 
 /// The state of each of these alarms. CloudWatch leaves out names that it does not know, and
 /// composite alarms unless they are asked for by type; a name without a state is an error.
-async fn states(
-    aws: &Aws,
-    names: &[String],
-) -> Result<BTreeMap<String, StateValue>, PortError> {
+async fn states(aws: &Aws, names: &[String]) -> Result<BTreeMap<String, StateValue>, PortError> {
     let doing = || format!("read the alarms {}", names.join(", "));
     let answer = aws
         .cloudwatch

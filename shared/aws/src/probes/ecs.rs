@@ -9,7 +9,12 @@ use crate::Aws;
 use crate::error::failed;
 
 pub(super) async fn probe(aws: &Aws, probe: &EcsProbe) -> Result<Probed, PortError> {
-    let doing = || format!("read service {} of cluster {}", probe.service, probe.cluster);
+    let doing = || {
+        format!(
+            "read service {} of cluster {}",
+            probe.service, probe.cluster
+        )
+    };
     let call = aws.ecs.describe_services().cluster(&probe.cluster);
     let answer = call.services(&probe.service).send().await;
     let answer = answer.map_err(|e| failed(doing(), e))?;
@@ -24,7 +29,10 @@ pub(super) async fn probe(aws: &Aws, probe: &EcsProbe) -> Result<Probed, PortErr
 }
 
 fn judge(service: &Service, probe: &EcsProbe) -> Probed {
-    let primary = service.deployments().iter().find(|d| d.status() == Some("PRIMARY"));
+    let primary = service
+        .deployments()
+        .iter()
+        .find(|d| d.status() == Some("PRIMARY"));
     let is_expected = |d: &&Deployment| match (&probe.task_definition, d.task_definition()) {
         (Some(expected), Some(running)) => {
             running == expected || running.ends_with(&format!("/{expected}"))
@@ -37,7 +45,9 @@ fn judge(service: &Service, probe: &EcsProbe) -> Probed {
         && service.running_count() == service.desired_count()
         && service.pending_count() == 0
         && matches!(rolled_out, None | Some(DeploymentRolloutState::Completed));
-    let running = primary.and_then(Deployment::task_definition).unwrap_or("nothing");
+    let running = primary
+        .and_then(Deployment::task_definition)
+        .unwrap_or("nothing");
     Probed {
         healthy: on_expected && settled && service.desired_count() > 0,
         detail: format!(
@@ -56,7 +66,9 @@ mod tests {
     fn service(task_definition: &str, running: i32, state: DeploymentRolloutState) -> Service {
         let deployment = Deployment::builder()
             .status("PRIMARY")
-            .task_definition(format!("arn:aws:ecs:eu-west-1:1:task-definition/{task_definition}"))
+            .task_definition(format!(
+                "arn:aws:ecs:eu-west-1:1:task-definition/{task_definition}"
+            ))
             .rollout_state(state);
         Service::builder()
             .desired_count(2)
@@ -78,7 +90,10 @@ mod tests {
             (false, service("web:6", 2, completed.clone())),
             (false, service("web:17", 2, completed.clone())),
             (false, service("web:7", 1, completed)),
-            (false, service("web:7", 2, DeploymentRolloutState::InProgress)),
+            (
+                false,
+                service("web:7", 2, DeploymentRolloutState::InProgress),
+            ),
             (false, Service::builder().build()),
         ] {
             assert_eq!(judge(&service, &probe).healthy, healthy, "{service:?}");

@@ -24,26 +24,28 @@ pub(super) async fn probe(http: &HttpProbe) -> Result<Probed, PortError> {
         healthy: false,
         detail: format!("{} {detail}", http.url),
     };
-    Ok(match tokio::time::timeout(http.timeout.unsigned_abs(), look).await {
-        Err(_) => unhealthy(format!("did not answer within {:#}", http.timeout)),
-        Ok(Err(error)) if error.is_builder() => {
-            let doing = format!("probe {}", http.url);
-            return Err(PortError::new(Class::Misconfigured, doing, error));
-        }
-        Ok(Err(error)) => unhealthy(format!("did not answer: {}", innermost(&error))),
-        Ok(Ok((status, _))) if status != http.status => {
-            unhealthy(format!("answered {status}, not {}", http.status))
-        }
-        Ok(Ok((status, body))) => match &http.body_contains {
-            Some(text) if !body.contains(text) => {
-                unhealthy(format!("answered {status} without '{text}' in its body"))
+    Ok(
+        match tokio::time::timeout(http.timeout.unsigned_abs(), look).await {
+            Err(_) => unhealthy(format!("did not answer within {:#}", http.timeout)),
+            Ok(Err(error)) if error.is_builder() => {
+                let doing = format!("probe {}", http.url);
+                return Err(PortError::new(Class::Misconfigured, doing, error));
             }
-            Some(_) | None => Probed {
-                healthy: true,
-                detail: format!("{} answered {status}", http.url),
+            Ok(Err(error)) => unhealthy(format!("did not answer: {}", innermost(&error))),
+            Ok(Ok((status, _))) if status != http.status => {
+                unhealthy(format!("answered {status}, not {}", http.status))
+            }
+            Ok(Ok((status, body))) => match &http.body_contains {
+                Some(text) if !body.contains(text) => {
+                    unhealthy(format!("answered {status} without '{text}' in its body"))
+                }
+                Some(_) | None => Probed {
+                    healthy: true,
+                    detail: format!("{} answered {status}", http.url),
+                },
             },
         },
-    })
+    )
 }
 
 /// Made when first used: reading the trusted certificates is most of a function's start.

@@ -87,7 +87,10 @@ pub(super) async fn set_weight(
 pub(super) async fn weight(aws: &Aws, alb: &AlbRule, arms: &Arms) -> Result<Weight, PortError> {
     let actions = actions(aws, alb).await?;
     live_weight(&actions, arms).ok_or_else(|| {
-        unsettled(alb, [&alb.target_groups[0], &alb.target_groups[1]].map(|g| weight_of(&actions, g)))
+        unsettled(
+            alb,
+            [&alb.target_groups[0], &alb.target_groups[1]].map(|g| weight_of(&actions, g)),
+        )
     })
 }
 

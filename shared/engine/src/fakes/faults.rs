@@ -154,7 +154,11 @@ impl<'w> Run<'w> {
 }
 
 fn unreachable_now() -> PortError {
-    PortError::new(Class::Retryable, "reach the service", "a fault was injected")
+    PortError::new(
+        Class::Retryable,
+        "reach the service",
+        "a fault was injected",
+    )
 }
 
 /// The weight that one of these events intends.
@@ -283,7 +287,11 @@ impl HealthProbe for Run<'_> {
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError> {
         self.through(|world| {
             let firing = &world.look().alarms;
-            Ok(alarms.iter().filter(|a| firing.contains(*a)).cloned().collect())
+            Ok(alarms
+                .iter()
+                .filter(|a| firing.contains(*a))
+                .cloned()
+                .collect())
         })
         .await
     }

@@ -143,9 +143,9 @@ impl World {
             state.claim(id, claim)?;
         }
         let as_json = events.iter().map(serde_json::to_value);
-        let as_json: Vec<Value> = as_json.collect::<Result<_, _>>().map_err(|e| {
-            PortError::new(Class::Permanent, format!("write the log of {id}"), e)
-        })?;
+        let as_json: Vec<Value> = as_json
+            .collect::<Result<_, _>>()
+            .map_err(|e| PortError::new(Class::Permanent, format!("write the log of {id}"), e))?;
         state.logs.entry(key).or_default().extend(as_json);
         Ok(next)
     }

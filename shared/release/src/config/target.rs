@@ -137,7 +137,11 @@ impl AlbRule {
             })
             .min_by(|a, b| off(*a).total_cmp(&off(*b)))
             // Below 0.1 %, or above 99.9 %, no such pair is near.
-            .unwrap_or(if share < 0.5 { (ALB_WEIGHT_MAX, 1) } else { (1, ALB_WEIGHT_MAX) })
+            .unwrap_or(if share < 0.5 {
+                (ALB_WEIGHT_MAX, 1)
+            } else {
+                (1, ALB_WEIGHT_MAX)
+            })
     }
 
     /// The weight that these live weights amount to, to the nearest basis point; `None` when both
@@ -207,7 +211,10 @@ mod tests {
         }
         for weight in not {
             let nearest = AlbRule::nearest(weight);
-            assert!(possible.contains(&nearest), "the advice for {weight}, {nearest}, is no good");
+            assert!(
+                possible.contains(&nearest),
+                "the advice for {weight}, {nearest}, is no good"
+            );
         }
         for percent in 0..=100 {
             let weight = Weight::from_basis_points(percent * 100).unwrap();

@@ -35,40 +35,115 @@ fn a_plan_survives_the_release_log() {
 #[test]
 fn every_mistake_names_its_place_and_its_fix() {
     for (was, is, message) in [
-        ("    window: 60s", "    windw: 60s", "unknown key `windw`: did you mean `window`?"),
+        (
+            "    window: 60s",
+            "    windw: 60s",
+            "unknown key `windw`: did you mean `window`?",
+        ),
         ("version: 1", "version: 2", "version 2 is not known"),
         ("version: 1\n", "", "the key `version` is missing"),
         ("windows: 5", "windows: five", "invalid u32"),
         ("windows: 5", "windows: 0", "1 to 1440 are allowed"),
         ("set-weight: 5%", "set-weight: 5", "such as 5% or 0.5%"),
-        ("set-weight: 5%", "set-weight: 0.05%", "the nearest possible is 0.1%"),
-        ("set-weight: 25%", "set-weight: 5%", "every set-weight must be larger"),
-        ("set-weight: 100%", "set-weight: 99%", "the last of `steps` must be set-weight: 100%"),
-        ("set-weight: 25%", "set-wait: 25%", "did you mean `set-weight`?"),
+        (
+            "set-weight: 5%",
+            "set-weight: 0.05%",
+            "the nearest possible is 0.1%",
+        ),
+        (
+            "set-weight: 25%",
+            "set-weight: 5%",
+            "every set-weight must be larger",
+        ),
+        (
+            "set-weight: 100%",
+            "set-weight: 99%",
+            "the last of `steps` must be set-weight: 100%",
+        ),
+        (
+            "set-weight: 25%",
+            "set-wait: 25%",
+            "did you mean `set-weight`?",
+        ),
         ("window: 60s", "window: 90s", "multiples of 60"),
-        ("window: 60s", "window: 60 parsecs", "is not a duration: write for example 90s"),
+        (
+            "window: 60s",
+            "window: 60 parsecs",
+            "is not a duration: write for example 90s",
+        ),
         ("settle: 2m", "settle: 48h", "0s to 24h is allowed"),
-        ("alpha: 0.02", "alpha: 2", "`alpha` is 2: above 0 and at most 0.5 is allowed"),
+        (
+            "alpha: 0.02",
+            "alpha: 2",
+            "`alpha` is 2: above 0 and at most 0.5 is allowed",
+        ),
         ("alpha: 0.02", "hold: 0.5", "`hold` is 0.5: 0, or 1 to 1e9"),
-        ("alpha: 0.02", "tolerated-ratio: 0.5", "`tolerated-ratio` is 0.5: 1 to 10"),
-        ("alpha: 0.02", "cluster-size: 0", "`cluster-size` is 0: 1 to 1e6"),
-        ("alarms: [shop-latency]", "alarms: [a, b, a]", "alarm 'a' is named twice"),
-        ("alarms: [shop-latency]", "alarms: ['']", "an alarm has no name"),
-        ("names: [shop-latency]", "names: []", "name at least one alarm"),
-        ("listener-rule/app/shop/1/2/3", "listener/app/shop/1/2", "write the ARN of a listener rule"),
-        (":targetgroup/green/2", ":targetgroup/blue/1", "names the same group twice"),
+        (
+            "alpha: 0.02",
+            "tolerated-ratio: 0.5",
+            "`tolerated-ratio` is 0.5: 1 to 10",
+        ),
+        (
+            "alpha: 0.02",
+            "cluster-size: 0",
+            "`cluster-size` is 0: 1 to 1e6",
+        ),
+        (
+            "alarms: [shop-latency]",
+            "alarms: [a, b, a]",
+            "alarm 'a' is named twice",
+        ),
+        (
+            "alarms: [shop-latency]",
+            "alarms: ['']",
+            "an alarm has no name",
+        ),
+        (
+            "names: [shop-latency]",
+            "names: []",
+            "name at least one alarm",
+        ),
+        (
+            "listener-rule/app/shop/1/2/3",
+            "listener/app/shop/1/2",
+            "write the ARN of a listener rule",
+        ),
+        (
+            ":targetgroup/green/2",
+            ":targetgroup/blue/1",
+            "names the same group twice",
+        ),
         ("alb-rule:", "albrule:", "did you mean `alb-rule`?"),
-        ("inconclusive: wait", "inconclusive: shrug", "unknown value `shrug`"),
-        ("min-line-coverage: 80%", "min-line-coverage: 0.8", "such as 80%"),
-        ("reports: [\"reports/*.xml\"]", "reports: []", "name at least one glob"),
+        (
+            "inconclusive: wait",
+            "inconclusive: shrug",
+            "unknown value `shrug`",
+        ),
+        (
+            "min-line-coverage: 80%",
+            "min-line-coverage: 0.8",
+            "such as 80%",
+        ),
+        (
+            "reports: [\"reports/*.xml\"]",
+            "reports: []",
+            "name at least one glob",
+        ),
         ("format: junit", "format: junitt", "set `format` to one of"),
         ("in-a-row: 3", "in-a-row: 0", "1 to 1000"),
-        ("url: https://shop", "url: ftp://shop", "http://... or https://..."),
+        (
+            "url: https://shop",
+            "url: ftp://shop",
+            "http://... or https://...",
+        ),
         ("status: 200", "status: 2000", "100 to 599"),
     ] {
         assert!(GOOD.contains(was), "the example has no {was}");
         let said = error(&GOOD.replacen(was, is, 1));
-        assert!(said.contains(message), "{is}\n  said: {said}\n  not:  {message}");
+        assert!(
+            said.contains(message),
+            "{is}\n  said: {said}\n  not:  {message}"
+        );
         let placed = said.starts_with("line ") || said.starts_with("version");
         assert!(placed, "{is} has no place: {said}");
     }
@@ -78,7 +153,10 @@ fn every_mistake_names_its_place_and_its_fix() {
 fn a_section_that_is_not_there_is_told_which_are() {
     let config = Config::parse(GOOD).unwrap();
     let said = config.gate(Some("untt")).unwrap_err().to_string();
-    assert!(said.contains("no section 'untt': `gates` has e2e, unit"), "{said}");
+    assert!(
+        said.contains("no section 'untt': `gates` has e2e, unit"),
+        "{said}"
+    );
     let said = config.gate(None).unwrap_err().to_string();
     assert!(said.contains("name one as \"section\""), "{said}");
     let empty = Config::parse("version: 1").unwrap();

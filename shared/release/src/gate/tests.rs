@@ -56,7 +56,10 @@ fn a_failing_test_fails_the_gate_and_is_named() {
     let verdict = gate("").judge(&[tests(12, 2, 0)]);
     assert_eq!(broken(&verdict), ["max-failures"]);
     let summary = verdict.summary();
-    assert!(summary.contains("2 failed, 0 allowed; test_0: boom; test_1: boom"), "{summary}");
+    assert!(
+        summary.contains("2 failed, 0 allowed; test_0: boom; test_1: boom"),
+        "{summary}"
+    );
     assert!(gate(r#""max-failures":2"#).judge(&[tests(12, 2, 0)]).passed);
 }
 
@@ -71,8 +74,18 @@ fn a_suite_that_silently_stops_running_fails_the_gate() {
 fn what_is_missing_empty_or_unreadable_never_passes() {
     let lenient = gate(r#""min-tests":0"#);
     for (found, part) in [
-        (Found::Missing { glob: "r/*.xml".to_owned() }, "matches 'r/*.xml'"),
-        (Found::Unreadable { why: "r/a.xml: cut off".to_owned() }, "cut off"),
+        (
+            Found::Missing {
+                glob: "r/*.xml".to_owned(),
+            },
+            "matches 'r/*.xml'",
+        ),
+        (
+            Found::Unreadable {
+                why: "r/a.xml: cut off".to_owned(),
+            },
+            "cut off",
+        ),
         (tests(0, 0, 0), "the report has no tests"),
     ] {
         let verdict = lenient.judge(&[found]);
@@ -88,13 +101,19 @@ fn coverage_below_the_minimum_fails_with_the_numbers() {
     assert!(all((80, 100), (1, 2)).passed);
     assert_eq!(broken(&all((79, 100), (1, 2))), ["min-line-coverage"]);
     let summary = all((79, 100), (1, 2)).summary();
-    assert!(summary.contains("79.0 % of the lines covered, at least 80.0 %"), "{summary}");
+    assert!(
+        summary.contains("79.0 % of the lines covered, at least 80.0 %"),
+        "{summary}"
+    );
 }
 
 #[test]
 fn coverage_that_nobody_measured_is_not_enough() {
     let strict = gate(r#""min-line-coverage":"0%""#);
-    assert_eq!(broken(&strict.judge(&[tests(3, 0, 0)])), ["min-line-coverage"]);
+    assert_eq!(
+        broken(&strict.judge(&[tests(3, 0, 0)])),
+        ["min-line-coverage"]
+    );
     let nothing = [tests(3, 0, 0), coverage((0, 0), (0, 0))];
     assert_eq!(broken(&strict.judge(&nothing)), ["min-line-coverage"]);
 }

@@ -92,7 +92,10 @@ mod tests {
     fn a_detail_that_is_no_alarm_is_an_error_that_says_what_is_wrong() {
         for (detail, part) in [
             (json!({}), "alarmName"),
-            (json!({"alarmName": "a", "state": {"value": "ALARM", "timestamp": "noon"}}), "noon"),
+            (
+                json!({"alarmName": "a", "state": {"value": "ALARM", "timestamp": "noon"}}),
+                "noon",
+            ),
             (json!([]), "invalid"),
         ] {
             let error = event(&detail).unwrap_err().to_string();
