@@ -118,7 +118,7 @@ pub enum PlayerError {
     Alb(#[from] AlbError),
 }
 
-/// A running player. Dropping it without [`Player::stop`] closes the port and leaves builds killed.
+/// A running player. Dropping it closes the port; [`Player::stop`] also ends what runs.
 #[derive(Debug)]
 pub struct Player {
     address: SocketAddr,

@@ -113,10 +113,13 @@ impl Remote {
         question: &Question<'_>,
         approved: bool,
     ) -> anyhow::Result<()> {
-        let status = if approved { "Approved" } else { "Rejected" };
+        let (status, summary) = match approved {
+            true => ("Approved", "approved in the terminal"),
+            false => ("Rejected", "refused in the terminal"),
+        };
         self.call("PutApprovalResult", json!({
             "pipelineName": pipeline, "stageName": question.stage, "actionName": question.action,
-            "token": question.token, "result": {"status": status, "summary": "answered in the terminal"},
+            "token": question.token, "result": {"status": status, "summary": summary},
         }))
         .await?;
         Ok(())

@@ -55,7 +55,7 @@ async fn a_follower_gets_every_event_and_the_reason_of_a_failure() {
             ending
                 .message
                 .unwrap()
-                .contains("Source/App: git could not read")
+                .contains("Source/App: could not find the commit HEAD: git could not read")
         );
         assert!(
             seen.iter()

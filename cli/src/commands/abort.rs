@@ -44,7 +44,7 @@ impl Abort {
             owner: format!("penstock-abort-{}", uuid::Uuid::new_v4()),
             deadline: aws.now() + TIME_MAX,
         };
-        let because = |_: &Release, _| {
+        let because = |_: &Release| {
             Some(Reason::Asked {
                 why: self.because.clone(),
             })

@@ -64,18 +64,18 @@ impl Check {
 
 fn sections(config: &Config) -> serde_json::Value {
     json!({
-        "gates": config.gates.keys().collect::<Vec<_>>(),
-        "releases": config.releases.keys().collect::<Vec<_>>(),
-        "health-checks": config.health_checks.keys().collect::<Vec<_>>(),
+        "gates": config.gates().map(|(name, _)| name).collect::<Vec<_>>(),
+        "releases": config.releases().map(|(name, _)| name).collect::<Vec<_>>(),
+        "health-checks": config.health_checks().map(|(name, _)| name).collect::<Vec<_>>(),
     })
 }
 
 fn show(name: &str, config: &Config) {
     println!("{} {name} can be used", console::style("✓").green());
-    for (section, gate) in &config.gates {
+    for (section, gate) in config.gates() {
         println!("  gate {section}: reads {}", gate.reports.join(", "));
     }
-    for (section, plan) in &config.releases {
+    for (section, plan) in config.releases() {
         let steps: Vec<_> = plan.steps.iter().map(step).collect();
         println!(
             "  release {section}: {} of {}",
@@ -83,7 +83,7 @@ fn show(name: &str, config: &Config) {
             plan.target.id()
         );
     }
-    for (section, check) in &config.health_checks {
+    for (section, check) in config.health_checks() {
         println!(
             "  health check {section}: {} probes, {} times in a row within {:#}",
             check.probes.len(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::player::{BUILD_VARIABLES, ENDPOINT, PORT, Player, PlayerConfig};
 
@@ -60,9 +61,7 @@ impl Local {
             tracing::debug!(%error, "the emulator does not answer");
             println!("note: no emulator answers at {endpoint} yet; pipelines need it");
         }
-        tokio::signal::ctrl_c()
-            .await
-            .context("could not wait for Ctrl-C")?;
+        told_to_stop().await.context("could not wait for Ctrl-C")?;
         println!("stopping");
         player.stop().await;
         Ok(())
@@ -93,4 +92,13 @@ impl Local {
 fn seconds(option: &str, value: f64) -> anyhow::Result<Duration> {
     Duration::try_from_secs_f64(value)
         .with_context(|| format!("{option} {value} is no number of seconds"))
+}
+
+/// Waits for Ctrl-C, or for the signal that a supervisor sends.
+async fn told_to_stop() -> std::io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminated.recv() => Ok(()),
+    }
 }

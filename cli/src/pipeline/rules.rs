@@ -91,6 +91,12 @@ impl Checker {
                 format!("has {count} stages; a pipeline has {STAGES_MIN} to {STAGES_MAX}"),
             );
         }
+        if declaration.role_arn.is_none() {
+            self.report(
+                &at,
+                "has no RoleArn, which AWS requires; any ARN of a role will do on a laptop",
+            );
+        }
         match (
             &declaration.artifact_store,
             declaration.artifact_stores.is_empty(),
@@ -473,6 +479,11 @@ mod tests {
                 "ArtifactStore: {Type: S3, Location: !Ref Bucket}",
                 "ArtifactStores: []",
                 "has no artifact store",
+            ),
+            (
+                "      RoleArn: arn:aws:iam::000000000000:role/pipeline\n",
+                "",
+                "has no RoleArn",
             ),
             (
                 "Name: release",

@@ -123,13 +123,10 @@ impl Screen {
                 percent,
                 ..
             } => {
-                let percent = percent.map(|percent| format!("{percent} % "));
-                let told = format!(
-                    "{}{}",
-                    percent.unwrap_or_default(),
-                    summary.as_deref().unwrap_or("goes on")
-                );
-                self.progress(stage, action, &told);
+                // A summary tells more than the number, and most tell the number too.
+                let percent = || percent.map(|percent| format!("{percent} %"));
+                let told = summary.clone().or_else(percent);
+                self.progress(stage, action, told.as_deref().unwrap_or("goes on"));
             }
             Event::Output {
                 stage,

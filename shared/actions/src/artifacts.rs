@@ -1,8 +1,6 @@
 //! What the actions read from a job's input artifacts.
 
-use std::error::Error;
-
-use engine::{ActionError, Class, Job, PortError, Ports};
+use engine::{ActionError, Job, Ports, chain};
 use release::config::{CONFIG_BYTES_MAX, Config};
 use reports::Archive;
 
@@ -63,15 +61,6 @@ impl<R: std::io::Read + std::io::Seek> Inputs<R> {
     }
 }
 
-/// An error and its causes, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
-}
-
 fn parse(path: &str, bytes: Vec<u8>) -> Result<Config, ActionError> {
     let text = String::from_utf8(bytes).map_err(|_| {
         ActionError::Refused(format!(
@@ -88,13 +77,4 @@ fn parse(path: &str, bytes: Vec<u8>) -> Result<Config, ActionError> {
 pub(crate) fn in_config(job: &Job) -> impl FnOnce(release::config::ConfigError) -> ActionError {
     let path = job.parameters.config.clone();
     |source| ActionError::Config { path, source }
-}
-
-/// A story whose token came back but whose log is empty.
-pub(crate) fn lost(id: &release::ReleaseId) -> PortError {
-    PortError::new(
-        Class::Permanent,
-        format!("go on with {id}"),
-        "its log is empty; retry this stage to begin anew",
-    )
 }

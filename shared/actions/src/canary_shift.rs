@@ -1,10 +1,13 @@
 //! Moves traffic to the candidate step by step, judging each window.
 
-use engine::{Action, ActionError, AppendError, Invocation, Job, Ports, begin, drive};
+use engine::{
+    Action, ActionError, AppendError, Class, Invocation, Job, PortError, Ports, begin, drive,
+    roll_back,
+};
 use release::config::{AllowList, Plan};
-use release::{Head, JobReply, Release, ReleaseId, Started, TargetId};
+use release::{Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
-use crate::artifacts::{Inputs, in_config, lost};
+use crate::artifacts::{Inputs, in_config};
 
 /// The action `canary-shift`.
 #[derive(Debug, Clone)]
@@ -103,9 +106,6 @@ impl Action for CanaryShift {
         let id = job.story(Self::NAME)?;
         let mut head: Head<Option<Release>> = ports.load(&id).await?;
         if head.state.is_none() {
-            if job.token.is_some() {
-                return Err(lost(&id).into());
-            }
             head = match self.start(ports, job, &id).await {
                 // A duplicate of this job was faster and has moved traffic: go on with its release.
                 Err(error) => match ports.load(&id).await {
@@ -115,7 +115,38 @@ impl Action for CanaryShift {
                 Ok(begun) => begun,
             };
         }
-        let driven = drive(ports, call, &id, head).await?;
-        Ok(driven.release.reply(&driven.because))
+        match drive(ports, call, &id, head).await {
+            Ok(driven) => Ok(driven.release.reply(&driven.because)),
+            Err(error) if may_pass(&error) => Err(error.into()),
+            Err(error) => give_up(ports, call, &id, error).await,
+        }
+    }
+}
+
+fn may_pass(error: &PortError) -> bool {
+    match error.class {
+        Class::Conflict | Class::Retryable => true,
+        Class::Denied | Class::Misconfigured | Class::Permanent => false,
+    }
+}
+
+/// A release that cannot go on goes back: no traffic stays on a version that nobody moves. Until it
+/// is back the pipeline is asked to come again.
+async fn give_up(
+    ports: &impl Ports,
+    call: &Invocation,
+    id: &ReleaseId,
+    error: PortError,
+) -> Result<JobReply, ActionError> {
+    let why = error.to_string();
+    let because = |_: &Release| Some(Reason::Stuck { why: why.clone() });
+    match roll_back(ports, call, id, because).await {
+        Ok(Some(driven)) => Ok(driven.release.reply(&driven.because)),
+        Ok(None) => Err(error.into()),
+        Err(again) => Err(PortError {
+            class: Class::Retryable,
+            ..again
+        }
+        .into()),
     }
 }

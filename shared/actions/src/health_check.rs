@@ -6,11 +6,13 @@ use jiff::SignedDuration;
 use release::check::{Check, CheckEvent, ProbeSpec, Probed};
 use release::{Head, JobReply, ReleaseId};
 
-use crate::artifacts::{Inputs, in_config, lost};
+use crate::artifacts::{Inputs, in_config};
 
 /// The longest that one run waits for its next round before it answers 'not yet'. A minute of
 /// waiting in a function costs more than a continuation.
 const WAIT_MAX: SignedDuration = SignedDuration::from_secs(10);
+/// A round begins only when it is over so long before the run's deadline.
+const LEFT_OVER: SignedDuration = SignedDuration::from_secs(8);
 /// The most rounds of one run.
 const ROUNDS_MAX: usize = 10;
 
@@ -30,9 +32,6 @@ impl Action for HealthCheck {
         let id = job.story(Self::NAME)?;
         let mut head: Head<Option<Check>> = ports.load(&id).await?;
         if head.state.is_none() {
-            if job.token.is_some() {
-                return Err(lost(&id).into());
-            }
             let started = start(ports, job).await?;
             head = append(ports, &id, &head, &[started]).await?;
         }
@@ -41,7 +40,8 @@ impl Action for HealthCheck {
                 break;
             };
             let wait = check.next_round().duration_since(ports.now());
-            let in_time = ports.now() + wait < call.deadline;
+            let over_at = ports.now() + wait + check.plan.round_time() + LEFT_OVER;
+            let in_time = over_at < call.deadline;
             if check.ended.is_some() || wait > WAIT_MAX || !in_time {
                 break;
             }
@@ -55,7 +55,7 @@ impl Action for HealthCheck {
         }
         match &head.state {
             Some(check) => Ok(check.reply(&id)),
-            None => Err(lost(&id).into()),
+            None => Err(ActionError::Append(AppendError::Moved)),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Turns an outside event into the rollback of the releases that it concerns.
 
 use engine::{Class, Driven, Invocation, PortError, Ports, Trigger, roll_back};
+use futures::future::join_all;
 use jiff::SignedDuration;
 use release::sources::{OutsideEvent, RollbackRequest, read};
-use release::{Phase, ReleaseId};
+use release::{Phase, Release, ReleaseId};
 
-/// From one try to the next while another run is at work on the target.
+/// From one try to the next, while another run is at work on the target or AWS does not answer.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// The most tries of one run; its deadline comes sooner.
 const TRIES_MAX: usize = 600;
@@ -46,10 +47,8 @@ impl Trigger for RollbackTrigger {
                 "the event concerns no active release"
             );
         }
-        for id in releases {
-            finish(ports, call, &id, &request).await?;
-        }
-        Ok(())
+        let rollbacks = releases.iter().map(|id| finish(ports, call, id, &request));
+        join_all(rollbacks).await.into_iter().collect()
     }
 }
 
@@ -61,8 +60,9 @@ async fn finish(
     request: &RollbackRequest,
 ) -> Result<(), PortError> {
     for _ in 0..TRIES_MAX {
-        let because = |release: &release::Release, _| {
-            request.concerns(release).then(|| request.because.clone())
+        let because = |release: &Release| {
+            let concerned = request.concerns(release);
+            concerned.then(|| request.because.clone())
         };
         match roll_back(ports, call, id, because).await {
             Ok(Some(Driven { release, because })) => match release.phase {
@@ -75,7 +75,7 @@ async fn finish(
                 }
             },
             Ok(None) => return Ok(()),
-            Err(error) if error.class == Class::Conflict => {
+            Err(error) if matches!(error.class, Class::Conflict | Class::Retryable) => {
                 tracing::info!(release = %id, %error, "waiting for the target");
             }
             Err(error) => return Err(error),

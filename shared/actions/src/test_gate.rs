@@ -1,15 +1,16 @@
 //! A verdict over the reports in the input artifacts.
 
+use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Seek, Write};
 
-use engine::{Action, ActionError, Class, Invocation, Job, PortError, Ports};
+use engine::{Action, ActionError, Class, Invocation, Job, PortError, Ports, chain};
 use release::gate::{Found, Gate, GateVerdict};
 use release::{FailureKind, JobReply};
 use reports::{Archive, ReadError};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::artifacts::{Inputs, chain, in_config};
+use crate::artifacts::{Inputs, in_config};
 
 /// The action `test-gate`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,14 +54,20 @@ impl Action for TestGate {
 /// Everything that the gate's globs find. What cannot be read is found too, as unreadable.
 fn look<R: Read + Seek>(gate: &Gate, inputs: &mut Inputs<R>) -> Result<Vec<Found>, ActionError> {
     let mut found = Vec::new();
+    // Two globs may match one file; it is read once.
+    let mut seen = BTreeSet::new();
     for glob in &gate.reports {
-        let before = found.len();
-        for archive in inputs.archives() {
+        let mut matched = false;
+        for (number, archive) in inputs.archives().enumerate() {
             let paths = archive.find([glob.as_str()]);
-            let paths = paths.map_err(|e: ReadError| ActionError::Refused(chain(&e)))?;
-            found.extend(paths.iter().map(|path| read(archive, path, gate)));
+            for path in paths.map_err(|e: ReadError| ActionError::Refused(chain(&e)))? {
+                matched = true;
+                if seen.insert((number, path.clone())) {
+                    found.push(read(archive, &path, gate));
+                }
+            }
         }
-        if found.len() == before {
+        if !matched {
             found.push(Found::Missing { glob: glob.clone() });
         }
     }

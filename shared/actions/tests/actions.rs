@@ -93,7 +93,7 @@ fn job(id: &str, section: &str) -> Job {
 fn call(world: &World) -> Invocation {
     Invocation {
         owner: "run".to_owned(),
-        deadline: world.look().now + SignedDuration::from_secs(30),
+        deadline: world.look().now + SignedDuration::from_secs(60),
     }
 }
 
@@ -290,14 +290,47 @@ fn the_same_job_twice_is_one_release() {
 }
 
 #[test]
-fn a_token_without_a_release_says_what_to_do() {
-    let mut job = job("9", "web");
-    job.token = Some("web-gone".to_owned().try_into().unwrap());
-    let message = refusal(run(&CanaryShift::new(ALLOWED), &release_world(), &job));
+fn a_first_job_that_met_a_fault_begins_its_release_at_the_next_one() {
+    let world = release_world();
+    let mut next = job("9", "web");
+    next.token = Some("web-8".to_owned().try_into().unwrap());
+    let JobReply::Continue { token, .. } = run(&CanaryShift::new(ALLOWED), &world, &next).unwrap()
+    else {
+        panic!("it did not begin");
+    };
+    assert_eq!(token.story.as_str(), "web-8");
+}
+
+#[test]
+fn a_file_that_two_globs_match_is_read_once() {
+    let config = CONFIG.replace(
+        r#""reports/junit.xml", "#,
+        r#""reports/junit.xml", "**/junit.xml", "#,
+    );
+    let files = [
+        ("penstock.yaml", config.as_str()),
+        ("reports/junit.xml", JUNIT),
+        ("reports/coverage.xml", COVERAGE),
+    ];
+    let Ok(JobReply::Succeed { outputs, .. }) = run(&TestGate, &world(&files), &job("1", "unit"))
+    else {
+        panic!("it failed");
+    };
+    assert_eq!(outputs["tests"], "2");
+}
+
+#[test]
+fn a_release_that_cannot_go_on_goes_back_and_says_what_stopped_it() {
+    let world = release_world();
+    let action = CanaryShift::new(ALLOWED);
+    run(&action, &world, &job("1", "web")).unwrap();
+    world.change().refuses_weight = Some(Weight::FULL);
+    let (_, message) = failure(Ok(finish(&world, &job("1", "web"))));
     assert!(
-        message.contains("its log is empty; retry this stage"),
+        message.contains("rolled back: could not set the weight: AccessDenied"),
         "{message}"
     );
+    assert_eq!(world.weight(), Weight::ZERO);
 }
 
 // ---------------------------------------------------------------- rollback-trigger

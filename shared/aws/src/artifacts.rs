@@ -11,8 +11,8 @@ use engine::{Artifact, ArtifactStore, Class, Job, PortError};
 use crate::Aws;
 use crate::error::failed;
 
-/// The largest artifact that is fetched; a function's `/tmp` has 512 MiB unless more is asked for.
-const ARTIFACT_BYTES_MAX: u64 = 400 * 1024 * 1024;
+/// The largest artifact that is fetched: five of them fit into a function's `/tmp` of 512 MiB.
+const ARTIFACT_BYTES_MAX: u64 = 96 * 1024 * 1024;
 
 impl Aws {
     fn s3(&self, job: &Job) -> aws_sdk_s3::Client {
@@ -74,12 +74,9 @@ impl ArtifactStore for Aws {
     async fn store(&self, job: &Job, artifact: &Artifact, zip: Vec<u8>) -> Result<(), PortError> {
         let call = self.s3(job).put_object();
         let call = call.bucket(&artifact.bucket).key(&artifact.key);
-        let encryption = job
-            .encryption_key
-            .as_ref()
-            .map(|_| ServerSideEncryption::AwsKms);
         let stored = call
-            .set_server_side_encryption(encryption)
+            // Buckets that the console made refuse anything else; without a key it is the account's.
+            .server_side_encryption(ServerSideEncryption::AwsKms)
             .set_ssekms_key_id(job.encryption_key.clone())
             .content_type("application/zip")
             .body(ByteStream::from(zip))

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use engine::{Class, PortError};
+use engine::{Class, PortError, chain};
 
 /// The longest message of AWS that is repeated, in characters.
 const MESSAGE_CHARS_MAX: usize = 500;
@@ -49,14 +49,6 @@ fn of_code(code: &str, status: u16) -> Class {
     } else {
         Class::Permanent
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 /// A call that worked, but whose answer is not what the API promises.

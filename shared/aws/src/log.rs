@@ -32,10 +32,8 @@ const SNAPSHOT_EVERY: u64 = 16;
 const SNAPSHOT_VERSION: &str = "1";
 /// One query reads a snapshot and everything after it.
 const PAGE_ITEMS: i32 = 16;
-/// The most pages that are read back when no snapshot fits.
+/// The most pages of one answer.
 const PAGES_MAX: usize = 1_000;
-/// The most stories found under one name.
-const WATCHING_MAX: i32 = 25;
 /// How long facts are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365);
 /// How far two machines' clocks may be apart before a fence could be taken too early.
@@ -69,7 +67,7 @@ fn story_key<S: Story>(id: &ReleaseId) -> String {
 
 impl ReleaseLog for Aws {
     async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
-        let doing = || format!("load release {id}");
+        let doing = || format!("load {id}");
         let mut newer = Vec::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
@@ -91,7 +89,11 @@ impl ReleaseLog for Aws {
                 if let Some(snapshot) = snapshot::<S>(item) {
                     return Ok(replay(snapshot, newer));
                 }
-                newer.push(event::<S>(item).ok_or_else(|| odd_answer(doing(), "no event in it"))?);
+                let unreadable = "it has an event that this version cannot read";
+                let event = event::<S>(item);
+                newer.push(
+                    event.ok_or_else(|| PortError::new(Class::Permanent, doing(), unreadable))?,
+                );
             }
             from = page.last_evaluated_key;
             if from.is_none() {
@@ -129,23 +131,31 @@ impl ReleaseLog for Aws {
 
     async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError> {
         let doing = || format!("find the releases that watch {name}");
-        let found = self
-            .dynamodb
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("pk = :name")
-            .expression_attribute_values(":name", text(format!("watch#{name}")))
-            .consistent_read(true)
-            .limit(WATCHING_MAX)
-            .send()
-            .await
-            .map_err(|e| failed(doing(), e))?;
-        let ids = found.items().iter().map(|item| {
-            let id = item.get("sk").and_then(|sk| sk.as_s().ok()).cloned();
-            ReleaseId::try_from(id.unwrap_or_default())
-                .map_err(|e| PortError::new(Class::Permanent, doing(), e))
-        });
-        ids.collect()
+        let mut ids = Vec::new();
+        let mut from = None;
+        for _ in 0..PAGES_MAX {
+            let page = self
+                .dynamodb
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :name")
+                .expression_attribute_values(":name", text(format!("watch#{name}")))
+                .consistent_read(true)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|e| failed(doing(), e))?;
+            for item in page.items() {
+                let id = string(item, "sk").unwrap_or_default().to_owned();
+                let id = ReleaseId::try_from(id);
+                ids.push(id.map_err(|e| PortError::new(Class::Permanent, doing(), e))?);
+            }
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                return Ok(ids);
+            }
+        }
+        Err(odd_answer(doing(), "there are too many"))
     }
 
     async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError> {
@@ -408,6 +418,13 @@ fn refusal(
         },
         None if reasons.iter().any(|r| is(r, "TransactionConflict")) => {
             PortError::new(Class::Conflict, append_to(id), "another write is under way").into()
+        }
+        // A throttled transaction is cancelled as well, and the SDK does not try it again.
+        None if reasons
+            .iter()
+            .any(|r| is(r, "ThrottlingError") || is(r, "ProvisionedThroughputExceeded")) =>
+        {
+            PortError::new(Class::Retryable, append_to(id), "the table is throttled").into()
         }
         None => failed(append_to(id), error).into(),
     }

@@ -1,6 +1,6 @@
 //! What both arms did, from CloudWatch: one GetMetricData call a look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{
@@ -21,8 +21,9 @@ const DOING: &str = "read the metrics";
 
 /// A sum over the requests of one arm: query id, metric.
 const TOTAL: &[(&str, &str)] = &[("total", "RequestCount")];
-/// Connections that failed get a 502 from the load balancer, not from a target, so they count
-/// besides the targets' own errors.
+/// Connections that could not be made get a 502 from the load balancer, not from a target, so they
+/// count besides the targets' own errors. A target that accepts a connection and then drops it, or
+/// lets it time out, is counted by no metric of a target group; guard against it with an alarm.
 const BAD: &[(&str, &str)] = &[
     ("bad5xx", "HTTPCode_Target_5XX_Count"),
     ("badconn", "TargetConnectionErrorCount"),
@@ -57,7 +58,10 @@ impl MetricSource for Aws {
                 .try_for_each(|r| sums.add(r))?;
             token = page.next_token;
             if token.is_none() {
-                return Ok(sums.windows());
+                return match sums.complete.len() == queries.len() {
+                    true => Ok(sums.windows()),
+                    false => Err(odd_answer(DOING, "the answer is not complete")),
+                };
             }
         }
         Err(odd_answer(DOING, "the answer has too many pages"))
@@ -110,6 +114,8 @@ struct Sums {
     query: WindowQuery,
     /// By the window's start: total and bad requests of canary and baseline.
     windows: BTreeMap<Timestamp, [Arm; 2]>,
+    /// The queries whose answer is whole.
+    complete: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -123,19 +129,20 @@ impl Sums {
         Self {
             query,
             windows: BTreeMap::new(),
+            complete: BTreeSet::new(),
         }
     }
 
     fn add(&mut self, result: &MetricDataResult) -> Result<(), PortError> {
-        // A page that is not the last one says PartialData of a result that goes on.
+        let id = result.id().unwrap_or_default();
         match result.status_code() {
-            Some(StatusCode::Complete | StatusCode::PartialData) => {}
+            Some(StatusCode::Complete) => drop(self.complete.insert(id.to_owned())),
+            Some(StatusCode::PartialData) => {} // it goes on on the next page
             status => {
                 let status = status.map_or("nothing", StatusCode::as_str);
                 return Err(odd_answer(DOING, &format!("CloudWatch answered {status}")));
             }
         }
-        let id = result.id().unwrap_or_default();
         let (arm, kind) = id.split_once('_').unwrap_or_default();
         let arm = usize::from(arm == "baseline");
         for (time, value) in result.timestamps().iter().zip(result.values()) {

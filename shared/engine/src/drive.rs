@@ -1,7 +1,6 @@
 //! The only loop that moves a release: load, decide, intend, perform.
 
 use futures::join;
-use jiff::Timestamp;
 use release::{
     Effect, Event, Generation, Head, Observation, Phase, Reason, Release, ReleaseId, Started,
     ask_rollback, decide,
@@ -29,7 +28,8 @@ pub async fn begin(
     started: Started,
 ) -> Result<Head<Option<Release>>, AppendError> {
     let nothing = Head::default();
-    let look = Observation::at(started.at);
+    let mut look = Observation::at(started.at);
+    look.alarms = Some(started.alarms_firing.clone());
     let mut events = vec![Event::Started(Box::new(started))];
     if let Some(release) = &nothing.after(&events).state {
         events.extend(decide(release, &look).events);
@@ -46,30 +46,33 @@ pub async fn roll_back(
     ports: &impl Ports,
     call: &Invocation,
     id: &ReleaseId,
-    because: impl Fn(&Release, Timestamp) -> Option<Reason>,
+    because: impl Fn(&Release) -> Option<Reason>,
 ) -> Result<Option<Driven>, PortError> {
     let mut head: Head<Option<Release>> = ports.load(id).await?;
     for _ in 0..ROUNDS_MAX {
         let Some(release) = &head.state else {
             return Ok(None);
         };
-        let now = ports.now();
-        let events = match because(release, now) {
-            Some(because) => ask_rollback(release, now, because),
+        let events = match because(release) {
+            Some(because) => ask_rollback(release, ports.now(), because),
             None => Vec::new(),
         };
         if events.is_empty() {
-            break;
+            return match head.state {
+                Some(release) if release.phase != Phase::RollingBack => Ok(Some(Driven {
+                    release,
+                    because: Reason::Over,
+                })),
+                _ => Box::pin(drive(ports, call, id, head)).await.map(Some),
+            };
         }
         head = append_or_reload(ports, id, &head, &events).await?;
     }
-    match head.state {
-        Some(release) if release.phase != Phase::RollingBack => Ok(Some(Driven {
-            release,
-            because: Reason::Over,
-        })),
-        _ => Box::pin(drive(ports, call, id, head)).await.map(Some),
-    }
+    Err(PortError {
+        class: Class::Conflict,
+        doing: format!("turn release {id} round: others were faster {ROUNDS_MAX} times"),
+        cause: None,
+    })
 }
 
 /// Takes the release at `head` as far as it goes now.
@@ -171,6 +174,11 @@ async fn perform(
     let target = release.plan().target.id();
     ports.fence(&target, id, release.generation, call).await?;
     let result = set_and_read_back(ports, release, effect, release.generation).await;
+    let unknown = |error: &PortError| error.class == Class::Retryable;
+    if result.as_ref().is_err_and(unknown) {
+        // The effect may still happen: nobody else may act before this call is surely over.
+        return result;
+    }
     if let Err(error) = ports.unfence(&target, call).await {
         // It ends by itself with this call's deadline.
         tracing::warn!(%error, "fence not given back");

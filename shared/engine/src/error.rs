@@ -77,3 +77,12 @@ pub enum AppendError {
     #[error(transparent)]
     Port(#[from] PortError),
 }
+
+/// An error and its causes, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

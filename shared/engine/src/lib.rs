@@ -14,7 +14,7 @@ mod ports;
 
 pub use action::{Action, ActionError, Trigger};
 pub use drive::{Driven, ROUNDS_MAX, begin, drive, roll_back};
-pub use error::{AppendError, Class, PortError};
+pub use error::{AppendError, Class, PortError, chain};
 pub use job::{Artifact, Credentials, Invocation, Job, UserParameters};
 pub use ports::{
     ArtifactStore, Clock, HealthProbe, JobReporter, MetricSource, Ports, ReleaseLog, TrafficTarget,

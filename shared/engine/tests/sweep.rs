@@ -268,7 +268,7 @@ fn tick(run: &Run<'_>, call: &Invocation, world: &World) -> Ran {
 }
 
 fn alarm(run: &Run<'_>, call: &Invocation) -> Ran {
-    let because = |_: &Release, _| {
+    let because = |_: &Release| {
         Some(Reason::AlarmFired {
             alarm: "slow".to_owned(),
             detail: None,

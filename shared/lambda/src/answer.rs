@@ -39,7 +39,10 @@ pub(crate) fn answer_of(error: ActionError, token: &Token) -> JobReply {
         Class::Misconfigured => refused(message),
         Class::Denied => failed(
             FailureKind::PermissionError,
-            format!("{message}; give the function's role this permission: see template.yaml"),
+            format!(
+                "{message}; artifacts are read and written as the pipeline's role, everything else \
+                 as the function's (see template.yaml): give that role the permission"
+            ),
         ),
         Class::Permanent => failed(
             FailureKind::JobFailed,

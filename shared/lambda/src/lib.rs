@@ -23,7 +23,7 @@ use crate::answer::{answer_of, try_again};
 use crate::job_event::{Decoded, decode};
 
 /// Kept back from a function's time for its answer.
-const ANSWER_TIME: SignedDuration = SignedDuration::from_secs(3);
+const ANSWER_TIME: SignedDuration = SignedDuration::from_secs(5);
 /// How long a run lives that was started by hand, without a deadline.
 const LIFE_BY_HAND: SignedDuration = SignedDuration::from_secs(60);
 /// Whose alarms roll releases back; the stack's owner may add to it.

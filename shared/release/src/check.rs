@@ -3,91 +3,76 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{check_alarms, duration, read_duration};
+use crate::config::{self, check_alarms, duration, read_duration};
 use crate::{FailureKind, JobReply, ReleaseId, Story, Token};
 
 /// The most probes of one health check.
 const PROBES_MAX: usize = 20;
 /// The most rounds in a row that may be asked for.
 const ROUNDS_MAX: u32 = 1_000;
+/// A call to AWS with its retries.
+const AWS_PROBE_TIME: SignedDuration = SignedDuration::from_secs(15);
 
 /// A health check, as `penstock.yaml` has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    try_from = "CheckAsWritten"
-)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CheckPlan {
     /// All of them must be healthy.
     pub probes: Vec<ProbeSpec>,
     /// The time from one round to the next.
+    #[serde(default = "CheckPlan::ten_seconds", deserialize_with = "read_duration")]
     pub interval: SignedDuration,
     /// Healthy rounds in a row that make the target healthy.
+    #[serde(default = "CheckPlan::three")]
     pub in_a_row: u32,
     /// The time after which the check fails.
+    #[serde(
+        default = "CheckPlan::five_minutes",
+        deserialize_with = "read_duration"
+    )]
     pub within: SignedDuration,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct CheckAsWritten {
-    probes: Vec<ProbeSpec>,
-    #[serde(
-        default = "CheckAsWritten::interval",
-        deserialize_with = "read_duration"
-    )]
-    interval: SignedDuration,
-    #[serde(default = "CheckAsWritten::in_a_row")]
-    in_a_row: u32,
-    #[serde(default = "CheckAsWritten::within", deserialize_with = "read_duration")]
-    within: SignedDuration,
-}
-
-impl CheckAsWritten {
-    fn interval() -> SignedDuration {
+impl CheckPlan {
+    fn ten_seconds() -> SignedDuration {
         SignedDuration::from_secs(10)
     }
 
-    fn in_a_row() -> u32 {
+    fn three() -> u32 {
         3
     }
 
-    fn within() -> SignedDuration {
+    fn five_minutes() -> SignedDuration {
         SignedDuration::from_mins(5)
+    }
+
+    /// How long one round of all probes may take; they run side by side.
+    pub fn round_time(&self) -> SignedDuration {
+        let times = self.probes.iter().map(|probe| match probe {
+            ProbeSpec::Http(http) => http.timeout,
+            ProbeSpec::Alarm(_) | ProbeSpec::EcsService(_) => AWS_PROBE_TIME,
+        });
+        times.max().unwrap_or_default()
     }
 }
 
-impl TryFrom<CheckAsWritten> for CheckPlan {
-    type Error = String;
-
-    fn try_from(check: CheckAsWritten) -> Result<Self, String> {
-        let CheckAsWritten {
-            probes,
-            interval,
-            in_a_row,
-            within,
-        } = check;
-        if probes.is_empty() || probes.len() > PROBES_MAX {
-            let count = probes.len();
+impl config::Check for CheckPlan {
+    fn check(&self) -> Result<(), String> {
+        if self.probes.is_empty() || self.probes.len() > PROBES_MAX {
+            let count = self.probes.len();
             return Err(format!(
                 "`probes` has {count} entries: 1 to {PROBES_MAX} are allowed"
             ));
         }
-        if !(1..=ROUNDS_MAX).contains(&in_a_row) {
+        if !(1..=ROUNDS_MAX).contains(&self.in_a_row) {
             return Err(format!(
-                "`in-a-row` is {in_a_row}: 1 to {ROUNDS_MAX} is allowed"
+                "`in-a-row` is {}: 1 to {ROUNDS_MAX} is allowed",
+                self.in_a_row
             ));
         }
-        probes.iter().try_for_each(ProbeSpec::check)?;
-        duration("interval", interval, SignedDuration::from_secs(1))?;
-        duration("within", within, interval)?;
-        Ok(Self {
-            probes,
-            interval,
-            in_a_row,
-            within,
-        })
+        self.probes.iter().try_for_each(ProbeSpec::check)?;
+        duration("interval", self.interval, SignedDuration::from_secs(1))?;
+        duration("within", self.within, self.interval)
     }
 }
 

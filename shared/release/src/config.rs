@@ -39,13 +39,13 @@ pub struct Config {
     pub version: u32,
     /// Test gates, by section name.
     #[serde(default)]
-    pub gates: BTreeMap<String, Gate>,
+    gates: BTreeMap<String, Checked<Gate>>,
     /// Releases, by section name.
     #[serde(default)]
-    pub releases: BTreeMap<String, Plan>,
+    releases: BTreeMap<String, Checked<Plan>>,
     /// Health checks, by section name.
     #[serde(default)]
-    pub health_checks: BTreeMap<String, CheckPlan>,
+    health_checks: BTreeMap<String, Checked<CheckPlan>>,
 }
 
 impl Config {
@@ -59,6 +59,21 @@ impl Config {
             return Err(ConfigError::version(config.version));
         }
         Ok(config)
+    }
+
+    /// All gates, by section name.
+    pub fn gates(&self) -> impl Iterator<Item = (&str, &Gate)> {
+        all(&self.gates)
+    }
+
+    /// All releases, by section name.
+    pub fn releases(&self) -> impl Iterator<Item = (&str, &Plan)> {
+        all(&self.releases)
+    }
+
+    /// All health checks, by section name.
+    pub fn health_checks(&self) -> impl Iterator<Item = (&str, &CheckPlan)> {
+        all(&self.health_checks)
     }
 
     /// The gate of this section.
@@ -77,9 +92,15 @@ impl Config {
     }
 }
 
+fn all<T>(sections: &BTreeMap<String, Checked<T>>) -> impl Iterator<Item = (&str, &T)> {
+    sections
+        .iter()
+        .map(|(name, section)| (name.as_str(), &section.0))
+}
+
 fn section_of<'a, T>(
     kind: &'static str,
-    sections: &'a BTreeMap<String, T>,
+    sections: &'a BTreeMap<String, Checked<T>>,
     name: Option<&str>,
 ) -> Result<(&'a str, &'a T), ConfigError> {
     let found = match name {
@@ -89,54 +110,55 @@ fn section_of<'a, T>(
     };
     let names = || sections.keys().map(String::as_str).collect::<Vec<_>>();
     found
-        .map(|(name, section)| (name.as_str(), section))
+        .map(|(name, section)| (name.as_str(), &section.0))
         .ok_or_else(|| ConfigError::section(kind, name, &names()))
+}
+
+/// A section that has been checked as a whole, beyond what its types say. Stored plans are not
+/// checked again: a release in flight must stay readable whatever later versions refuse.
+#[derive(Debug, Clone, PartialEq)]
+struct Checked<T>(T);
+
+/// What can be wrong with a section whose every key is well-formed.
+pub(crate) trait Check {
+    /// Says what is wrong and what to write instead.
+    fn check(&self) -> Result<(), String>;
+}
+
+impl<'de, T: Check + Deserialize<'de>> Deserialize<'de> for Checked<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let section = T::deserialize(from)?;
+        section.check().map_err(D::Error::custom)?;
+        Ok(Self(section))
+    }
 }
 
 /// How one target is released.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    try_from = "PlanAsWritten"
-)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Plan {
     /// What is moved.
     pub target: TargetSpec,
     /// In order; the last one sets 100 %.
     pub steps: Vec<Step>,
     /// The length of an observation window. 60 s is what load balancer metrics allow on AWS.
+    #[serde(default = "a_minute", deserialize_with = "read_duration")]
     pub window: SignedDuration,
     /// How long after its end a window's metrics are taken to be complete.
+    #[serde(default = "two_minutes", deserialize_with = "read_duration")]
     pub settle: SignedDuration,
     /// How much longer than planned a judge step may last before the release goes back.
+    #[serde(default = "ten_minutes", deserialize_with = "read_duration")]
     pub patience: SignedDuration,
     /// What to do when a step's windows had too few requests to tell.
+    #[serde(default)]
     pub inconclusive: Inconclusive,
     /// CloudWatch alarms that roll the release back.
+    #[serde(default)]
     pub alarms: Vec<String>,
     /// The judge's promise.
+    #[serde(default)]
     pub judge: JudgePolicy,
-}
-
-/// The plan as the file has it; [`Plan`] is this, checked.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct PlanAsWritten {
-    target: TargetSpec,
-    steps: Vec<Step>,
-    #[serde(default = "a_minute", deserialize_with = "read_duration")]
-    window: SignedDuration,
-    #[serde(default = "two_minutes", deserialize_with = "read_duration")]
-    settle: SignedDuration,
-    #[serde(default = "ten_minutes", deserialize_with = "read_duration")]
-    patience: SignedDuration,
-    #[serde(default)]
-    inconclusive: Inconclusive,
-    #[serde(default)]
-    alarms: Vec<String>,
-    #[serde(default)]
-    judge: JudgePolicy,
 }
 
 fn a_minute() -> SignedDuration {
@@ -151,35 +173,49 @@ fn ten_minutes() -> SignedDuration {
     SignedDuration::from_mins(10)
 }
 
-impl TryFrom<PlanAsWritten> for Plan {
-    type Error = String;
-
-    fn try_from(plan: PlanAsWritten) -> Result<Self, String> {
-        check_steps(&plan.steps)?;
-        plan.target.allows(&plan.steps)?;
+impl Check for Plan {
+    fn check(&self) -> Result<(), String> {
+        self.target.check(&self.steps)?;
+        check_steps(&self.steps)?;
         let second = SignedDuration::from_secs(1);
-        duration("window", plan.window, second)?;
-        duration("settle", plan.settle, SignedDuration::ZERO)?;
-        duration("patience", plan.patience, second)?;
-        if plan.window.subsec_nanos() != 0 || !whole_periods(plan.window.as_secs()) {
+        duration("window", self.window, second)?;
+        duration("settle", self.settle, SignedDuration::ZERO)?;
+        duration("patience", self.patience, second)?;
+        if self.window.subsec_nanos() != 0 || !whole_periods(self.window.as_secs()) {
             return Err(format!(
                 "`window` is {:#}: CloudWatch has periods of 1, 5, 10, 30 and multiples of 60 \
                  seconds; write for example 60s",
-                plan.window
+                self.window
             ));
         }
-        check_alarms(&plan.alarms)?;
-        plan.judge.check()?;
-        Ok(Self {
-            target: plan.target,
-            steps: plan.steps,
-            window: plan.window,
-            settle: plan.settle,
-            patience: plan.patience,
-            inconclusive: plan.inconclusive,
-            alarms: plan.alarms,
-            judge: plan.judge,
-        })
+        let longest = self.longest();
+        if longest > DURATION_MAX {
+            return Err(format!(
+                "the steps may take {longest:#} with `settle` and `patience`: CodePipeline ends an \
+                 action after {DURATION_MAX:#}; ask for fewer windows"
+            ));
+        }
+        check_alarms(&self.alarms)?;
+        self.judge.check()
+    }
+}
+
+impl Plan {
+    /// How long a judge step of so many windows may last, the judge's extra windows included.
+    pub(crate) fn step_time(&self, windows: u32) -> SignedDuration {
+        let windows = i32::try_from(windows.saturating_add(1)).unwrap_or(i32::MAX);
+        let watched = self.window.saturating_mul(windows);
+        watched
+            .saturating_add(self.settle)
+            .saturating_add(self.patience)
+    }
+
+    fn longest(&self) -> SignedDuration {
+        let steps = self.steps.iter().map(|step| match step {
+            Step::SetWeight(_) => SignedDuration::ZERO,
+            Step::Judge { windows } => self.step_time(*windows),
+        });
+        steps.fold(SignedDuration::ZERO, SignedDuration::saturating_add)
     }
 }
 

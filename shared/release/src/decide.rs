@@ -113,7 +113,18 @@ fn next_move(release: &Release, seen: &Observation) -> Decision {
         });
     }
     match release.current_step() {
-        None => promote(release, seen),
+        _ if blind(release, seen) => match overdue(release, seen.now) {
+            true => roll_back(gave_up(release, "the alarms", seen.now)),
+            false => Decision::wait(unseen(release, "the alarms", seen.now)),
+        },
+        None => match promote(release, seen) {
+            wait if wait.events.is_empty() && overdue(release, seen.now) => roll_back(gave_up(
+                release,
+                "a healthy host of the candidate",
+                seen.now,
+            )),
+            decision => decision,
+        },
         Some(Step::SetWeight(weight)) => Decision {
             events: vec![intend(release, seen.now, *weight)],
             because: Reason::NextWeight { weight: *weight },
@@ -128,8 +139,8 @@ fn next_move(release: &Release, seen: &Observation) -> Decision {
                 because,
             },
             StepVerdict::GiveUp(because) => roll_back(because),
-            StepVerdict::Wait(_) if overdue(release, *windows, seen.now) => {
-                roll_back(gave_up(release, seen.now))
+            StepVerdict::Wait(_) if overdue(release, seen.now) => {
+                roll_back(gave_up(release, "the metrics", seen.now))
             }
             StepVerdict::Wait(because) => Decision::wait(because),
         },
@@ -178,25 +189,37 @@ fn judge_step(release: &Release, needed: u32) -> StepVerdict {
     }
 }
 
-/// Whether a judge step has lasted longer than its windows, their settling and the patience for
-/// gaps allow. Nothing that a release waits for is waited for without an end.
-fn overdue(release: &Release, windows: u32, now: Timestamp) -> bool {
-    let plan = release.plan();
-    let held = release.step_windows.saturating_sub(windows);
-    let lasting = i32::try_from(windows.saturating_add(held).saturating_add(1)).unwrap_or(i32::MAX);
-    let planned = plan.window * lasting + plan.settle;
-    now.duration_since(release.step_since) > planned + plan.patience
+/// Alarms that guard a release and cannot be read are not alarms that do not fire.
+fn blind(release: &Release, seen: &Observation) -> bool {
+    !release.plan().alarms.is_empty() && seen.alarms.is_none()
 }
 
-fn gave_up(release: &Release, now: Timestamp) -> Reason {
-    let waited = now.duration_since(release.step_since);
-    if release.step_windows == 0 {
-        Reason::CouldNotObserve { waited }
-    } else {
-        Reason::TooFewRequests {
-            waited,
-            evidence: release.evidence(),
-        }
+/// Whether the current step has lasted longer than its windows, the judge's extra ones, their
+/// settling and the patience for gaps allow. Nothing is waited for without an end.
+fn overdue(release: &Release, now: Timestamp) -> bool {
+    let windows = match release.current_step() {
+        Some(Step::Judge { windows }) => *windows,
+        Some(Step::SetWeight(_)) | None => 0,
+    };
+    let extra = release.step_windows.saturating_sub(windows);
+    let allowed = windows.saturating_add(extra.min(EXTRA_WINDOWS_MAX));
+    now.duration_since(release.step_since) > release.plan().step_time(allowed)
+}
+
+fn gave_up(release: &Release, what: &str, now: Timestamp) -> Reason {
+    if release.step_windows == 0 || what != "the metrics" {
+        return unseen(release, what, now);
+    }
+    Reason::TooFewRequests {
+        waited: now.duration_since(release.step_since),
+        evidence: release.evidence(),
+    }
+}
+
+fn unseen(release: &Release, what: &str, now: Timestamp) -> Reason {
+    Reason::CouldNotObserve {
+        what: what.to_owned(),
+        waited: now.duration_since(release.step_since),
     }
 }
 
@@ -228,6 +251,9 @@ fn ended(
         };
     }
     let healthy_hosts = match outcome {
+        Outcome::Promoted if live.candidate_healthy == 0 => {
+            return Decision::wait(Reason::ReadingBack);
+        }
         Outcome::Promoted => live.candidate_healthy,
         Outcome::RolledBack => live.stable_healthy,
     };

@@ -6,47 +6,31 @@ use std::fmt;
 use reports::{CoverageReport, FailingCase, Format, Ratio, Report, TestReport, Totals};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Check;
+
 /// How many failing tests a summary names.
 const WORST_SHOWN: usize = 3;
 
 /// A gate, as `penstock.yaml` has it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    try_from = "GateAsWritten"
-)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Gate {
     /// Globs of the reports in the input artifacts; each must find at least one.
     pub reports: Vec<String>,
     /// The name of the reports' format; detected by content when absent.
+    #[serde(default)]
     pub format: Option<Format>,
     /// What the reports must show.
+    #[serde(default)]
     pub rules: Rules,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct GateAsWritten {
-    reports: Vec<String>,
-    #[serde(default)]
-    format: Option<Format>,
-    #[serde(default)]
-    rules: Rules,
-}
-
-impl TryFrom<GateAsWritten> for Gate {
-    type Error = String;
-
-    fn try_from(gate: GateAsWritten) -> Result<Self, String> {
-        if gate.reports.is_empty() {
+impl Check for Gate {
+    fn check(&self) -> Result<(), String> {
+        if self.reports.is_empty() {
             return Err("`reports` is empty: name at least one glob, such as reports/*.xml".into());
         }
-        Ok(Self {
-            reports: gate.reports,
-            format: gate.format,
-            rules: gate.rules,
-        })
+        Ok(())
     }
 }
 
@@ -200,9 +184,14 @@ impl Sum {
     }
 }
 
+/// Tests that failed or ended in an error. A report may claim any number.
+fn failing(totals: &Totals) -> u64 {
+    totals.failed.saturating_add(totals.errors)
+}
+
 impl Rules {
     fn of_tests(&self, totals: &Totals) -> [RuleVerdict; 2] {
-        let failed = totals.failed + totals.errors;
+        let failed = failing(totals);
         let ran = totals.tests.saturating_sub(totals.skipped);
         [
             RuleVerdict {
@@ -263,7 +252,7 @@ impl GateVerdict {
             "test gate {word}: {} tests, {} passed, {} failed, {} flaky, {} skipped",
             t.tests,
             t.passed,
-            t.failed + t.errors,
+            failing(t),
             t.flaky,
             t.skipped
         );
@@ -291,7 +280,7 @@ impl GateVerdict {
         let mut outputs = BTreeMap::from([
             ("verdict".to_owned(), verdict.to_owned()),
             ("tests".to_owned(), t.tests.to_string()),
-            ("failed".to_owned(), (t.failed + t.errors).to_string()),
+            ("failed".to_owned(), failing(t).to_string()),
             ("flaky".to_owned(), t.flaky.to_string()),
             ("skipped".to_owned(), t.skipped.to_string()),
         ]);

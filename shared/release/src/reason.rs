@@ -57,13 +57,20 @@ pub enum Reason {
         /// What CloudWatch says about it, if it said anything.
         detail: Option<String>,
     },
+    /// The release could not go on.
+    Stuck {
+        /// What could not be done.
+        why: String,
+    },
     /// Somebody asked for it.
     Asked {
         /// In their own words.
         why: String,
     },
-    /// The metrics said nothing for too long.
+    /// What decides could not be seen.
     CouldNotObserve {
+        /// What: the metrics, the alarms, a healthy host.
+        what: String,
         /// How long the step lasted.
         waited: SignedDuration,
     },
@@ -98,11 +105,12 @@ impl fmt::Display for Reason {
                     None => Ok(()),
                 }
             }
+            Self::Stuck { why } => f.write_str(why),
             Self::Asked { why } => write!(f, "somebody asked for it: {why}"),
-            Self::CouldNotObserve { waited } => write!(
+            Self::CouldNotObserve { what, waited } => write!(
                 f,
-                "no metrics for {:#}: check that the target has traffic and that its \
-                 metrics reach CloudWatch",
+                "could not observe {what} for {:#}: check that the target has traffic, that its \
+                 metrics and alarms are in CloudWatch, and that the function's role may read them",
                 whole_seconds(*waited)
             ),
             Self::TooFewRequests { waited, evidence } => write!(

@@ -13,7 +13,7 @@ use stats::Counts;
 
 fn begin(now: Timestamp) -> Head<Option<Release>> {
     let config = Config::parse(include_str!("good.yaml")).unwrap();
-    let plan = config.releases["web"].clone();
+    let plan = config.release(Some("web")).unwrap().1.clone();
     Head::default().after(&[Event::Started(Box::new(Started {
         at: now,
         release: ReleaseId::for_job("web", "1").unwrap(),
@@ -98,6 +98,84 @@ fn perform(head: &mut Head<Option<Release>>, now: Timestamp, live: &mut Weight) 
             effect,
         }]);
     }
+}
+
+/// A look a minute for `minutes`, each as `look` makes it; how the release ended up.
+fn live_through(minutes: i64, look: impl Fn(&mut Observation, Timestamp)) -> Release {
+    let mut now = Timestamp::from_second(1_800_000_000).unwrap();
+    let mut head = begin(now);
+    let mut live = Weight::ZERO;
+    for _ in 0..minutes {
+        now += SignedDuration::from_mins(1);
+        let mut seen = Observation {
+            now,
+            windows: Some(Vec::new()),
+            alarms: Some(BTreeSet::new()),
+            live: Some(Live {
+                weight: live,
+                stable_healthy: 1,
+                candidate_healthy: 1,
+            }),
+        };
+        look(&mut seen, now);
+        let decision = decide(head.state.as_ref().unwrap(), &seen);
+        head = head.after(&decision.events);
+        perform(&mut head, now, &mut live);
+    }
+    head.state.unwrap()
+}
+
+fn window(now: Timestamp, canary: u64, baseline: u64) -> Window {
+    let count = |count| Counts::new(count, 0).unwrap();
+    let counts = ArmCounts {
+        canary: count(canary),
+        baseline: count(baseline),
+    };
+    Window {
+        start: Timestamp::from_second((now.as_second() / 60 - 3) * 60).unwrap(),
+        metrics: BTreeMap::from([(ERRORS.to_owned(), counts)]),
+    }
+}
+
+#[test]
+fn nothing_is_waited_for_without_an_end() {
+    let hours_3 = 180;
+    let promoted = live_through(hours_3, |seen, now| {
+        seen.windows = Some(vec![window(now, 1_000, 1_000)]);
+    });
+    assert_eq!(
+        promoted.phase,
+        Phase::Promoted,
+        "the same release, when all can be seen"
+    );
+    let too_few = live_through(hours_3, |seen, now| {
+        seen.windows = Some(vec![window(now, 1, 2)]);
+    });
+    assert_eq!(too_few.phase, Phase::RolledBack, "{:?}", too_few.because);
+    let no_metrics = live_through(hours_3, |seen, _| seen.windows = None);
+    assert_eq!(
+        no_metrics.phase,
+        Phase::RolledBack,
+        "{:?}",
+        no_metrics.because
+    );
+    let no_alarms = live_through(hours_3, |seen, now| {
+        seen.windows = Some(vec![window(now, 1_000, 1_000)]);
+        seen.alarms = None;
+    });
+    assert_eq!(
+        no_alarms.phase,
+        Phase::RolledBack,
+        "{:?}",
+        no_alarms.because
+    );
+    let no_host = live_through(hours_3, |seen, now| {
+        seen.windows = Some(vec![window(now, 1_000, 1_000)]);
+        if let Some(live) = &mut seen.live {
+            live.candidate_healthy = 0;
+        }
+    });
+    assert_eq!(no_host.phase, Phase::RolledBack, "{:?}", no_host.because);
 }
 
 proptest! {

@@ -64,15 +64,15 @@ impl Tally {
             }
             return;
         }
-        self.totals.tests += 1;
+        self.totals.tests = self.totals.tests.saturating_add(1);
         match case.outcome {
             Outcome::Passed => {
-                self.totals.passed += 1;
+                self.totals.passed = self.totals.passed.saturating_add(1);
                 self.totals.flaky += u64::from(case.flaky);
             }
-            Outcome::Skipped => self.totals.skipped += 1,
-            Outcome::Failed => self.totals.failed += 1,
-            Outcome::Errored => self.totals.errors += 1,
+            Outcome::Skipped => self.totals.skipped = self.totals.skipped.saturating_add(1),
+            Outcome::Failed => self.totals.failed = self.totals.failed.saturating_add(1),
+            Outcome::Errored => self.totals.errors = self.totals.errors.saturating_add(1),
         }
         if case.outcome.is_failing() {
             // Beyond the bound a retry is not recognised, and its test stays failed.
@@ -118,8 +118,8 @@ impl Tally {
             Outcome::Errored => self.totals.errors -= 1,
             Outcome::Passed | Outcome::Skipped => return,
         }
-        self.totals.passed += 1;
-        self.totals.flaky += 1;
+        self.totals.passed = self.totals.passed.saturating_add(1);
+        self.totals.flaky = self.totals.flaky.saturating_add(1);
         self.failed.remove(&identity);
         self.listed.retain(|(listed, _)| *listed != Some(identity));
     }

@@ -116,7 +116,13 @@ impl Commit {
                 &format!("{asked}^{{commit}}"),
             ],
         )
-        .await?;
+        .await
+        .map_err(|failure| {
+            let why = failure.message;
+            Failure::configuration(format!(
+                "could not find the commit {asked}: {why}; name a branch, tag or commit of that repository"
+            ))
+        })?;
         // Without `--end-of-options`: `--abbrev-ref` would print it; a name that begins with `-` did not get here.
         let branch = git(repository, ["rev-parse", "--abbrev-ref", asked]).await?;
         let shown = git(repository, ["show", "--no-patch", "--format=%aI%n%B", &id]).await?;

@@ -199,7 +199,7 @@ fn with(mode: &str, actions: Value) -> Pipeline {
     let kind = |category: &str, provider: &str| json!({"category": category, "owner": "AWS", "provider": provider, "version": "1"});
     let source = json!({"name": "App", "actionTypeId": kind("Source", "S3"), "outputArtifacts": [{"name": "Src"}]});
     Pipeline::from_api(json!({
-        "name": "p", "pipelineType": "V2", "executionMode": mode, "artifactStore": {"location": "b"},
+        "name": "p", "roleArn": "r", "pipelineType": "V2", "executionMode": mode, "artifactStore": {"location": "b"},
         "stages": [{"name": "Source", "actions": [source]}, {"name": "Work", "actions": actions}],
     }))
     .unwrap()

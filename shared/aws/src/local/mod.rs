@@ -33,17 +33,9 @@ impl Outage {
         let task = self.task;
         match result {
             Ok(_) if self.failing => tracing::info!("{task}: working again"),
-            Err(error) if !self.failing => tracing::warn!("{task}: {}", chain(error)),
+            Err(error) if !self.failing => tracing::warn!("{task}: {}", engine::chain(error)),
             Ok(_) | Err(_) => {}
         }
         self.failing = result.is_err();
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

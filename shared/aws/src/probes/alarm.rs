@@ -17,7 +17,8 @@ pub(super) async fn probe(aws: &Aws, alarm: &AlarmProbe) -> Result<Probed, PortE
         .map(|(name, state)| format!("alarm '{name}' is {}", state.as_str()))
         .collect();
     Ok(Probed {
-        healthy: !states.values().any(|s| *s == StateValue::Alarm),
+        // An alarm without data has not looked, and what was not looked at is not healthy.
+        healthy: not_ok.is_empty(),
         detail: match not_ok.as_slice() {
             [] => format!("{0} of {0} alarms OK", states.len()),
             some => some.join(", "),

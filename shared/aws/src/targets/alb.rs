@@ -70,10 +70,14 @@ pub(super) async fn set_weight(
         };
         group.weight = i32::try_from(new).ok();
     }
-    // With several groups the short form must be absent.
     for action in &mut actions {
+        // With several groups the short form must be absent.
         if action.forward_config.is_some() {
             action.target_group_arn = None;
+        }
+        // The secret is not shown, so it cannot be written back; it can be kept.
+        if let Some(oidc) = &mut action.authenticate_oidc_config {
+            oidc.use_existing_client_secret = Some(true);
         }
     }
     let call = aws.elb.modify_rule().rule_arn(&alb.rule);
@@ -120,6 +124,12 @@ async fn actions(aws: &Aws, alb: &AlbRule) -> Result<Vec<Action>, PortError> {
     })?;
     let mut rules = rule.rules.unwrap_or_default();
     match rules.pop() {
+        Some(rule) if rule.is_default == Some(true) => Err(PortError::new(
+            Class::Misconfigured,
+            doing(),
+            "it is the listener's default rule, which ModifyRule does not take; make a rule with a \
+             condition such as path-pattern /* and name that",
+        )),
         Some(rule) => Ok(rule.actions.unwrap_or_default()),
         None => Err(odd_answer(doing(), "the answer has no rule")),
     }

@@ -188,7 +188,7 @@ impl ReleaseLog for Run<'_> {
         if self.is(Mutant::ActsBeforeIntent)
             && let Some(weight) = intended::<S>(events)
         {
-            self.world.set_weight(weight);
+            self.world.set_weight(weight)?;
         }
         self.through(|world| {
             if self.is(Mutant::NoClaim) {
@@ -250,11 +250,9 @@ impl TrafficTarget for Run<'_> {
         _arms: &Arms,
         weight: Weight,
     ) -> Result<(), PortError> {
-        self.through(|world| {
-            if !self.is(Mutant::EffectsSkipped) {
-                world.set_weight(weight);
-            }
-            Ok(())
+        self.through(|world| match self.is(Mutant::EffectsSkipped) {
+            true => Ok(()),
+            false => world.set_weight(weight),
         })
         .await
     }

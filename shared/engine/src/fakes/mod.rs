@@ -40,6 +40,8 @@ pub struct State {
     pub weights: Vec<(Timestamp, Weight)>,
     /// The share of the candidate's requests that fail; the stable version's never do.
     pub candidate_fails: f64,
+    /// A weight that the target refuses to be given.
+    pub refuses_weight: Option<Weight>,
     /// Alarms that are firing.
     pub alarms: BTreeSet<String>,
     /// Every answer the pipeline got, in order, by job.
@@ -72,6 +74,7 @@ impl Default for World {
                 watches: BTreeMap::new(),
                 weights: vec![(now, Weight::ZERO)],
                 candidate_fails: 0.0,
+                refuses_weight: None,
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),
                 artifacts: BTreeMap::new(),
@@ -198,10 +201,18 @@ impl World {
         })
     }
 
-    fn set_weight(&self, weight: Weight) {
+    fn set_weight(&self, weight: Weight) -> Result<(), PortError> {
         let mut state = self.change();
+        if state.refuses_weight == Some(weight) {
+            return Err(PortError::new(
+                Class::Denied,
+                "set the weight",
+                "AccessDenied",
+            ));
+        }
         let now = state.now;
         state.weights.push((now, weight));
+        Ok(())
     }
 
     fn live(&self) -> Live {

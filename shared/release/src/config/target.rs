@@ -22,17 +22,10 @@ impl TargetSpec {
         }
     }
 
-    /// Refuses steps that this kind of target cannot take.
-    pub(super) fn allows(&self, steps: &[Step]) -> Result<(), String> {
+    /// Refuses what is no such target, and steps that this kind of target cannot take.
+    pub(super) fn check(&self, steps: &[Step]) -> Result<(), String> {
         match self {
-            Self::AlbRule(_) => steps.iter().try_for_each(|step| match step {
-                Step::SetWeight(weight) if AlbRule::nearest(*weight) != *weight => Err(format!(
-                    "set-weight: {weight}: a load balancer divides requests by two weights of at \
-                     most 999; the nearest possible is {}",
-                    AlbRule::nearest(*weight)
-                )),
-                Step::SetWeight(_) | Step::Judge { .. } => Ok(()),
-            }),
+            Self::AlbRule(alb) => alb.check(steps),
         }
     }
 }
@@ -42,11 +35,7 @@ impl TargetSpec {
 /// Which of them is stable and which is the candidate is read from the live weights when a release
 /// begins, so the same configuration serves every release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    try_from = "AlbRuleAsWritten"
-)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AlbRule {
     /// The rule's ARN.
     pub rule: String,
@@ -54,28 +43,19 @@ pub struct AlbRule {
     pub target_groups: [String; 2],
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct AlbRuleAsWritten {
-    rule: String,
-    target_groups: [String; 2],
-}
+/// The largest weight of a target group (ELBv2 `TargetGroupTuple.Weight`).
+const ALB_WEIGHT_MAX: u32 = 999;
 
-impl TryFrom<AlbRuleAsWritten> for AlbRule {
-    type Error = String;
-
-    fn try_from(written: AlbRuleAsWritten) -> Result<Self, String> {
-        let AlbRuleAsWritten {
-            rule,
-            target_groups,
-        } = written;
-        if load_balancer_of(&rule).is_none() {
+impl AlbRule {
+    fn check(&self, steps: &[Step]) -> Result<(), String> {
+        if load_balancer_of(&self.rule).is_none() {
             return Err(format!(
-                "`rule` is '{rule}': write the ARN of a listener rule, \
-                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener-rule/app/NAME/ID/ID/ID"
+                "`rule` is '{}': write the ARN of a listener rule, \
+                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener-rule/app/NAME/ID/ID/ID",
+                self.rule
             ));
         }
-        for group in &target_groups {
+        for group in &self.target_groups {
             if !group.starts_with("arn:") || !group.contains(":targetgroup/") {
                 return Err(format!(
                     "`target-groups` has '{group}': write the ARN of a target group, \
@@ -83,23 +63,22 @@ impl TryFrom<AlbRuleAsWritten> for AlbRule {
                 ));
             }
         }
-        if target_groups[0] == target_groups[1] {
+        if self.target_groups[0] == self.target_groups[1] {
             return Err(
                 "`target-groups` names the same group twice: name the two groups that take turns"
                     .to_owned(),
             );
         }
-        Ok(Self {
-            rule,
-            target_groups,
+        steps.iter().try_for_each(|step| match step {
+            Step::SetWeight(weight) if Self::nearest(*weight) != *weight => Err(format!(
+                "set-weight: {weight}: a load balancer divides requests by two weights of at most \
+                 999; the nearest possible is {}",
+                Self::nearest(*weight)
+            )),
+            Step::SetWeight(_) | Step::Judge { .. } => Ok(()),
         })
     }
-}
 
-/// The largest weight of a target group (ELBv2 `TargetGroupTuple.Weight`).
-const ALB_WEIGHT_MAX: u32 = 999;
-
-impl AlbRule {
     /// The `LoadBalancer` dimension of its metrics: `app/NAME/ID`.
     pub fn load_balancer(&self) -> &str {
         load_balancer_of(&self.rule).unwrap_or_default()

@@ -27,7 +27,7 @@ fn the_example_is_read_as_it_is_meant() {
 #[test]
 fn a_plan_survives_the_release_log() {
     let config = Config::parse(GOOD).unwrap();
-    let plan = &config.releases["web"];
+    let (_, plan) = config.release(Some("web")).unwrap();
     let stored = serde_json::to_string(plan).unwrap();
     assert_eq!(&serde_json::from_str::<Plan>(&stored).unwrap(), plan);
 }
@@ -44,6 +44,11 @@ fn every_mistake_names_its_place_and_its_fix() {
         ("version: 1\n", "", "the key `version` is missing"),
         ("windows: 5", "windows: five", "invalid u32"),
         ("windows: 5", "windows: 0", "1 to 1440 are allowed"),
+        (
+            "windows: 5",
+            "windows: 1430",
+            "CodePipeline ends an action after 24h",
+        ),
         ("set-weight: 5%", "set-weight: 5", "such as 5% or 0.5%"),
         (
             "set-weight: 5%",

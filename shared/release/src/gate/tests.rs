@@ -117,3 +117,23 @@ fn coverage_that_nobody_measured_is_not_enough() {
     let nothing = [tests(3, 0, 0), coverage((0, 0), (0, 0))];
     assert_eq!(broken(&strict.judge(&nothing)), ["min-line-coverage"]);
 }
+
+#[test]
+fn a_report_that_claims_more_failures_than_there_are_numbers_fails() {
+    let claimed = Found::Report {
+        path: "r/a.xml".to_owned(),
+        report: Report::Tests(TestReport {
+            totals: Totals {
+                tests: u64::MAX,
+                failed: u64::MAX,
+                errors: 1,
+                ..Totals::default()
+            },
+            ..TestReport::default()
+        }),
+    };
+    assert_eq!(
+        broken(&gate("").judge(&[claimed, tests(3, 1, 0)])),
+        ["max-failures"]
+    );
+}
