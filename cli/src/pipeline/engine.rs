@@ -10,7 +10,7 @@ use futures::future::join_all;
 use tokio::sync::{Mutex as Lock, OwnedMutexGuard, watch};
 use uuid::Uuid;
 
-use super::actions::{self, Context};
+use super::actions::{self, Context, Done};
 use super::clock;
 use super::cloud::Cloud;
 use super::declaration::{Action, ExecutionMode, Pipeline};
@@ -548,33 +548,38 @@ async fn run_action(
             }
         }
     };
-    let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    conclude(&context, result, begun.elapsed())
+}
+
+/// Makes an action's end known.
+fn conclude(context: &Context<'_>, result: Result<Done, Failure>, took: Duration) -> End {
+    let (stage, action) = (context.stage(), context.action.name.clone());
+    let journal = &context.execution.journal;
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match result {
         Ok(done) => {
             let summary = done.details.summary.clone();
             let variables = done.variables.clone();
             context.succeed(done);
-            execution.journal.record(Event::ActionSucceeded {
+            journal.record(Event::ActionSucceeded {
                 stage,
-                action: name,
+                action,
                 summary,
                 milliseconds,
                 variables,
             });
             End::Succeeded
         }
-        Err(Failure { code, message }) => {
+        Err(failure) => {
             context.run(|run| {
                 run.status = ActionStatus::Failed;
-                run.failure = Some(Failure {
-                    code: code.clone(),
-                    message: message.clone(),
-                });
+                run.failure = Some(failure.clone());
             });
-            let told = format!("{stage}/{name}: {message}");
-            execution.journal.record(Event::ActionFailed {
+            let Failure { code, message } = failure;
+            let told = format!("{stage}/{action}: {message}");
+            journal.record(Event::ActionFailed {
                 stage,
-                action: name,
+                action,
                 code,
                 message,
                 milliseconds,

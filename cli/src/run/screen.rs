@@ -139,17 +139,7 @@ impl Screen {
                 message,
                 link,
                 ..
-            } => {
-                let asked = message.as_deref().unwrap_or("approval needed");
-                let link = link
-                    .as_ref()
-                    .map(|link| format!(" {link}"))
-                    .unwrap_or_default();
-                self.note(&format!(
-                    "  {} {stage}/{action}: {asked}{link}",
-                    style("?").yellow()
-                ));
-            }
+            } => self.asked(stage, action, message.as_deref(), link.as_deref()),
             Event::ActionSucceeded {
                 stage,
                 action,
@@ -157,19 +147,9 @@ impl Screen {
                 milliseconds,
                 ..
             } => {
-                let told = summary
-                    .as_ref()
-                    .map(|summary| format!(" {summary}"))
-                    .unwrap_or_default();
-                self.finished(
-                    stage,
-                    action,
-                    &format!(
-                        "  {} {action}{told} {}",
-                        style("✓").green(),
-                        time(*milliseconds)
-                    ),
-                );
+                let (mark, time) = (style("✓").green(), time(*milliseconds));
+                let told = summary.as_deref().unwrap_or_default();
+                self.finished(stage, action, &[&mark.to_string(), action, told, &time]);
             }
             Event::ActionFailed {
                 stage,
@@ -178,20 +158,13 @@ impl Screen {
                 message,
                 milliseconds,
             } => {
-                let time = time(*milliseconds);
-                let message = message.replace('\n', "\n      ");
-                self.finished(
-                    stage,
-                    action,
-                    &format!("  {} {action} {code}: {message} {time}", style("✗").red()),
-                );
+                let (mark, time) = (style("✗").red(), time(*milliseconds));
+                let told = format!("{code}: {}", message.replace('\n', "\n      "));
+                self.finished(stage, action, &[&mark.to_string(), action, &told, &time]);
             }
             Event::ActionAbandoned { stage, action } => {
-                self.finished(
-                    stage,
-                    action,
-                    &format!("  {} {action} abandoned", style("-").yellow()),
-                );
+                let mark = style("-").yellow().to_string();
+                self.finished(stage, action, &[&mark, action, "abandoned"]);
             }
             Event::StageEnded { .. } => {}
             Event::ExecutionEnded { status, message } => self.ended(*status, message.as_deref()),
@@ -234,12 +207,21 @@ impl Screen {
         }
     }
 
-    fn finished(&mut self, stage: &str, action: &str, line: &str) {
+    fn asked(&self, stage: &str, action: &str, message: Option<&str>, link: Option<&str>) {
+        let message = message.unwrap_or("approval needed");
+        let link = link.map(|link| format!(" {link}")).unwrap_or_default();
+        let mark = style("?").yellow();
+        self.note(&format!("  {mark} {stage}/{action}: {message}{link}"));
+    }
+
+    /// Replaces the action's spinner by a line of these words.
+    fn finished(&mut self, stage: &str, action: &str, words: &[&str]) {
         if let Some(bar) = self.running.remove(&(stage.to_owned(), action.to_owned())) {
             bar.finish_and_clear();
             self.bars.remove(&bar);
         }
-        self.note(line);
+        let words = words.iter().filter(|word| !word.is_empty());
+        self.note(&words.fold(" ".to_owned(), |line, word| line + " " + word));
     }
 
     fn ended(&self, status: Status, message: Option<&str>) {

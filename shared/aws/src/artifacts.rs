@@ -14,6 +14,9 @@ use crate::error::failed;
 /// The largest artifact that is fetched: five of them fit into a function's `/tmp` of 512 MiB.
 const ARTIFACT_BYTES_MAX: u64 = 96 * 1024 * 1024;
 
+/// The account's own key for S3, with which CodePipeline encrypts when a pipeline names none.
+const ACCOUNT_KEY: &str = "alias/aws/s3";
+
 impl Aws {
     fn s3(&self, job: &Job) -> aws_sdk_s3::Client {
         let keys = &job.credentials;
@@ -75,9 +78,9 @@ impl ArtifactStore for Aws {
         let call = self.s3(job).put_object();
         let call = call.bucket(&artifact.bucket).key(&artifact.key);
         let stored = call
-            // Buckets that the console made refuse anything else; without a key it is the account's.
+            // Buckets that the console made refuse anything else.
             .server_side_encryption(ServerSideEncryption::AwsKms)
-            .set_ssekms_key_id(job.encryption_key.clone())
+            .ssekms_key_id(job.encryption_key.as_deref().unwrap_or(ACCOUNT_KEY))
             .content_type("application/zip")
             .body(ByteStream::from(zip))
             .send()

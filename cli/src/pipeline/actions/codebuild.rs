@@ -27,6 +27,27 @@ struct Workspace {
 }
 
 impl Workspace {
+    /// With all inputs unpacked.
+    async fn new(context: &Context<'_>, primary: &Location) -> Result<Self, Failure> {
+        let no_directory = |error| Failure::job(format!("could not make a directory: {error}"));
+        let root = tempfile::Builder::new()
+            .prefix("penstock-build-")
+            .tempdir_in(&context.shared.settings.work)
+            .map_err(no_directory)?;
+        let workspace = Self { root };
+        for input in &context.inputs {
+            let secondary = Some(input.name.as_str()).filter(|name| *name != primary.name);
+            fetch(context, input, &workspace, workspace.input(secondary)).await?;
+        }
+        std::fs::create_dir(workspace.control()).map_err(no_directory)?;
+        Ok(workspace)
+    }
+
+    /// The directory of the shell's script.
+    fn control(&self) -> PathBuf {
+        self.root.path().join("control")
+    }
+
     /// An input artifact's directory: `src` for the primary one.
     fn input(&self, name: Option<&str>) -> PathBuf {
         self.root
@@ -44,18 +65,8 @@ pub(super) async fn perform(context: &Context<'_>) -> Result<Done, Failure> {
         ));
     }
     let project = declared.cloned().unwrap_or_default();
-    let root = tempfile::Builder::new()
-        .prefix("penstock-build-")
-        .tempdir_in(&context.shared.settings.work);
-    let workspace = Workspace {
-        root: root.map_err(|error| Failure::job(format!("could not make a directory: {error}")))?,
-    };
     let primary = primary(context)?;
-    for input in &context.inputs {
-        let directory =
-            workspace.input(Some(input.name.as_str()).filter(|name| *name != primary.name));
-        fetch(context, input, &workspace, directory).await?;
-    }
+    let workspace = Workspace::new(context, primary).await?;
     let source = workspace.input(None);
     let spec = buildspec(&project, &source)?;
     let number = context.shared.builds.fetch_add(1, Ordering::Relaxed) + 1;
@@ -69,9 +80,7 @@ pub(super) async fn perform(context: &Context<'_>) -> Result<Done, Failure> {
     };
     let environment = variables.environment(&workspace, primary)?;
 
-    let control = workspace.root.path().join("control");
-    std::fs::create_dir(&control)
-        .map_err(|error| Failure::job(format!("could not make a directory: {error}")))?;
+    let control = workspace.control();
     let time_max = Duration::from_secs(project.timeout_minutes.clamp(1, MINUTES_MAX) * 60);
     let build = Build {
         spec: &spec,

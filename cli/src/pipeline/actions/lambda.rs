@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Context, Done};
 use crate::pipeline::artifact::Location;
+use crate::pipeline::engine::Shared;
 use crate::pipeline::execution::Failure;
 use crate::pipeline::jobs::Answer;
 use aws::local::pipeline::JobCredentials;
@@ -39,17 +40,7 @@ async fn jobs(context: &Context<'_>) -> Result<Done, Failure> {
     let mut token = None;
     for _ in 0..JOBS_MAX {
         let (id, answer) = context.shared.jobs.open();
-        let credentials = context
-            .shared
-            .cloud
-            .job_credentials(&federated_name(id), &policy(context))
-            .await?;
-        let event = event(context, id, &credentials, token.as_deref());
-        let event = serde_json::to_vec(&event)
-            .map_err(|error| Failure::job(format!("could not write the event: {error}")))?;
-        for _ in 0..if settings.deliver_twice { 2 } else { 1 } {
-            context.shared.cloud.invoke(function, event.clone()).await?;
-        }
+        deliver(context, function, id, token.as_deref()).await?;
         let silent = || {
             Failure::job(format!(
                 "function {function} gave no answer within {}; look into its log: does it fail, may it call \
@@ -93,6 +84,28 @@ async fn jobs(context: &Context<'_>) -> Result<Done, Failure> {
         }
     }
     Err(Failure::job(format!("not finished after {JOBS_MAX} jobs")))
+}
+
+/// Queues the job's event for the function.
+async fn deliver(
+    context: &Context<'_>,
+    function: &str,
+    id: Uuid,
+    token: Option<&str>,
+) -> Result<(), Failure> {
+    let Shared {
+        cloud, settings, ..
+    } = context.shared;
+    let credentials = cloud
+        .job_credentials(&federated_name(id), &policy(context))
+        .await?;
+    let event = event(context, id, &credentials, token);
+    let event = serde_json::to_vec(&event)
+        .map_err(|error| Failure::job(format!("could not write the event: {error}")))?;
+    for _ in 0..if settings.deliver_twice { 2 } else { 1 } {
+        cloud.invoke(function, event.clone()).await?;
+    }
+    Ok(())
 }
 
 fn spoken(time: Duration) -> String {
