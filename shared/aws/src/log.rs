@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
@@ -67,40 +68,26 @@ fn story_key<S: Story>(id: &ReleaseId) -> String {
 
 impl ReleaseLog for Aws {
     async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
-        let doing = || format!("load {id}");
+        let doing = format!("load {id}");
         let mut newer = Vec::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
-            let page = self
-                .dynamodb
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :story AND begins_with(sk, :event)")
-                .expression_attribute_values(":story", text(story_key::<S>(id)))
-                .expression_attribute_values(":event", text("event#"))
-                .scan_index_forward(false)
-                .consistent_read(true)
-                .limit(PAGE_ITEMS)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|e| failed(doing(), e))?;
+            let page = self.page(&doing, story_key::<S>(id), from).await?;
             for item in page.items() {
                 if let Some(snapshot) = snapshot::<S>(item) {
                     return Ok(replay(snapshot, newer));
                 }
-                let unreadable = "it has an event that this version cannot read";
-                let event = event::<S>(item);
-                newer.push(
-                    event.ok_or_else(|| PortError::new(Class::Permanent, doing(), unreadable))?,
-                );
+                newer.push(event::<S>(item).ok_or_else(|| {
+                    let why = "it has an event that this version cannot read";
+                    PortError::new(Class::Permanent, &doing, why)
+                })?);
             }
             from = page.last_evaluated_key;
             if from.is_none() {
                 return Ok(replay(Head::default(), newer));
             }
         }
-        Err(odd_answer(doing(), "its log is too long"))
+        Err(odd_answer(doing, "its log is too long"))
     }
 
     async fn append<S: Story>(
@@ -130,54 +117,30 @@ impl ReleaseLog for Aws {
     }
 
     async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError> {
-        let doing = || format!("find the releases that watch {name}");
+        let doing = format!("find the releases that watch {name}");
         let mut ids = Vec::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
-            let page = self
-                .dynamodb
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :name")
-                .expression_attribute_values(":name", text(format!("watch#{name}")))
-                .consistent_read(true)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|e| failed(doing(), e))?;
+            let page = self.page(&doing, format!("watch#{name}"), from).await?;
             for item in page.items() {
-                let id = string(item, "sk").unwrap_or_default().to_owned();
-                let id = ReleaseId::try_from(id);
-                ids.push(id.map_err(|e| PortError::new(Class::Permanent, doing(), e))?);
+                ids.push(release_id(&doing, string(item, "sk").unwrap_or_default())?);
             }
             from = page.last_evaluated_key;
             if from.is_none() {
                 return Ok(ids);
             }
         }
-        Err(odd_answer(doing(), "there are too many"))
+        Err(odd_answer(doing, "there are too many"))
     }
 
     async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError> {
-        let doing = || format!("find who holds {target}");
-        let found = self
-            .dynamodb
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("pk = :target")
-            .expression_attribute_values(":target", text(format!("target#{target}")))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|e| failed(doing(), e))?;
-        let holder = found
+        let doing = format!("find who holds {target}");
+        let page = self.page(&doing, format!("target#{target}"), None).await?;
+        let holder = page
             .items()
             .first()
             .and_then(|item| string(item, "held_by"));
-        let holder = holder
-            .map(|id| ReleaseId::try_from(id.to_owned()))
-            .transpose();
-        holder.map_err(|e| PortError::new(Class::Permanent, doing(), e))
+        holder.map(|id| release_id(&doing, id)).transpose()
     }
 
     async fn fence(
@@ -237,6 +200,27 @@ impl ReleaseLog for Aws {
 }
 
 impl Aws {
+    /// One page of the items under a partition key as they are now, the newest first.
+    async fn page(
+        &self,
+        doing: &str,
+        pk: String,
+        from: Option<Item>,
+    ) -> Result<QueryOutput, PortError> {
+        self.dynamodb
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(pk))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(PAGE_ITEMS)
+            .set_exclusive_start_key(from)
+            .send()
+            .await
+            .map_err(|e| failed(doing, e))
+    }
+
     async fn put_event(&self, id: &ReleaseId, item: Item) -> Result<(), AppendError> {
         let put = self
             .dynamodb
@@ -332,6 +316,10 @@ impl Aws {
             .map_err(|e| PortError::new(Class::Permanent, "build a write", e))?;
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
+}
+
+fn release_id(doing: &str, id: &str) -> Result<ReleaseId, PortError> {
+    ReleaseId::try_from(id.to_owned()).map_err(|e| PortError::new(Class::Permanent, doing, e))
 }
 
 fn append_to(id: &ReleaseId) -> String {
