@@ -14,7 +14,7 @@ pub use aws_sdk_elasticloadbalancingv2 as elbv2;
 use std::error::Error;
 
 /// Logs a task's failures: the first of a row, and its end. An emulator that is down for a minute is
-/// one line and not a hundred.
+/// one line and not a hundred, and one that has not started yet is none.
 #[derive(Debug)]
 struct Outage {
     task: &'static str,
@@ -25,7 +25,7 @@ impl Outage {
     fn new(task: &'static str) -> Self {
         Self {
             task,
-            failing: false,
+            failing: true,
         }
     }
 
