@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use reports::{CoverageReport, FailingCase, Format, Ratio, Report, TestReport, Totals};
+use reports::{Content, CoverageReport, Format, Ratio, Report, TestCase, TestReport, Totals};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Check;
@@ -124,6 +124,7 @@ pub struct GateVerdict {
     /// All test reports together.
     pub tests: TestReport,
     /// All coverage reports together; absent when there was none.
+    #[serde(skip)]
     pub coverage: Option<CoverageReport>,
     /// In the order they were judged; each has its reason.
     pub rules: Vec<RuleVerdict>,
@@ -136,7 +137,7 @@ impl Gate {
         found.iter().for_each(|f| sum.add(f));
         let mut rules = sum.unread;
         rules.extend(self.rules.of_tests(&sum.tests.totals));
-        rules.extend(self.rules.of_coverage(sum.coverage));
+        rules.extend(self.rules.of_coverage(sum.coverage.as_ref()));
         GateVerdict {
             passed: rules.iter().all(|rule| rule.passed),
             tests: sum.tests,
@@ -156,16 +157,20 @@ struct Sum {
 impl Sum {
     fn add(&mut self, found: &Found) {
         match found {
-            Found::Report { path, report } => match report {
-                Report::Tests(tests) => {
+            Found::Report { path, report } => match &report.content {
+                Content::Tests(tests) => {
                     if tests.totals.tests == 0 {
                         self.refuse(format!("{path}: the report has no tests"));
                     }
                     self.tests += tests.clone();
                 }
-                Report::Coverage(coverage) => {
-                    *self.coverage.get_or_insert_default() += *coverage;
+                Content::Coverage(coverage) => {
+                    let sum = self.coverage.get_or_insert_default();
+                    if let Err(error) = sum.merge(coverage.clone()) {
+                        self.refuse(format!("{path}: {error}"));
+                    }
                 }
+                Content::Findings(_) => {}
             },
             Found::Unreadable { why } => self.refuse(why.clone()),
             Found::Missing { glob } => self.refuse(format!(
@@ -184,14 +189,9 @@ impl Sum {
     }
 }
 
-/// Tests that failed or ended in an error. A report may claim any number.
-fn failing(totals: &Totals) -> u64 {
-    totals.failed.saturating_add(totals.errors)
-}
-
 impl Rules {
     fn of_tests(&self, totals: &Totals) -> [RuleVerdict; 2] {
-        let failed = failing(totals);
+        let failed = totals.failing();
         let ran = totals.tests.saturating_sub(totals.skipped);
         [
             RuleVerdict {
@@ -207,9 +207,9 @@ impl Rules {
         ]
     }
 
-    fn of_coverage(&self, seen: Option<CoverageReport>) -> Vec<RuleVerdict> {
-        let lines = seen.map(|coverage| coverage.lines);
-        let branches = seen.map(|coverage| coverage.branches);
+    fn of_coverage(&self, seen: Option<&CoverageReport>) -> Vec<RuleVerdict> {
+        let lines = seen.map(|coverage| coverage.lines());
+        let branches = seen.map(|coverage| coverage.branches());
         let rules = [
             ("min-line-coverage", "lines", self.min_line_coverage, lines),
             (
@@ -252,7 +252,7 @@ impl GateVerdict {
             "test gate {word}: {} tests, {} passed, {} failed, {} flaky, {} skipped",
             t.tests,
             t.passed,
-            failing(t),
+            t.failing(),
             t.flaky,
             t.skipped
         );
@@ -263,14 +263,14 @@ impl GateVerdict {
             line += &format!("; {}: {}", rule.rule, rule.why);
         }
         let shown = if self.passed { 0 } else { WORST_SHOWN };
-        for FailingCase { name, message, .. } in self.tests.failing.iter().take(shown) {
+        for TestCase { name, message, .. } in self.tests.failing.iter().take(shown) {
             line += &format!("; {name}: {message}");
         }
         line
     }
 
     fn lines(&self) -> Option<Percent> {
-        Percent::of(self.coverage?.lines)
+        Percent::of(self.coverage.as_ref()?.lines())
     }
 
     /// `#{namespace.key}` for later actions.
@@ -280,7 +280,7 @@ impl GateVerdict {
         let mut outputs = BTreeMap::from([
             ("verdict".to_owned(), verdict.to_owned()),
             ("tests".to_owned(), t.tests.to_string()),
-            ("failed".to_owned(), failing(t).to_string()),
+            ("failed".to_owned(), t.failing().to_string()),
             ("flaky".to_owned(), t.flaky.to_string()),
             ("skipped".to_owned(), t.skipped.to_string()),
         ]);

@@ -1,4 +1,4 @@
-//! Test and coverage reports: bytes in, a [`Report`] out.
+//! Reports of tests, coverage and findings: bytes in, a [`Report`] out.
 //!
 //! Pure: no AWS, no clock, no file system. A report is streamed, so the memory it takes does not
 //! grow with its size, and everything that is read from the outside is bounded by a constant:
@@ -15,9 +15,14 @@
 //! [broken](ReadError::Malformed) is an error, so that nobody mistakes it for one that passed.
 
 mod archive;
+mod case;
+mod coverage;
 mod error;
+mod findings;
 mod formats;
+mod json;
 pub mod limits;
+mod lines;
 mod report;
 mod tally;
 mod text;
@@ -26,12 +31,16 @@ mod xml;
 use std::io::{BufReader, Read};
 
 pub use archive::Archive;
-pub use error::{Cause, Hostile, Position, ReadError};
-pub use formats::{Format, UnknownFormat};
-pub use report::{
-    CoverageReport, FAILING_LISTED_MAX, FailingCase, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, Ratio,
-    Report, TestReport, Totals,
+pub use case::{
+    FAILING_LISTED_MAX, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, OTHER_SUITES, OTHERS_LISTED_MAX,
+    Outcome, SUITES_MAX, TestCase, TestReport, Totals,
 };
+pub use coverage::{CoverageReport, FileCoverage, LineMap, Ratio};
+pub use error::{Cause, Hostile, Position, ReadError};
+pub use findings::{ALIASES_MAX, FINDINGS_LISTED_MAX, Finding, FindingsReport, Severity};
+pub use formats::{Format, UnknownFormat};
+pub use limits::TooMuch;
+pub use report::{Content, Provenance, Report};
 
 /// Reads one report: in `format`, or else in the format that its first bytes show.
 ///
@@ -39,10 +48,11 @@ pub use report::{
 ///
 /// ```
 /// let xml = b"<testsuite><testcase name='adds'/></testsuite>";
-/// let reports::Report::Tests(report) = reports::read("out.xml", &xml[..], None)? else {
+/// let report = reports::read("out.xml", &xml[..], None)?;
+/// let reports::Content::Tests(tests) = report.content else {
 ///     panic!("a testsuite holds tests")
 /// };
-/// assert_eq!(report.totals.passed, 1);
+/// assert_eq!((report.format.name(), tests.totals.passed), ("junit", 1));
 /// # Ok::<(), reports::ReadError>(())
 /// ```
 ///

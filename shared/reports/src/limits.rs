@@ -45,14 +45,40 @@ pub const XML_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// How many failed tests of a report are remembered, to recognise a later case as a retry.
 pub const RETRIES_REMEMBERED_MAX: usize = 100_000;
 
+/// Deepest nesting of JSON arrays and objects.
+pub const JSON_DEPTH_MAX: u32 = 100;
+
+/// Longest JSON string that is kept, in bytes as written. What goes beyond is cut off.
+pub const JSON_STRING_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest JSON number, in bytes.
+pub const JSON_NUMBER_BYTES_MAX: usize = 1024;
+
+/// Longest line of a format that is read by lines, in bytes. What goes beyond is cut off.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Most files in one report of coverage.
+pub const COVERAGE_FILES_MAX: usize = 100_000;
+
+/// Most lines in one report of coverage, of all files together.
+pub const COVERAGE_LINES_MAX: usize = 4_000_000;
+
+/// The last line of a file that a report of coverage may name.
+pub const LINE_MAX: u32 = 1_000_000;
+
+/// Longest path of a file in a report, in characters; what goes beyond is cut off.
+pub const PATH_CHARS_MAX: usize = 1024;
+
 const MIB: u64 = 1024 * 1024;
 
-/// The error inside an [`io::Error`] when a limit was reached.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the {what} is larger than {limit} bytes")]
-pub(crate) struct TooMuch {
-    pub(crate) what: &'static str,
-    pub(crate) limit: u64,
+/// A limit was reached. Inside an [`io::Error`] where a reader reached it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the {what} is larger than the {limit} allowed")]
+pub struct TooMuch {
+    /// What is too large, with its unit.
+    pub what: &'static str,
+    /// The largest allowed.
+    pub limit: u64,
 }
 
 impl TooMuch {
@@ -82,6 +108,13 @@ impl<R> Limited<R> {
             left: limit,
             too_much,
         }
+    }
+}
+
+/// As XML's visitors report it.
+impl From<TooMuch> for quick_xml::Error {
+    fn from(too_much: TooMuch) -> Self {
+        io::Error::from(too_much).into()
     }
 }
 

@@ -1,135 +1,106 @@
-//! What a report says, whatever wrote it.
+//! What one file reported, whatever wrote it.
 
-use std::ops::AddAssign;
+use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
-/// Most failing cases that a [`TestReport`] lists; [`Totals`] counts them all.
-pub const FAILING_LISTED_MAX: usize = 50;
+use crate::case::TestReport;
+use crate::coverage::CoverageReport;
+use crate::findings::FindingsReport;
+use crate::formats::Format;
+use crate::text;
 
-/// Longest suite, class or test name kept, in characters.
-pub const NAME_CHARS_MAX: usize = 200;
+/// Most commits that one report may name.
+const COMMITS_MAX: usize = 16;
 
-/// Longest message kept, in characters.
-pub const MESSAGE_CHARS_MAX: usize = 300;
+/// Longest name of a commit kept, in characters: a SHA-256 has 64.
+const COMMIT_CHARS_MAX: usize = 80;
 
 /// What one file reported.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Report {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The format it was read in.
+    pub format: Format,
+    /// What it says.
+    pub content: Content,
+    /// What it says of its own making.
+    pub provenance: Provenance,
+}
+
+/// What a report says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
     /// Tests that ran.
     Tests(TestReport),
     /// Code that ran.
     Coverage(CoverageReport),
+    /// What a scanner or a linter found.
+    Findings(FindingsReport),
 }
 
-/// The outcome of tests.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct TestReport {
-    /// Counted from the cases, not taken from what a suite says of itself.
-    pub totals: Totals,
-    /// How long the tests took, in seconds: what the outermost suite says, or else the sum of what
-    /// is inside it. Finite and never negative; what is not such a number counts as zero.
-    pub duration_seconds: f64,
-    /// The first failing cases, [`FAILING_LISTED_MAX`] at most.
-    pub failing: Vec<FailingCase>,
+/// What a report says of its own making. Anyone who can write the report can write this too: it
+/// tells an old report from a new one, not an honest one from a forged one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// The earliest time that the report gives itself or one of its suites; None when it gives
+    /// none. A time without a zone is taken to be UTC, which build machines keep.
+    pub began: Option<Timestamp>,
+    /// The commits that it says it is of.
+    pub commits: BTreeSet<String>,
 }
 
-/// How many tests ended in which way. `tests` is the sum of passed, failed, errors and skipped.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Totals {
-    /// All tests.
-    pub tests: u64,
-    /// Tests that passed, at the first attempt or at a later one.
-    pub passed: u64,
-    /// Tests that failed an assertion at every attempt.
-    pub failed: u64,
-    /// Tests that broke, or could not be set up or torn down.
-    pub errors: u64,
-    /// Tests that did not run.
-    pub skipped: u64,
-    /// Those of `passed` that failed before they passed.
-    pub flaky: u64,
-}
-
-/// A test that failed or broke. All its text is one line, bounded, free of control characters and
-/// terminal escapes: fit for a terminal, a log or a web page's text.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailingCase {
-    /// The innermost suite that has a name; empty when none has.
-    pub suite: String,
-    /// The class, module or file that holds the test; empty when the report does not say.
-    pub classname: String,
-    /// The test; empty when the suite itself broke.
-    pub name: String,
-    /// The first line of the message; empty when there is none.
-    pub message: String,
-}
-
-/// How much of the code ran.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CoverageReport {
-    /// Lines that can run.
-    pub lines: Ratio,
-    /// Ways out of a condition.
-    pub branches: Ratio,
-}
-
-/// `covered` of `valid`; never more than all of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ratio {
-    /// How many ran.
-    pub covered: u64,
-    /// How many there are; zero when nothing was measured.
-    pub valid: u64,
-}
-
-impl Ratio {
-    /// `covered` of `valid`, where a claim of more than all counts as all.
-    #[must_use]
-    pub fn new(covered: u64, valid: u64) -> Self {
-        let covered = covered.min(valid);
-        Self { covered, valid }
+impl Provenance {
+    /// Notes a time as a report writes it: RFC 3339, with or without zone. What is not a time is
+    /// passed over.
+    pub(crate) fn began(&mut self, time: &str) {
+        let time = time.trim();
+        let instant = time.parse::<Timestamp>().ok().or_else(|| {
+            let civil: DateTime = time.parse().ok()?;
+            civil.to_zoned(TimeZone::UTC).ok().map(|at| at.timestamp())
+        });
+        self.began_at(instant);
     }
-}
 
-impl AddAssign for Ratio {
-    fn add_assign(&mut self, other: Self) {
-        self.covered = self.covered.saturating_add(other.covered);
-        self.valid = self.valid.saturating_add(other.valid);
+    /// Notes a time in milliseconds since 1970.
+    pub(crate) fn began_at_millis(&mut self, millis: i64) {
+        self.began_at(Timestamp::from_millisecond(millis).ok());
     }
-}
 
-impl AddAssign for Totals {
-    fn add_assign(&mut self, other: Self) {
-        for (sum, part) in [
-            (&mut self.tests, other.tests),
-            (&mut self.passed, other.passed),
-            (&mut self.failed, other.failed),
-            (&mut self.errors, other.errors),
-            (&mut self.skipped, other.skipped),
-            (&mut self.flaky, other.flaky),
-        ] {
-            *sum = sum.saturating_add(part);
+    /// Notes a time in seconds since 1970.
+    pub(crate) fn began_at_seconds(&mut self, seconds: i64) {
+        self.began_at(Timestamp::from_second(seconds).ok());
+    }
+
+    /// 1970 itself is what tools write that were not given a clock.
+    fn began_at(&mut self, instant: Option<Timestamp>) {
+        let instant = instant.filter(|&at| at > Timestamp::UNIX_EPOCH);
+        self.began = self.began.into_iter().chain(instant).min();
+    }
+
+    /// Notes a commit that the report says it is of.
+    pub(crate) fn of_commit(&mut self, commit: &str) {
+        let commit = text::line(commit, COMMIT_CHARS_MAX);
+        if !commit.is_empty() && self.commits.len() < COMMITS_MAX {
+            self.commits.insert(commit);
         }
     }
 }
 
-/// The tests of both reports. A test that both of them hold counts twice.
-impl AddAssign for TestReport {
-    fn add_assign(&mut self, other: Self) {
-        self.totals += other.totals;
-        self.duration_seconds += other.duration_seconds;
-        let room = FAILING_LISTED_MAX.saturating_sub(self.failing.len());
-        self.failing.extend(other.failing.into_iter().take(room));
-    }
+/// What a format has read.
+pub(crate) struct Parsed {
+    pub(crate) content: Content,
+    pub(crate) provenance: Provenance,
 }
 
-/// The code of both reports. A line that both of them hold counts twice.
-impl AddAssign for CoverageReport {
-    fn add_assign(&mut self, other: Self) {
-        self.lines += other.lines;
-        self.branches += other.branches;
+impl From<Content> for Parsed {
+    fn from(content: Content) -> Self {
+        let provenance = Provenance::default();
+        Self {
+            content,
+            provenance,
+        }
     }
 }
 
@@ -138,25 +109,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ratio_never_covers_more_than_all() {
-        assert_eq!(Ratio::new(3, 2), Ratio::new(2, 2));
+    fn the_earliest_time_counts_and_what_is_no_time_does_not() {
+        let mut provenance = Provenance::default();
+        for time in ["soon", "", "1970-01-01T00:00:00Z", "99999-01-01"] {
+            provenance.began(time);
+            assert_eq!(provenance.began, None, "{time}");
+        }
+        provenance.began("2026-11-02T10:00:00");
+        provenance.began("2026-11-02T10:00:00+02:00");
+        provenance.began("2026-11-02T09:30:00.123456Z");
+        let earliest = "2026-11-02T08:00:00Z".parse().unwrap();
+        assert_eq!(provenance.began, Some(earliest));
     }
 
     #[test]
-    fn adding_reports_adds_their_counts_and_keeps_the_list_bounded() {
-        let part = TestReport {
-            totals: Totals {
-                tests: 40,
-                failed: 40,
-                ..Totals::default()
-            },
-            duration_seconds: 1.5,
-            failing: vec![FailingCase::default(); 40],
-        };
-        let mut sum = part.clone();
-        sum += part;
-        assert_eq!((sum.totals.tests, sum.totals.failed), (80, 80));
-        assert_eq!(sum.duration_seconds, 3.0);
-        assert_eq!(sum.failing.len(), FAILING_LISTED_MAX);
+    fn the_commits_are_bounded_and_fit_to_print() {
+        let mut provenance = Provenance::default();
+        provenance.of_commit(" \n");
+        assert!(provenance.commits.is_empty());
+        for number in 0..100 {
+            provenance.of_commit(&format!("{number}\u{1b}[2J"));
+        }
+        assert_eq!(provenance.commits.len(), COMMITS_MAX);
+        assert!(provenance.commits.contains("0"));
     }
 }

@@ -1,38 +1,10 @@
 //! Counts cases into a [`TestReport`], for the formats that report tests.
 
 use std::collections::HashMap;
+use std::mem;
 
+use crate::case::{Outcome, TestCase, TestReport, Totals};
 use crate::limits::RETRIES_REMEMBERED_MAX;
-use crate::report::{FAILING_LISTED_MAX, FailingCase, TestReport, Totals};
-
-/// How a test ended, the worst last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Outcome {
-    #[default]
-    Passed,
-    Skipped,
-    Failed,
-    Errored,
-}
-
-impl Outcome {
-    pub(crate) fn is_failing(self) -> bool {
-        self >= Self::Failed
-    }
-}
-
-/// One case of a report.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Case {
-    pub(crate) outcome: Outcome,
-    /// It failed before it passed.
-    pub(crate) flaky: bool,
-    /// The same for all attempts at one test, and for nothing else; None for a test that cannot be
-    /// told from others.
-    pub(crate) identity: Option<u64>,
-    /// What to list of it when it fails.
-    pub(crate) told: FailingCase,
-}
 
 /// The sum of the cases so far.
 ///
@@ -41,11 +13,20 @@ pub(crate) struct Case {
 /// where tests are generated, and a failure must not hide behind a pass that came first.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    totals: Totals,
+    report: TestReport,
     cases: u64,
     /// The tests that have failed so far and not passed since.
-    failed: HashMap<u64, Outcome>,
-    listed: Vec<(Option<u64>, FailingCase)>,
+    failed: HashMap<u64, Failed>,
+    /// Where in the report's list of failing tests one is that has passed since.
+    forgiven: Vec<usize>,
+}
+
+/// A test that has failed.
+#[derive(Debug)]
+struct Failed {
+    outcome: Outcome,
+    /// Its place in the report's list.
+    listed: Option<usize>,
 }
 
 impl Tally {
@@ -54,74 +35,88 @@ impl Tally {
         self.cases
     }
 
-    pub(crate) fn count(&mut self, case: Case) {
+    /// Counts a case. `identity` is the same for all attempts at one test, and for nothing else;
+    /// None for a test that cannot be told from others.
+    pub(crate) fn count(&mut self, identity: Option<u64>, case: TestCase) {
         self.cases += 1;
-        if let Some(identity) = case.identity
-            && let Some(&before) = self.failed.get(&identity)
+        if let Some(identity) = identity
+            && let Some(failed) = self.failed.get(&identity)
         {
             if case.outcome == Outcome::Passed {
-                self.forgive(identity, before);
+                let failed = (failed.outcome, failed.listed);
+                self.failed.remove(&identity);
+                self.forgive(failed, case);
             }
             return;
         }
-        self.totals.tests = self.totals.tests.saturating_add(1);
-        match case.outcome {
-            Outcome::Passed => {
-                self.totals.passed = self.totals.passed.saturating_add(1);
-                self.totals.flaky += u64::from(case.flaky);
-            }
-            Outcome::Skipped => self.totals.skipped = self.totals.skipped.saturating_add(1),
-            Outcome::Failed => self.totals.failed = self.totals.failed.saturating_add(1),
-            Outcome::Errored => self.totals.errors = self.totals.errors.saturating_add(1),
+        let (outcome, flaky) = (case.outcome, case.flaky);
+        self.report.totals += Totals {
+            tests: 1,
+            passed: u64::from(outcome == Outcome::Passed),
+            failed: u64::from(outcome == Outcome::Failed),
+            errors: u64::from(outcome == Outcome::Errored),
+            skipped: u64::from(outcome == Outcome::Skipped),
+            flaky: u64::from(outcome == Outcome::Passed && flaky),
+        };
+        if outcome != Outcome::Skipped {
+            self.report.ran(case.group(), 1);
         }
-        if case.outcome.is_failing() {
-            // Beyond the bound a retry is not recognised, and its test stays failed.
-            if let Some(identity) = case.identity
-                && self.failed.len() < RETRIES_REMEMBERED_MAX
-            {
-                self.failed.insert(identity, case.outcome);
-            }
-            self.list(case.identity, case.told);
+        let place = self.report.failing.len();
+        let listed = self.report.list(case).then_some(place);
+        // Beyond the bound a retry is not recognised, and its test stays failed.
+        if let Some(identity) = identity
+            && outcome.is_failing()
+            && self.failed.len() < RETRIES_REMEMBERED_MAX
+        {
+            self.failed.insert(identity, Failed { outcome, listed });
         }
     }
 
     /// Counts failing tests that are known by their number only.
-    pub(crate) fn count_unlisted(&mut self, failed: u64, errors: u64, told: FailingCase) {
+    pub(crate) fn count_unlisted(&mut self, failed: u64, errors: u64, told: TestCase) {
         self.cases += 1;
-        self.totals += Totals {
-            tests: failed.saturating_add(errors),
+        let tests = failed.saturating_add(errors);
+        self.report.totals += Totals {
+            tests,
             failed,
             errors,
             ..Totals::default()
         };
-        self.list(None, told);
+        self.report.ran(told.group(), tests);
+        self.report.list(told);
     }
 
     pub(crate) fn finish(self, duration_seconds: f64) -> TestReport {
-        TestReport {
-            totals: self.totals,
-            duration_seconds,
-            failing: self.listed.into_iter().map(|(_, told)| told).collect(),
+        let Self {
+            mut report,
+            mut forgiven,
+            ..
+        } = self;
+        report.duration_seconds = duration_seconds;
+        if !forgiven.is_empty() {
+            forgiven.sort_unstable();
+            let failing = mem::take(&mut report.failing).into_iter().enumerate();
+            let failing = failing.filter(|(place, _)| forgiven.binary_search(place).is_err());
+            report.failing = failing.map(|(_, case)| case).collect();
         }
+        report
     }
 
-    fn list(&mut self, identity: Option<u64>, told: FailingCase) {
-        if self.listed.len() < FAILING_LISTED_MAX {
-            self.listed.push((identity, told));
-        }
-    }
-
-    /// A test that had failed has passed.
-    fn forgive(&mut self, identity: u64, before: Outcome) {
+    /// A test that had failed has passed, as `case` says.
+    fn forgive(&mut self, (before, listed): (Outcome, Option<usize>), case: TestCase) {
+        let totals = &mut self.report.totals;
         match before {
-            Outcome::Failed => self.totals.failed -= 1,
-            Outcome::Errored => self.totals.errors -= 1,
+            Outcome::Failed => totals.failed -= 1,
+            Outcome::Errored => totals.errors -= 1,
             Outcome::Passed | Outcome::Skipped => return,
         }
-        self.totals.passed = self.totals.passed.saturating_add(1);
-        self.totals.flaky = self.totals.flaky.saturating_add(1);
-        self.failed.remove(&identity);
-        self.listed.retain(|(listed, _)| *listed != Some(identity));
+        totals.passed += 1;
+        totals.flaky += 1;
+        self.forgiven.extend(listed);
+        self.report.list(TestCase {
+            flaky: true,
+            ..case
+        });
     }
 }
 
@@ -136,12 +131,11 @@ mod tests {
     fn totals(outcomes: &[Outcome]) -> Totals {
         let mut tally = Tally::default();
         for &outcome in outcomes {
-            let identity = Some(1);
-            tally.count(Case {
+            let case = TestCase {
                 outcome,
-                identity,
-                ..Case::default()
-            });
+                ..TestCase::default()
+            };
+            tally.count(Some(1), case);
         }
         tally.finish(0.0).totals
     }
@@ -178,17 +172,22 @@ mod tests {
     fn a_forgiven_test_is_no_longer_listed() {
         let mut tally = Tally::default();
         for (identity, outcome) in [(1, FAILED), (2, FAILED), (1, PASSED)] {
-            let mut case = Case {
+            let case = TestCase {
                 outcome,
-                identity: Some(identity),
-                ..Case::default()
+                name: identity.to_string(),
+                ..TestCase::default()
             };
-            case.told.name = identity.to_string();
-            tally.count(case);
+            tally.count(Some(identity), case);
         }
         let report = tally.finish(0.0);
         let names: Vec<_> = report.failing.iter().map(|case| &case.name).collect();
         assert_eq!(names, ["2"]);
+        let passed: Vec<_> = report
+            .others
+            .iter()
+            .map(|case| (&case.name[..], case.flaky))
+            .collect();
+        assert_eq!(passed, [("1", true)]);
     }
 
     proptest! {
@@ -203,7 +202,7 @@ mod tests {
             let mut tally = Tally::default();
             for (outcome, flaky, identity) in cases {
                 let outcome = outcomes[outcome];
-                tally.count(Case { outcome, flaky, identity, ..Case::default() });
+                tally.count(identity, TestCase { outcome, flaky, ..TestCase::default() });
             }
             let report = tally.finish(0.0);
             let Totals { tests, passed, failed, errors, skipped, flaky } = report.totals;

@@ -1,5 +1,7 @@
 //! Text from a report, made fit to print.
 
+use std::borrow::Cow;
+
 /// The first line of `raw` that is not blank, cut at `chars_max` characters, with terminal escapes
 /// taken out and every other character that could move a cursor or reorder text made visible.
 pub(crate) fn line(raw: &str, chars_max: usize) -> String {
@@ -7,6 +9,13 @@ pub(crate) fn line(raw: &str, chars_max: usize) -> String {
         .map(|line| neutral(line, chars_max))
         .find(|line| !line.is_empty())
         .unwrap_or_default()
+}
+
+/// Text in the encoding that its byte order mark says, or else in UTF-8. What is no text is replaced
+/// by U+FFFD.
+pub(crate) fn decoded(bytes: &[u8]) -> Cow<'_, str> {
+    let (encoding, mark) = encoding_rs::Encoding::for_bom(bytes).unwrap_or((encoding_rs::UTF_8, 0));
+    encoding.decode_without_bom_handling(&bytes[mark..]).0
 }
 
 fn neutral(line: &str, chars_max: usize) -> String {

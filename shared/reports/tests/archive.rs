@@ -8,7 +8,7 @@ use reports::limits::{
     COMPRESSION_RATIO_EXEMPT_BYTES, COMPRESSION_RATIO_MAX, DIRECTORY_BYTES_MAX, ENTRIES_MAX,
     ENTRY_BYTES_MAX, TOTAL_BYTES_MAX,
 };
-use reports::{Archive, Hostile, ReadError, Report};
+use reports::{Archive, Content, Hostile, ReadError};
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
@@ -56,7 +56,8 @@ fn lie(zip: &mut [u8], name: &str, stored: u32, inflated: u32) {
 fn a_report_is_read_out_of_the_zip() {
     let mut archive = open(zip(&[("target/out.xml", PASSED)])).unwrap();
     for format in [None, Some("junit".parse().unwrap())] {
-        let Report::Tests(report) = archive.report("target/out.xml", format).unwrap() else {
+        let Content::Tests(report) = archive.report("target/out.xml", format).unwrap().content
+        else {
             panic!("no test report")
         };
         assert_eq!(report.totals.passed, 1);

@@ -1,11 +1,14 @@
 //! Cobertura's dialects.
 
-use reports::{CoverageReport, Ratio, ReadError, Report};
+use reports::{Content, CoverageReport, Ratio, ReadError};
 
 fn read(xml: &str) -> CoverageReport {
-    match reports::read("coverage.xml", xml.as_bytes(), None).unwrap() {
-        Report::Coverage(report) => report,
-        Report::Tests(_) => panic!("no test report"),
+    match reports::read("coverage.xml", xml.as_bytes(), None)
+        .unwrap()
+        .content
+    {
+        Content::Coverage(report) => report,
+        content => panic!("another report: {content:?}"),
     }
 }
 
@@ -23,7 +26,22 @@ const MISSED: &str = "<line number='2' hits='0'/>";
 #[test]
 fn the_lines_count_and_not_what_the_root_says_of_them() {
     let report = of(&format!("<class><lines>{HIT}{MISSED}{HIT}</lines></class>"));
-    assert_eq!(report.lines, Ratio::new(2, 3));
+    assert_eq!(report.lines(), Ratio::new(1, 2));
+}
+
+#[test]
+fn two_classes_of_one_file_are_one_file() {
+    let classes = [
+        "<lines><line number='1' hits='1'/></lines>",
+        "<lines><line number='1' hits='0'/><line number='9' hits='0'/></lines>",
+    ];
+    let classes = classes.map(|lines| format!("<class filename='src/a.kt'>{lines}</class>"));
+    let report = of(&classes.concat());
+    let files: Vec<_> = report
+        .files()
+        .map(|(path, file)| (path, file.lines()))
+        .collect();
+    assert_eq!(files, [("src/a.kt", Ratio::new(1, 2))]);
 }
 
 #[test]
@@ -32,26 +50,26 @@ fn a_line_that_its_method_repeats_counts_once() {
     let report = of(&format!(
         "<class>{method}<lines>{HIT}{MISSED}</lines></class>"
     ));
-    assert_eq!(report.lines, Ratio::new(1, 2));
+    assert_eq!(report.lines(), Ratio::new(1, 2));
 }
 
 #[test]
 fn a_class_that_lists_lines_in_its_methods_only_is_counted_by_them() {
     let method = format!("<methods><method><lines>{HIT}{MISSED}</lines></method></methods>");
     let by_method = format!("<class>{method}</class>");
-    let by_class = format!("<class><lines>{HIT}</lines></class>");
+    let by_class = format!("<class filename='b'><lines>{HIT}</lines></class>");
     assert_eq!(
-        of(&format!("{by_method}{by_class}")).lines,
+        of(&format!("{by_method}{by_class}")).lines(),
         Ratio::new(2, 3)
     );
 }
 
 #[test]
 fn without_lines_or_conditions_the_root_is_believed() {
-    assert_eq!(of("").lines, Ratio::new(90, 100));
-    assert_eq!(of("").branches, Ratio::new(8, 10));
+    assert_eq!(of("").lines(), Ratio::new(90, 100));
+    assert_eq!(of("").branches(), Ratio::new(8, 10));
     let no_conditions = of(&format!("<class><lines>{HIT}</lines></class>"));
-    assert_eq!(no_conditions.branches, Ratio::new(8, 10));
+    assert_eq!(no_conditions.branches(), Ratio::new(8, 10));
 }
 
 #[test]
@@ -68,14 +86,16 @@ fn branches_are_the_fractions_of_the_conditions() {
         ("100% ( 3 / 3 )", Ratio::new(3, 3)),
         ("(9/2)", Ratio::new(2, 2)),
     ] {
-        let line = format!("<line hits='1' branch='true' condition-coverage='{condition}'/>");
+        let line =
+            format!("<line number='1' hits='1' branch='true' condition-coverage='{condition}'/>");
         let report = of(&format!("<class><lines>{line}</lines></class>"));
-        assert_eq!(report.branches, branches, "{condition}");
+        assert_eq!(report.branches(), branches, "{condition}");
     }
     for unknown in ["", "50%", "(1/", "(/2)", "(a/b)"] {
-        let line = format!("<line hits='1' branch='true' condition-coverage='{unknown}'/>");
+        let line =
+            format!("<line number='1' hits='1' branch='true' condition-coverage='{unknown}'/>");
         let report = of(&format!("<class><lines>{line}</lines></class>"));
-        assert_eq!(report.branches, Ratio::new(8, 10), "{unknown}");
+        assert_eq!(report.branches(), Ratio::new(8, 10), "{unknown}");
     }
 }
 
@@ -91,9 +111,9 @@ fn a_line_is_covered_when_its_hits_are_more_than_none() {
         ("", 0),
     ] {
         let report = of(&format!(
-            "<class><lines><line hits='{hits}'/></lines></class>"
+            "<class><lines><line number='1' hits='{hits}'/></lines></class>"
         ));
-        assert_eq!(report.lines, Ratio::new(covered, 1), "{hits}");
+        assert_eq!(report.lines(), Ratio::new(covered, 1), "{hits}");
     }
 }
 

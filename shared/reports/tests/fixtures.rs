@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reports::{CoverageReport, Ratio, ReadError, Report, TestReport, Totals};
+use reports::{Content, CoverageReport, Ratio, ReadError, TestReport, Totals};
 
 const FIXTURES: &[&str] = &[
     "coveragepy.xml",
@@ -22,16 +22,22 @@ fn bytes(name: &str) -> Vec<u8> {
 }
 
 fn tests(name: &str) -> TestReport {
-    match reports::read(name, bytes(name).as_slice(), None).unwrap() {
-        Report::Tests(report) => report,
-        Report::Coverage(_) => panic!("{name} is no coverage report"),
+    match reports::read(name, bytes(name).as_slice(), None)
+        .unwrap()
+        .content
+    {
+        Content::Tests(report) => report,
+        content => panic!("{name} is another report: {content:?}"),
     }
 }
 
 fn coverage(name: &str) -> CoverageReport {
-    match reports::read(name, bytes(name).as_slice(), None).unwrap() {
-        Report::Coverage(report) => report,
-        Report::Tests(_) => panic!("{name} is no test report"),
+    match reports::read(name, bytes(name).as_slice(), None)
+        .unwrap()
+        .content
+    {
+        Content::Coverage(report) => report,
+        content => panic!("{name} is another report: {content:?}"),
     }
 }
 
@@ -142,7 +148,12 @@ fn coverage_counted_from_the_lines_is_what_each_tool_counted() {
         ("gcovr.xml", Ratio::new(4, 5), Ratio::new(6, 10)),
         ("istanbul.xml", Ratio::new(11, 14), Ratio::new(3, 5)),
     ] {
-        assert_eq!(coverage(name), CoverageReport { lines, branches }, "{name}");
+        let report = coverage(name);
+        assert_eq!(
+            (report.lines(), report.branches()),
+            (lines, branches),
+            "{name}"
+        );
     }
 }
 

@@ -12,6 +12,8 @@
 //!   `rerunFailure` and `rerunError` are further attempts of a test that failed once.
 //! - A case with the suites, class, name and file of an earlier one that failed is a retry of it
 //!   (gotestsum, Web Test Runner). See [`Tally`] for what follows.
+//! - A `timestamp` says when a suite began, and a `property` of a suite that is called `commit`,
+//!   `git.commit`, `git_commit` or `revision` which commit it is of.
 //! - What a test printed is skipped.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,9 +21,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use quick_xml::Error;
 
 use super::{Format, Head, Source};
+use crate::case::{MESSAGE_CHARS_MAX, NAME_CHARS_MAX, Outcome, TestCase};
 use crate::error::ReadError;
-use crate::report::{FailingCase, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, Report};
-use crate::tally::{Case, Outcome, Tally};
+use crate::report::{Content, Parsed, Provenance};
+use crate::tally::Tally;
 use crate::text;
 use crate::xml::{self, Element, Visitor};
 
@@ -39,16 +42,22 @@ const SECONDS_MAX: f64 = 100.0 * 365.25 * 24.0 * 3600.0;
 /// How much of a failure's text is searched for its first line, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
+/// Properties that name the commit.
+const COMMIT_PROPERTIES: &[&str] = &["commit", "git.commit", "git_commit", "revision"];
+
 fn sniff(head: &Head<'_>) -> bool {
     head.root()
         .is_some_and(|root| ROOTS.contains(&root.name.as_str()))
 }
 
-fn read(source: Source<'_>) -> Result<Report, ReadError> {
+fn read(source: Source<'_>) -> Result<Parsed, ReadError> {
     let mut reading = Reading::default();
     xml::walk(source, &mut reading)?;
     let report = reading.tally.finish(reading.seconds.min(SECONDS_MAX));
-    Ok(Report::Tests(report))
+    Ok(Parsed {
+        content: Content::Tests(report),
+        provenance: reading.provenance,
+    })
 }
 
 #[derive(Default)]
@@ -57,12 +66,14 @@ struct Reading {
     open: Vec<Frame>,
     tally: Tally,
     seconds: f64,
+    provenance: Provenance,
 }
 
 /// An open element.
 enum Frame {
     Suite(Suite),
-    Case { case: Case, seconds: f64 },
+    /// With what all attempts at the test share.
+    Case(TestCase, Option<u64>),
     Marking(Marking),
     Other,
 }
@@ -122,16 +133,19 @@ impl Marking {
         })
     }
 
-    fn apply(self, case: &mut Case) {
+    fn apply(self, case: &mut TestCase) {
         match self.mark {
             Mark::Flaky => case.flaky = true,
             Mark::Ended(outcome) => {
+                if outcome > case.outcome && !case.outcome.is_failing() {
+                    case.message.clear();
+                }
                 case.outcome = case.outcome.max(outcome);
-                if outcome.is_failing() && case.told.message.is_empty() {
+                if case.message.is_empty() {
                     let text = text::line(&self.text, MESSAGE_CHARS_MAX);
                     let told = [self.message, text, self.kind];
                     let told = told.into_iter().find(|line| !line.is_empty());
-                    case.told.message = told.unwrap_or_default();
+                    case.message = told.unwrap_or_default();
                 }
             }
         }
@@ -139,23 +153,37 @@ impl Marking {
 }
 
 impl Reading {
-    fn frame(&self, element: &Element<'_>) -> Result<Frame, Error> {
+    fn frame(&mut self, element: &Element<'_>) -> Result<Frame, Error> {
         let mark = match self.open.last() {
             Some(Frame::Marking(_)) => return Ok(Frame::Other),
-            Some(Frame::Suite(_) | Frame::Case { .. }) => Mark::of(element.name()),
+            Some(Frame::Suite(_) | Frame::Case(..)) => Mark::of(element.name()),
             Some(Frame::Other) | None => None,
         };
         Ok(match (element.name(), mark) {
             ("testsuites" | "testsuite", _) => Frame::Suite(self.suite(element)?),
             ("testcase", _) => self.case(element)?,
+            ("property", _) => {
+                self.property(element)?;
+                Frame::Other
+            }
             (_, Some(mark)) => Frame::Marking(Marking::new(mark, element)?),
             (_, None) => Frame::Other,
         })
     }
 
-    fn suite(&self, element: &Element<'_>) -> Result<Suite, Error> {
-        let [name, failures, errors, time] =
-            element.attributes(["name", "failures", "errors", "time"])?;
+    fn property(&mut self, element: &Element<'_>) -> Result<(), Error> {
+        let [name, value] = element.attributes(["name", "value"])?;
+        let name = name.unwrap_or_default();
+        if COMMIT_PROPERTIES.iter().any(|known| name == *known) {
+            self.provenance.of_commit(&value.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn suite(&mut self, element: &Element<'_>) -> Result<Suite, Error> {
+        let [name, failures, errors, time, timestamp] =
+            element.attributes(["name", "failures", "errors", "time", "timestamp"])?;
+        self.provenance.began(&timestamp.unwrap_or_default());
         let [claimed_failed, claimed_errors] = [failures, errors].map(|count| {
             count
                 .and_then(|count| count.trim().parse().ok())
@@ -183,25 +211,21 @@ impl Reading {
             path.finish()
         });
         let outcome = [status, result].map(|says| outcome_of(&says.unwrap_or_default()));
-        let case = Case {
+        let case = TestCase {
+            suite: self.suite_name(),
+            classname: one_line(classname.as_deref(), NAME_CHARS_MAX),
+            name: one_line(name.as_deref(), NAME_CHARS_MAX),
             outcome: outcome[0].max(outcome[1]),
-            flaky: false,
-            identity,
-            told: FailingCase {
-                suite: self.suite_name(),
-                classname: one_line(classname.as_deref(), NAME_CHARS_MAX),
-                name: one_line(name.as_deref(), NAME_CHARS_MAX),
-                message: String::new(),
-            },
+            seconds: time.as_deref().and_then(seconds),
+            ..TestCase::default()
         };
-        let seconds = time.as_deref().and_then(seconds).unwrap_or(0.0);
-        Ok(Frame::Case { case, seconds })
+        Ok(Frame::Case(case, identity))
     }
 
     fn suites(&self) -> impl Iterator<Item = &Suite> {
         self.open.iter().rev().filter_map(|frame| match frame {
             Frame::Suite(suite) => Some(suite),
-            Frame::Case { .. } | Frame::Marking(_) | Frame::Other => None,
+            Frame::Case(..) | Frame::Marking(_) | Frame::Other => None,
         })
     }
 
@@ -220,13 +244,15 @@ impl Reading {
 
     fn end_marking(&mut self, marking: Marking) {
         match self.open.last_mut() {
-            Some(Frame::Case { case, .. }) => marking.apply(case),
+            Some(Frame::Case(case, _)) => marking.apply(case),
             Some(Frame::Suite(_)) => {
-                let mut broken = Case::default();
-                broken.told.suite = self.suite_name();
+                let mut broken = TestCase {
+                    suite: self.suite_name(),
+                    ..TestCase::default()
+                };
                 marking.apply(&mut broken);
                 if broken.outcome.is_failing() {
-                    self.tally.count(broken);
+                    self.tally.count(None, broken);
                 }
             }
             Some(Frame::Marking(_) | Frame::Other) | None => {}
@@ -237,10 +263,11 @@ impl Reading {
         let (failed, errors) = (suite.claimed_failed, suite.claimed_errors);
         if self.tally.cases() == suite.cases_before && (failed, errors) != (0, 0) {
             let name = Some(suite.name).filter(|name| !name.is_empty());
-            let told = FailingCase {
+            let told = TestCase {
                 suite: name.unwrap_or_else(|| self.suite_name()),
                 message: format!("{failed} failures and {errors} errors, and no test is listed"),
-                ..FailingCase::default()
+                outcome: Outcome::Failed,
+                ..TestCase::default()
             };
             self.tally.count_unlisted(failed, errors, told);
         }
@@ -251,7 +278,7 @@ impl Reading {
     fn took(&mut self, seconds: f64) {
         let around = self.open.iter_mut().rev().find_map(|frame| match frame {
             Frame::Suite(suite) => Some(&mut suite.seconds_inside),
-            Frame::Case { .. } | Frame::Marking(_) | Frame::Other => None,
+            Frame::Case(..) | Frame::Marking(_) | Frame::Other => None,
         });
         *around.unwrap_or(&mut self.seconds) += seconds;
     }
@@ -285,8 +312,9 @@ impl Visitor for Reading {
     fn close(&mut self, _: &str) {
         match self.open.pop() {
             Some(Frame::Suite(suite)) => self.end_suite(suite),
-            Some(Frame::Case { case, seconds }) => {
-                self.tally.count(case);
+            Some(Frame::Case(case, identity)) => {
+                let seconds = case.seconds.unwrap_or(0.0);
+                self.tally.count(identity, case);
                 self.took(seconds);
             }
             Some(Frame::Marking(marking)) => self.end_marking(marking),

@@ -7,6 +7,7 @@
 mod cobertura;
 mod junit;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::BufRead;
 use std::str::FromStr;
@@ -15,8 +16,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::ReadError;
+use crate::json::Outline;
 use crate::limits::HEAD_BYTES;
-use crate::report::Report;
+use crate::report::{Parsed, Report};
 use crate::text;
 use crate::xml::Root;
 
@@ -29,7 +31,7 @@ pub struct Format {
     name: &'static str,
     /// Whether a report that begins like this is in the format.
     sniff: fn(&Head<'_>) -> bool,
-    read: fn(Source<'_>) -> Result<Report, ReadError>,
+    read: fn(Source<'_>) -> Result<Parsed, ReadError>,
 }
 
 impl Format {
@@ -65,12 +67,16 @@ impl Format {
         head: &[u8],
         body: &mut dyn BufRead,
     ) -> Result<Report, ReadError> {
-        let format = self.name;
-        (self.read)(Source {
+        let parsed = (self.read)(Source {
             name,
-            format,
+            format: self.name,
             head,
             body,
+        })?;
+        Ok(Report {
+            format: self,
+            content: parsed.content,
+            provenance: parsed.provenance,
         })
     }
 }
@@ -146,26 +152,52 @@ struct Head<'a> {
     bytes: &'a [u8],
     /// The root element of an XML document; an error when there should be one and is not.
     root: Option<Result<Root, ReadError>>,
+    /// The outline of a JSON document, and why it ends before the document does.
+    json: Option<(Outline, Option<ReadError>)>,
+    /// The beginning as text, where it is neither.
+    text: Cow<'a, str>,
 }
 
 impl<'a> Head<'a> {
     fn new(name: &str, bytes: &'a [u8]) -> Self {
         let first = bytes.iter().find(|&&byte| !is_filler(byte));
-        let root = (first == Some(&b'<')).then(|| Root::find(name, bytes));
-        Self { bytes, root }
+        let is_xml = first == Some(&b'<');
+        let is_json = matches!(first, Some(b'{' | b'['));
+        let text = match is_xml || is_json {
+            true => Cow::default(),
+            false => text::decoded(bytes),
+        };
+        Self {
+            bytes,
+            root: is_xml.then(|| Root::find(name, bytes)),
+            json: is_json.then(|| Outline::of(name, bytes)),
+            text,
+        }
     }
 
+    /// The root element, of an XML document.
     fn root(&self) -> Option<&Root> {
         self.root.as_ref()?.as_ref().ok()
     }
 
+    /// The outline, of a JSON document or of the first of several.
+    fn json(&self) -> Option<&Outline> {
+        self.json.as_ref().map(|(outline, _)| outline)
+    }
+
+    /// The lines, of what is neither XML nor JSON; the last may be cut.
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.lines()
+    }
+
     fn why_unmatched(self, name: &str) -> ReadError {
         let is_whole = (self.bytes.len() as u64) < HEAD_BYTES;
-        match self.root {
+        let error = self.root.and_then(Result::err);
+        match error.or(self.json.and_then(|(_, error)| error)) {
             // The end of the head is not the end of the report.
-            Some(Err(ReadError::Truncated { .. })) if !is_whole => {}
-            Some(Err(error)) => return error,
-            Some(Ok(_)) | None => {}
+            Some(ReadError::Truncated { .. }) if !is_whole => {}
+            Some(error) => return error,
+            None => {}
         }
         let name = ReadError::name(name);
         ReadError::NoFormat { name }

@@ -1,0 +1,290 @@
+//! What a report of a scanner or a linter says.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// Most findings that a [`FindingsReport`] lists.
+pub const FINDINGS_LISTED_MAX: usize = 20_000;
+
+/// Most further names of a finding that are kept.
+pub const ALIASES_MAX: usize = 16;
+
+/// Longest name, package, path or version kept, in characters.
+const TERM_CHARS_MAX: usize = 200;
+
+/// Longest message kept, in characters.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// Most bytes of text that the listed findings may have.
+const LISTED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How bad a finding is, the worst last.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing. SARIF's `note` and `none`, checkstyle's `info` and `ignore`.
+    Info,
+    /// CVSS 0.1 to 3.9.
+    Low,
+    /// CVSS 4.0 to 6.9. SARIF's and checkstyle's `warning`.
+    Medium,
+    /// The report does not say.
+    #[default]
+    Unknown,
+    /// CVSS 7.0 to 8.9. SARIF's and checkstyle's `error`.
+    High,
+    /// CVSS 9.0 to 10.0.
+    Critical,
+}
+
+impl Severity {
+    /// All of them, the least first.
+    pub const ALL: [Self; 6] = [
+        Self::Info,
+        Self::Low,
+        Self::Medium,
+        Self::Unknown,
+        Self::High,
+        Self::Critical,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::Unknown => "unknown",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// Of a score from 0 to 10, by the scale of CVSS 3 (its specification, section 5), which is also
+    /// what SARIF's `security-severity` is read by. None for what is not such a score.
+    #[must_use]
+    pub fn of_score(score: f64) -> Option<Self> {
+        match score {
+            9.0..=10.0 => Some(Self::Critical),
+            7.0..9.0 => Some(Self::High),
+            4.0..7.0 => Some(Self::Medium),
+            0.1..4.0 => Some(Self::Low),
+            0.0..0.1 => Some(Self::Info),
+            _ => None,
+        }
+    }
+
+    /// Of a word that scanners use, in any case: `critical`, `important`, `moderate`, `negligible`,
+    /// and so on. What is no such word is [`Severity::Unknown`].
+    #[must_use]
+    pub fn of_word(word: &str) -> Self {
+        match word.trim().to_ascii_lowercase().as_str() {
+            "critical" | "blocker" => Self::Critical,
+            "high" | "important" | "major" | "error" => Self::High,
+            "medium" | "moderate" | "warning" => Self::Medium,
+            "low" | "minor" => Self::Low,
+            "info" | "informational" | "information" | "negligible" | "none" | "note"
+            | "ignore" => Self::Info,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// One finding. All its text is one line, bounded, free of control characters and terminal escapes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The vulnerability (`CVE-2024-3094`, `RUSTSEC-2021-0001`) or the rule (`no-eval`).
+    pub id: String,
+    /// Other names of the same vulnerability; [`ALIASES_MAX`] at most.
+    pub aliases: Vec<String>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is.
+    pub message: String,
+    /// The file it is in; empty when the report does not say.
+    pub path: String,
+    /// The line it is in, from 1.
+    pub line: Option<u32>,
+    /// The package that has it, as `name@version`; empty when it is in the code itself.
+    pub package: String,
+    /// The version that mends it; empty when there is none, or none is known.
+    pub fixed_in: String,
+    /// Somebody has marked it as accepted where the scanner can see it.
+    pub suppressed: bool,
+    /// The report says that it is not new: SARIF's baselineState `unchanged` or `updated`.
+    pub known: bool,
+    /// What the report says to recognise it by in another run; empty when it says nothing.
+    pub fingerprint: String,
+}
+
+impl Finding {
+    /// The same finding's name in every run of the same scanner: what the report says to recognise
+    /// it by, or else what it is and where. Lines move, so they are not part of it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let parts: [&str; 3] = match self.fingerprint.is_empty() {
+            true => [&self.id, &self.package, &self.path],
+            false => [&self.id, &self.fingerprint, ""],
+        };
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join("|")
+    }
+
+    /// Every text made fit to print and to keep.
+    fn neutral(mut self) -> Self {
+        self.aliases.truncate(ALIASES_MAX);
+        let terms = [
+            &mut self.id,
+            &mut self.path,
+            &mut self.package,
+            &mut self.fixed_in,
+            &mut self.fingerprint,
+        ];
+        for term in terms.into_iter().chain(&mut self.aliases) {
+            *term = text::line(term, TERM_CHARS_MAX);
+        }
+        self.message = text::line(&self.message, MESSAGE_CHARS_MAX);
+        self
+    }
+
+    fn text_bytes(&self) -> usize {
+        let aliases: usize = self.aliases.iter().map(String::len).sum();
+        let terms = [&self.id, &self.path, &self.package, &self.fixed_in];
+        let terms: usize = terms.into_iter().map(String::len).sum();
+        aliases + terms + self.fingerprint.len() + self.message.len()
+    }
+}
+
+/// What a scanner or a linter found. A report without findings is a good one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingsReport {
+    /// What was scanned by, such as `Trivy`; empty when the report does not say.
+    pub tool: String,
+    /// The first findings, [`FINDINGS_LISTED_MAX`] at most.
+    pub listed: Vec<Finding>,
+    /// How many more there are, by how bad they are.
+    pub unlisted: BTreeMap<Severity, u64>,
+    listed_bytes: usize,
+}
+
+impl FindingsReport {
+    /// An empty report of this tool.
+    #[must_use]
+    pub fn of(tool: &str) -> Self {
+        Self {
+            tool: text::line(tool, TERM_CHARS_MAX),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a finding, its text made fit to print.
+    pub fn add(&mut self, finding: Finding) {
+        let finding = finding.neutral();
+        let bytes = self.listed_bytes.saturating_add(finding.text_bytes());
+        if self.listed.len() < FINDINGS_LISTED_MAX && bytes <= LISTED_BYTES_MAX {
+            self.listed_bytes = bytes;
+            self.listed.push(finding);
+        } else {
+            self.more(finding.severity, 1);
+        }
+    }
+
+    fn more(&mut self, severity: Severity, count: u64) {
+        let sum = self.unlisted.entry(severity).or_default();
+        *sum = sum.saturating_add(count);
+    }
+
+    /// The findings of both reports, under the first tool's name.
+    pub fn merge(&mut self, other: Self) {
+        if self.tool.is_empty() {
+            self.tool = other.tool;
+        }
+        other
+            .listed
+            .into_iter()
+            .for_each(|finding| self.add(finding));
+        for (severity, count) in other.unlisted {
+            self.more(severity, count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_is_read_by_the_scale_of_cvss() {
+        for (score, severity) in [
+            (10.0, Some(Severity::Critical)),
+            (9.0, Some(Severity::Critical)),
+            (8.9, Some(Severity::High)),
+            (6.9, Some(Severity::Medium)),
+            (0.1, Some(Severity::Low)),
+            (0.0, Some(Severity::Info)),
+            (10.1, None),
+            (-1.0, None),
+            (f64::NAN, None),
+        ] {
+            assert_eq!(Severity::of_score(score), severity, "{score}");
+        }
+    }
+
+    #[test]
+    fn a_severity_is_read_back_from_its_name() {
+        for severity in Severity::ALL {
+            assert_eq!(Severity::of_word(severity.name()), severity);
+        }
+        assert_eq!(Severity::of_word("whatever"), Severity::Unknown);
+    }
+
+    #[test]
+    fn findings_beyond_the_bound_are_counted_by_severity() {
+        let mut report = FindingsReport::of("scan\u{1b}[2Jner");
+        assert_eq!(report.tool, "scanner");
+        for number in 0..FINDINGS_LISTED_MAX + 3 {
+            report.add(Finding {
+                id: format!("{number}\n"),
+                severity: Severity::High,
+                ..Finding::default()
+            });
+        }
+        assert_eq!(report.listed.len(), FINDINGS_LISTED_MAX);
+        assert_eq!(report.listed[7].id, "7");
+        assert_eq!(report.unlisted[&Severity::High], 3);
+    }
+
+    #[test]
+    fn the_text_of_all_findings_is_bounded() {
+        let mut report = FindingsReport::default();
+        let long = "ä".repeat(1_000);
+        for _ in 0..FINDINGS_LISTED_MAX {
+            report.add(Finding {
+                message: long.clone(),
+                aliases: vec![long.clone(); 100],
+                ..Finding::default()
+            });
+        }
+        assert!(report.listed.len() < FINDINGS_LISTED_MAX / 2);
+        let bytes: usize = report.listed.iter().map(Finding::text_bytes).sum();
+        assert!(bytes <= LISTED_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_finding_keeps_its_key_when_its_line_moves() {
+        let finding = |line| Finding {
+            id: "no-eval".to_owned(),
+            path: "src/a.js".to_owned(),
+            line,
+            ..Finding::default()
+        };
+        assert_eq!(finding(Some(1)).key(), finding(Some(2)).key());
+        assert_eq!(finding(None).key(), "no-eval|src/a.js");
+    }
+}
