@@ -17,6 +17,7 @@
 mod archive;
 mod case;
 mod coverage;
+mod diff;
 mod error;
 mod findings;
 mod formats;
@@ -36,6 +37,7 @@ pub use case::{
     Outcome, SUITES_MAX, TestCase, TestReport, Totals,
 };
 pub use coverage::{CoverageReport, FileCoverage, LineMap, Ratio};
+pub use diff::{ChangedCoverage, Diff};
 pub use error::{Cause, Hostile, Position, ReadError};
 pub use findings::{ALIASES_MAX, FINDINGS_LISTED_MAX, Finding, FindingsReport, Severity};
 pub use formats::{Format, UnknownFormat};

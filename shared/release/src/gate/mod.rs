@@ -1,0 +1,221 @@
+//! The test gate: reports in, verdict out. What could not be read never passes.
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`Gate`], [`Rules`] | the gate as `penstock.yaml` has it |
+//! | [`Evidence`] | everything that was found where the gate looked, added up |
+//! | [`Context`] | what the reports are compared with: the time, the commit, the last run that passed |
+//! | [`GateVerdict`] | what each rule says, and why; what people are shown |
+//! | [`History`] | what is kept of the runs that passed |
+
+mod cases;
+mod coverage;
+mod evidence;
+mod findings;
+mod history;
+mod limit;
+mod origin;
+mod rules;
+mod verdict;
+
+use jiff::civil::Date;
+use reports::Format;
+use serde::{Deserialize, Deserializer};
+
+use crate::config::Check;
+
+pub use cases::{JudgedCase, Weighed};
+pub use coverage::CHANGED_LINES_MIN;
+pub use evidence::{Evidence, FileRead, Found};
+pub use findings::{JudgedFinding, Standing};
+pub use history::{History, POINTS_MAX, Point, Run};
+pub use limit::{Level, Limit, Percent, Time, Verdict};
+pub use origin::Context;
+pub use rules::{Age, Budget, PathCoverage, Rules};
+pub use verdict::{CoverageSummary, GateVerdict, RuleVerdict};
+
+/// Most entries of a quarantine or of an allow-list.
+const ENTRIES_MAX: usize = 1_000;
+
+/// A gate, as `penstock.yaml` has it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Gate {
+    /// Globs of the reports in the input artifacts; each must find at least one.
+    pub reports: Vec<ReportGlob>,
+    /// The name of the reports' format; detected by content when absent.
+    #[serde(default)]
+    pub format: Option<Format>,
+    /// What the reports must show.
+    #[serde(default)]
+    pub rules: Rules,
+    /// Tests that run and may fail for a while.
+    #[serde(default)]
+    pub quarantine: Vec<Quarantined>,
+    /// Findings that are accepted for a while.
+    #[serde(default)]
+    pub allow: Vec<Allowed>,
+    /// The path of a file in the input artifacts that holds the commit that was tested.
+    #[serde(default)]
+    pub commit_file: Option<String>,
+    /// The path of a unified diff in the input artifacts, for the coverage of changed lines.
+    #[serde(default)]
+    pub diff: Option<String>,
+}
+
+/// Where reports are: a glob, or `{path: GLOB, format: NAME}`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportGlob {
+    /// `*` and `?` stay within one part of a path, `**` spans any number of them.
+    pub path: String,
+    /// The name of their format; the gate's, or detected by content, when absent.
+    pub format: Option<Format>,
+}
+
+impl<'de> Deserialize<'de> for ReportGlob {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Long {
+            path: String,
+            #[serde(default)]
+            format: Option<Format>,
+        }
+        limit::text_or_map(from, |path| Long { path, format: None })
+            .map(|Long { path, format }| Self { path, format })
+    }
+}
+
+/// A test that runs and may fail for a while.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Quarantined {
+    /// Matches the test's id, `suite::class::name`; `*` stands for anything.
+    pub test: String,
+    /// Where it is being mended.
+    pub ticket: String,
+    /// The last day (in UTC) on which it may fail.
+    pub expires: Date,
+}
+
+/// A finding that is accepted for a while.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Allowed {
+    /// The vulnerability or rule, by its id or any other name of it; `*` stands for anything.
+    pub id: String,
+    /// Matches the path or the package (`name@version`) that has it; everywhere when absent.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// Why it is accepted.
+    pub reason: String,
+    /// The last day (in UTC) on which it is.
+    pub expires: Date,
+}
+
+impl Check for Gate {
+    fn check(&self) -> Result<(), String> {
+        if self.reports.is_empty() {
+            return Err("`reports` is empty: name at least one glob, such as reports/*.xml".into());
+        }
+        for (key, count) in [
+            ("reports", self.reports.len()),
+            ("quarantine", self.quarantine.len()),
+            ("allow", self.allow.len()),
+        ] {
+            if count > ENTRIES_MAX {
+                return Err(format!(
+                    "`{key}` has {count} entries: at most {ENTRIES_MAX} are allowed"
+                ));
+            }
+        }
+        let blank = |text: &str| text.trim().is_empty();
+        for entry in &self.quarantine {
+            if blank(&entry.test) || blank(&entry.ticket) {
+                return Err(
+                    "a quarantine entry needs `test` (a pattern) and `ticket` (where it is \
+                     being mended)"
+                        .to_owned(),
+                );
+            }
+        }
+        for entry in &self.allow {
+            if blank(&entry.id) || blank(&entry.reason) {
+                return Err(
+                    "an allow entry needs `id` (a vulnerability or rule) and `reason` (why it is \
+                     accepted)"
+                        .to_owned(),
+                );
+            }
+        }
+        self.rules.check()
+    }
+}
+
+impl Gate {
+    /// Judges everything that was found.
+    pub fn judge(&self, evidence: Evidence, context: &Context<'_>) -> GateVerdict {
+        let rules = &self.rules;
+        let tests = cases::weigh(self, evidence.tests.as_ref(), context);
+        let findings = findings::weigh(self, evidence.findings.as_ref(), context);
+        let mut said = evidence.unread.clone();
+        said.extend(cases::judge(
+            rules,
+            evidence.tests.as_ref(),
+            &tests,
+            context,
+        ));
+        said.extend(coverage::judge(rules, &evidence, context));
+        said.extend(findings::judge(
+            rules,
+            evidence.findings.as_ref(),
+            &findings,
+        ));
+        said.extend(self.expired(&tests, &findings, context));
+        said.extend(origin::judge(rules, &evidence, context));
+        verdict::conclude(said, evidence, tests, findings, context)
+    }
+
+    /// Whether the gate looks at the last run that passed.
+    pub fn compares(&self) -> bool {
+        self.rules.compares()
+    }
+
+    /// What the entries of the quarantine and the allow-list say that have expired.
+    fn expired(
+        &self,
+        tests: &[JudgedCase],
+        findings: &[JudgedFinding],
+        context: &Context<'_>,
+    ) -> Vec<RuleVerdict> {
+        let mut said = Vec::new();
+        for entry in self
+            .quarantine
+            .iter()
+            .filter(|e| context.is_after(e.expires))
+        {
+            let (test, ticket, day) = (&entry.test, &entry.ticket, entry.expires);
+            let fails = tests.iter().any(|case| entry.matches(case));
+            let (verdict, fix) = match fails {
+                true => (Verdict::Fail, "mend the test or renew the entry"),
+                false => (Verdict::Warn, "it does not fail any more: remove the entry"),
+            };
+            let why = format!("the entry for {test} ({ticket}) expired on {day}: {fix}");
+            said.push(RuleVerdict::new("quarantine", verdict, why));
+        }
+        for entry in self.allow.iter().filter(|e| context.is_after(e.expires)) {
+            let (id, reason, day) = (&entry.id, &entry.reason, entry.expires);
+            let found = findings.iter().any(|judged| entry.matches(&judged.finding));
+            let (verdict, fix) = match found {
+                true => (Verdict::Fail, "mend it or renew the entry"),
+                false => (Verdict::Warn, "it is not found any more: remove the entry"),
+            };
+            let why = format!("the entry for {id} ({reason}) expired on {day}: {fix}");
+            said.push(RuleVerdict::new("allow", verdict, why));
+        }
+        said
+    }
+}
+
+#[cfg(test)]
+mod laws;

@@ -1,0 +1,109 @@
+//! Whether the reports are of this execution and of this commit.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use reports::Diff;
+
+use super::{Age, Evidence, History, Level, RuleVerdict, Rules, Run};
+
+/// How far the clock of the machine that ran the tests may be behind.
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
+
+/// The shortest abbreviation of a commit that is compared.
+const ABBREVIATED_CHARS_MIN: usize = 7;
+
+/// What the reports are compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// Names this run: the pipeline execution, or what else is unlike every other run's.
+    pub run: &'a str,
+    /// When the pipeline execution began; None when that is not known.
+    pub since: Option<Timestamp>,
+    /// The commit that is being released; None when that is not known.
+    pub commit: Option<&'a str>,
+    /// The runs that passed before.
+    pub history: &'a History,
+}
+
+impl Context<'_> {
+    /// Whether it is later than this day everywhere that counts in UTC.
+    pub(super) fn is_after(&self, day: Date) -> bool {
+        self.now.to_zoned(TimeZone::UTC).date() > day
+    }
+
+    pub(super) fn last(&self) -> Option<&Run> {
+        self.history.last.as_ref()
+    }
+}
+
+pub(super) fn judge(rules: &Rules, evidence: &Evidence, context: &Context<'_>) -> Vec<RuleVerdict> {
+    let age = rules.max_report_age.and_then(|limit| limit.active());
+    let age = age.and_then(|(age, level)| {
+        let said = of_age(age, evidence, context);
+        RuleVerdict::of("max-report-age", level, said)
+    });
+    let commit = match rules.same_commit {
+        Level::Off => None,
+        level => RuleVerdict::of("same-commit", level, of_commit(evidence, context)),
+    };
+    age.into_iter().chain(commit).collect()
+}
+
+/// The reason why the rule is kept, or why not.
+type Said = Result<String, String>;
+
+fn of_age(age: Age, evidence: &Evidence, context: &Context<'_>) -> Said {
+    let (limit, since) = match age {
+        Age::Execution => (
+            "the execution".to_owned(),
+            context.since.ok_or(
+                "when the execution began is not known: pass \"execution\":\
+                 \"#{codepipeline.PipelineExecutionId}\" and \"pipeline\" in UserParameters",
+            )?,
+        ),
+        Age::Time(time) => (time.to_string(), context.now - time.0),
+    };
+    if let Some(path) = evidence.undated.first() {
+        return Err(format!(
+            "nobody knows how old {path} is: it has no time, and neither has its file"
+        ));
+    }
+    match &evidence.oldest {
+        Some((began, path)) if *began < since - SKEW => Err(format!(
+            "{path} is of {began:.0}, older than {limit}: is it a report of an earlier run, from a \
+             cache or from the repository?"
+        )),
+        Some((began, path)) => Ok(format!("the oldest report, {path}, is of {began:.0}")),
+        None => Ok("there is no report".to_owned()),
+    }
+}
+
+fn of_commit(evidence: &Evidence, context: &Context<'_>) -> Said {
+    let Some(commit) = context.commit else {
+        return Err("the commit being released is not known: pass \"commit\":\
+             \"#{SourceVariables.CommitId}\" in UserParameters"
+            .to_owned());
+    };
+    let other = evidence.commits.iter().find(|of| !is_same(of, commit));
+    match (other, evidence.commits.is_empty()) {
+        (Some(other), _) => Err(format!(
+            "the reports are of {other}, the release is of {commit}"
+        )),
+        (None, true) => Err(
+            "no report says which commit it is of: let the build write it to a file and name that \
+             as `commit-file`"
+                .to_owned(),
+        ),
+        (None, false) => Ok(format!("the reports are of {commit}")),
+    }
+}
+
+/// Whether both name the same commit, one of them perhaps abbreviated.
+fn is_same(a: &str, b: &str) -> bool {
+    let length = a.len().min(b.len());
+    let starts = |text: &str| text.get(..length).map(str::to_ascii_lowercase);
+    length >= ABBREVIATED_CHARS_MIN && starts(a).is_some() && starts(a) == starts(b)
+}

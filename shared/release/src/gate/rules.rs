@@ -1,0 +1,193 @@
+//! What the reports must show.
+
+use std::collections::BTreeMap;
+
+use reports::Severity;
+use serde::de::{Error as _, IntoDeserializer, value::StringDeserializer};
+use serde::{Deserialize, Deserializer};
+
+use super::limit::{Level, Limit, Percent, Time};
+
+/// Most globs of `min-path-coverage`.
+const PATHS_MAX: usize = 100;
+
+/// What the reports must show. A rule that is not written is off, but for those that say otherwise.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Rules {
+    /// The most tests that may fail. 0 when not written, unless `only-new-failures` is.
+    pub max_failures: Option<Limit<u64>>,
+    /// The most tests that may end in an error. 0 when not written, unless `only-new-failures` is.
+    pub max_errors: Option<Limit<u64>>,
+    /// The largest share of the tests that may be skipped.
+    pub max_skipped: Option<Limit<Percent>>,
+    /// The fewest tests that must have run (skipped ones did not). 1 when not written and there is
+    /// a report of tests.
+    pub min_tests: Option<Limit<u64>>,
+    /// How much smaller the number of tests that ran may be than in the last run that passed.
+    pub max_test_drop: Option<Limit<Percent>>,
+    /// The most tests that may fail before they pass.
+    pub max_flaky: Option<Limit<u64>>,
+    /// No test may fail that did not fail in the last run that passed.
+    pub only_new_failures: Level,
+    /// How long all tests together may take.
+    pub max_duration: Option<Limit<Time>>,
+    /// The least share of lines that tests must reach.
+    pub min_line_coverage: Option<Limit<Percent>>,
+    /// The least share of branches that tests must reach.
+    pub min_branch_coverage: Option<Limit<Percent>>,
+    /// How many percentage points of line coverage may be lost against the last run that passed.
+    pub max_coverage_drop: Option<Limit<Percent>>,
+    /// The least share of lines that tests must reach in some files.
+    pub min_path_coverage: Option<PathCoverage>,
+    /// The least share of the changed lines that tests must reach; not judged below
+    /// [`CHANGED_LINES_MIN`](super::CHANGED_LINES_MIN) of them.
+    pub min_changed_coverage: Option<Limit<Percent>>,
+    /// The most findings, by severity. When not written and there is a report of findings: none that
+    /// is critical, high or of unknown severity.
+    pub max_findings: Option<Budget>,
+    /// How old a report may be.
+    pub max_report_age: Option<Limit<Age>>,
+    /// The reports must be of the commit that is being released.
+    pub same_commit: Level,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            max_failures: None,
+            max_errors: None,
+            max_skipped: None,
+            min_tests: None,
+            max_test_drop: None,
+            max_flaky: None,
+            only_new_failures: Level::Off,
+            max_duration: None,
+            min_line_coverage: None,
+            min_branch_coverage: None,
+            max_coverage_drop: None,
+            min_path_coverage: None,
+            min_changed_coverage: None,
+            max_findings: None,
+            max_report_age: None,
+            same_commit: Level::Off,
+        }
+    }
+}
+
+impl Rules {
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Some(paths) = &self.min_path_coverage else {
+            return Ok(());
+        };
+        match paths.paths.len() {
+            1..=PATHS_MAX => Ok(()),
+            count => Err(format!(
+                "`min-path-coverage` has {count} paths: 1 to {PATHS_MAX} are allowed, such as \
+                 paths: {{\"src/billing/**\": 90%}}"
+            )),
+        }
+    }
+
+    /// Whether any rule looks at the last run that passed.
+    pub(super) fn compares(&self) -> bool {
+        let is_on = |limit: &Option<Limit<Percent>>| limit.is_some_and(|l| l.active().is_some());
+        let new_findings = self.max_findings.as_ref();
+        is_on(&self.max_test_drop)
+            || is_on(&self.max_coverage_drop)
+            || self.only_new_failures != Level::Off
+            || new_findings.is_some_and(|b| b.only_new && b.level != Level::Off)
+    }
+}
+
+/// The least share of lines in some files, written
+/// `{paths: {"src/billing/**": 90%}, level: warn}`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PathCoverage {
+    /// By glob. Each must match a file that has lines.
+    pub paths: BTreeMap<String, Percent>,
+    /// What happens below.
+    #[serde(default)]
+    pub level: Level,
+}
+
+/// The most findings by severity, written `{critical: 0, high: 5, level: warn}`. A severity that is
+/// not written has no limit; `unknown` counts as `high` where it is not written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Budget {
+    /// CVSS 9.0 and above.
+    pub critical: Option<u64>,
+    /// CVSS 7.0 to 8.9.
+    pub high: Option<u64>,
+    /// Of which the report does not say how bad they are.
+    pub unknown: Option<u64>,
+    /// CVSS 4.0 to 6.9.
+    pub medium: Option<u64>,
+    /// CVSS 0.1 to 3.9.
+    pub low: Option<u64>,
+    /// Worth knowing.
+    pub info: Option<u64>,
+    /// Count only those that the last run that passed did not have.
+    pub only_new: bool,
+    /// Count only those for which there is a version that mends them.
+    pub fixable_only: bool,
+    /// What happens beyond.
+    pub level: Level,
+}
+
+impl Budget {
+    /// What holds for findings where the rule is not written.
+    pub(super) fn unwritten() -> Self {
+        Self {
+            critical: Some(0),
+            high: Some(0),
+            ..Self::default()
+        }
+    }
+
+    /// How many of this severity are allowed; None for any number.
+    pub(super) fn allowed(&self, severity: Severity) -> Option<u64> {
+        match severity {
+            Severity::Critical => self.critical,
+            Severity::High => self.high,
+            Severity::Unknown => self.unknown,
+            Severity::Medium => self.medium,
+            Severity::Low => self.low,
+            Severity::Info => self.info,
+        }
+    }
+
+    /// Under which severity one of this severity is counted.
+    pub(super) fn counted_as(&self, severity: Severity) -> Severity {
+        match severity {
+            Severity::Unknown if self.unknown.is_none() => Severity::High,
+            other => other,
+        }
+    }
+}
+
+/// How old a report may be, written `execution` or a time such as `2h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// As old as the pipeline execution.
+    Execution,
+    /// So long.
+    Time(Time),
+}
+
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if text == "execution" {
+            return Ok(Self::Execution);
+        }
+        let again: StringDeserializer<D::Error> = text.clone().into_deserializer();
+        Time::deserialize(again).map(Self::Time).map_err(|_| {
+            D::Error::custom(format!(
+                "'{text}' is not an age: write execution, or a time such as 2h"
+            ))
+        })
+    }
+}
