@@ -20,7 +20,10 @@ fn the_example_is_read_as_it_is_meant() {
     assert_eq!(plan.steps.len(), 5);
     assert_eq!(plan.judge.config().hold, 5.0);
     assert_eq!(plan.judge.config().alpha, 0.02);
-    assert_eq!(config.gate(Some("unit")).unwrap().1.rules.min_tests, 10);
+    assert_eq!(
+        config.gate(Some("unit")).unwrap().1.rules.min_tests,
+        Some(crate::gate::Limit::fail(10))
+    );
     assert_eq!(config.health_check(None).unwrap().1.probes.len(), 3);
 }
 

@@ -184,9 +184,17 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for LimitVisitor<T> {
         }
     }
 
+    /// A share or a time without its unit is told so by its own reading of a text.
     fn visit_u64<E: Error>(self, number: u64) -> Result<Limit<T>, E> {
         let from: U64Deserializer<E> = number.into_deserializer();
-        T::deserialize(from).map(Self::short)
+        match T::deserialize(from) {
+            Ok(limit) => Ok(Self::short(limit)),
+            Err(_) => self.visit_str(&number.to_string()),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Limit<T>, E> {
+        self.visit_str(&number.to_string())
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Limit<T>, E> {

@@ -3,7 +3,6 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use reports::Diff;
 
 use super::{Age, Evidence, History, Level, RuleVerdict, Rules, Run};
 
