@@ -662,6 +662,40 @@ fn the_json_has_what_outside_tools_are_promised() {
 }
 
 #[test]
+fn the_metric_line_names_only_metrics_and_dimensions_that_it_has() {
+    let verdict = judge("", [tests([2, 1, 0, 0, 0]), lines(1, 4)]);
+    for pipeline in [None, Some("shop")] {
+        let line = verdict.metric_line("unit", pipeline);
+        assert!(!line.contains('\n'));
+        let root: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let directive = &root["_aws"]["CloudWatchMetrics"][0];
+        let metrics = directive["Metrics"].as_array().unwrap();
+        assert!(
+            metrics
+                .iter()
+                .all(|m| root[m["Name"].as_str().unwrap()].is_number()),
+            "{line}"
+        );
+        let dimensions = directive["Dimensions"].as_array().unwrap();
+        let names = dimensions.iter().flat_map(|set| set.as_array().unwrap());
+        let names: Vec<_> = names
+            .map(|name| root[name.as_str().unwrap()].is_string())
+            .collect();
+        assert_eq!(
+            names,
+            vec![true; if pipeline.is_some() { 3 } else { 1 }],
+            "{line}"
+        );
+        assert_eq!(
+            (&root["Failed"], &root["LineCoverage"]),
+            (&1.into(), &25.0.into())
+        );
+        let at = NOW.parse::<Timestamp>().unwrap().as_millisecond();
+        assert_eq!(root["_aws"]["Timestamp"], at);
+    }
+}
+
+#[test]
 fn every_mistake_in_a_gate_names_the_fix() {
     for (written, part) in [
         ("rules: {max-failurs: 1}", "max-failurs"),

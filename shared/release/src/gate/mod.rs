@@ -14,6 +14,7 @@ mod evidence;
 mod findings;
 mod history;
 mod limit;
+mod metric;
 mod origin;
 mod rules;
 mod verdict;
