@@ -39,6 +39,23 @@ pub enum Found {
     },
 }
 
+impl Found {
+    /// What the file of the commit that was tested holds: its name, and blanks around it.
+    pub fn commit(path: &str, bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let commit = text.trim();
+        match !commit.is_empty() && commit.chars().all(|char| char.is_ascii_alphanumeric()) {
+            true => Self::Commit(commit.to_owned()),
+            false => Self::Unreadable {
+                why: format!(
+                    "could not read {path}: it does not hold a commit; let the build write the \
+                     output of `git rev-parse HEAD` to it"
+                ),
+            },
+        }
+    }
+}
+
 /// A report that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileRead {
