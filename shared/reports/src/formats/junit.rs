@@ -134,6 +134,7 @@ enum Mark {
 }
 
 impl Mark {
+    /// What an element says, by what its writer means; None for one that says nothing of an end.
     fn of(element: &Element<'_>) -> Result<Option<Self>, Error> {
         let [message, kind] = element.attributes(["message", "type"])?;
         let [message, kind] = [message, kind].map(Option::unwrap_or_default);
@@ -163,17 +164,8 @@ impl Marking {
         })
     }
 
-    fn outcome(&self) -> Option<Outcome> {
-        match self.mark {
-            Mark::Ended(outcome) => Some(outcome),
-            Mark::Flaky | Mark::MayFail => None,
-        }
-    }
-
-    fn apply(self, case: &mut TestCase) {
-        let Some(outcome) = self.outcome() else {
-            return;
-        };
+    /// The case ended in this way, or in a worse one.
+    fn end(self, outcome: Outcome, case: &mut TestCase) {
         if outcome > case.outcome && !case.outcome.is_failing() {
             case.message.clear();
         }
@@ -193,7 +185,7 @@ impl Marking {
 impl Case {
     fn mark(&mut self, marking: Marking) {
         match marking.mark {
-            Mark::Ended(_) => marking.apply(&mut self.case),
+            Mark::Ended(outcome) => marking.end(outcome, &mut self.case),
             Mark::Flaky => self.case.flaky = true,
             Mark::MayFail => self.may_fail = true,
         }
@@ -306,12 +298,14 @@ impl Reading {
         match self.open.last_mut() {
             Some(Frame::Case(case)) => case.mark(marking),
             Some(Frame::Suite(_)) => {
-                let mut broken = TestCase {
-                    suite: self.suite_name(),
-                    ..TestCase::default()
-                };
-                marking.apply(&mut broken);
-                if broken.outcome.is_failing() {
+                if let Mark::Ended(outcome) = marking.mark
+                    && outcome.is_failing()
+                {
+                    let mut broken = TestCase {
+                        suite: self.suite_name(),
+                        ..TestCase::default()
+                    };
+                    marking.end(outcome, &mut broken);
                     self.tally.count(None, broken);
                 }
             }
