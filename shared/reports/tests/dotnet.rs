@@ -65,6 +65,21 @@ fn each_fixture_is_detected_as_its_own_format() {
 }
 
 #[test]
+fn an_assembly_in_a_deep_folder_is_told_by_its_file() {
+    let path = format!("/{}/shop.dll", "deep/".repeat(100));
+    let nunit = format!(
+        "<test-run><test-suite type='Assembly' name='{path}'><test-case name='a' result='Failed'/>\
+         </test-suite></test-run>"
+    );
+    let xunit = format!(
+        "<assemblies><assembly name='{path}'><test name='a' result='Fail'/></assembly></assemblies>"
+    );
+    for xml in [nunit, xunit] {
+        assert_eq!(ids(&read(&xml).failing), ["shop.dll::a"]);
+    }
+}
+
+#[test]
 fn an_assembly_without_a_date_is_a_manifest_and_no_report() {
     let tests = "<assembly name='a.dll' run-date='2026-11-02' run-time='10:00:00'/>";
     assert_eq!(report(tests).format.name(), "xunit");

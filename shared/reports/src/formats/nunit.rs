@@ -118,12 +118,14 @@ impl Reading {
         let [kind, name] = element.attributes(["type", "name"])?;
         let [time, duration, start] = element.attributes(["time", "duration", "start-time"])?;
         self.provenance.began(&start.unwrap_or_default());
-        let name = text::line(&name.unwrap_or_default(), NAME_CHARS_MAX);
+        let name = name.unwrap_or_default();
+        let file = text::line(text::file_name(&name), NAME_CHARS_MAX);
+        let name = text::line(&name, NAME_CHARS_MAX);
         let (around, above) = self.suites().next().map_or(("", ""), |suite| {
             (suite.assembly.as_str(), suite.path.as_str())
         });
         let (assembly, path) = match kind.as_deref() {
-            Some("Assembly") => (text::file_name(&name), String::new()),
+            Some("Assembly") => (file.as_str(), String::new()),
             Some("Project" | "Test Project") => ("", String::new()),
             _ if above.is_empty() => (around, name.clone()),
             _ => (

@@ -83,10 +83,10 @@ impl Reading {
     fn suite(&mut self, element: &Element<'_>) -> Result<Frame, Error> {
         let [name, time, failed, errors] =
             element.attributes(["name", "time", "failed", "errors"])?;
-        let name = text::line(&name.unwrap_or_default(), NAME_CHARS_MAX);
+        let name = name.unwrap_or_default();
         let mut told = TestCase::named(&self.assembly, &name, "");
         if element.name() == "assembly" {
-            text::file_name(&name).clone_into(&mut self.assembly);
+            self.assembly = text::line(text::file_name(&name), NAME_CHARS_MAX);
             told = TestCase::named(&self.assembly, "", "");
             self.date(element)?;
         }
