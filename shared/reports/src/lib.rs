@@ -24,6 +24,7 @@ mod formats;
 mod json;
 pub mod limits;
 mod lines;
+mod nesting;
 mod report;
 mod tally;
 mod text;

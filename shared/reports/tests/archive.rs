@@ -8,7 +8,7 @@ use reports::limits::{
     COMPRESSION_RATIO_EXEMPT_BYTES, COMPRESSION_RATIO_MAX, DIRECTORY_BYTES_MAX, ENTRIES_MAX,
     ENTRY_BYTES_MAX, TOTAL_BYTES_MAX,
 };
-use reports::{Archive, Content, Hostile, ReadError};
+use reports::{Archive, Content, Format, Hostile, ReadError};
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
@@ -68,7 +68,11 @@ fn a_report_is_read_out_of_the_zip() {
 fn an_error_names_the_file() {
     let mut archive = open(zip(&[("target/out.xml", b"ok 1")])).unwrap();
     let error = archive.report("target/out.xml", None).unwrap_err();
-    let expected = "no format matched target/out.xml; set `format` to one of junit, cobertura";
+    let names: Vec<_> = Format::all().map(Format::name).collect();
+    let expected = format!(
+        "no format matched target/out.xml; set `format` to one of {}",
+        names.join(", ")
+    );
     assert_eq!(error.to_string(), expected);
     let error = archive.report("target/other.xml", None).unwrap_err();
     assert_eq!(

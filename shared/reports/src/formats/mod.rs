@@ -4,8 +4,13 @@
 //! `x::FORMAT` in the two lists below. Its `sniff` is to say yes only to its own reports: where two
 //! say yes, the first in the list reads.
 
+mod checkstyle;
 mod cobertura;
 mod junit;
+mod nunit;
+mod testng;
+mod trx;
+mod xunit;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +27,15 @@ use crate::report::{Parsed, Report};
 use crate::text;
 use crate::xml::Root;
 
-const FORMATS: &[Format] = &[junit::FORMAT, cobertura::FORMAT];
+const FORMATS: &[Format] = &[
+    junit::FORMAT,
+    trx::FORMAT,
+    nunit::FORMAT,
+    xunit::FORMAT,
+    testng::FORMAT,
+    cobertura::FORMAT,
+    checkstyle::FORMAT,
+];
 
 /// A format of reports. Written by its name, as in `junit`.
 #[derive(Clone, Copy, Serialize)]

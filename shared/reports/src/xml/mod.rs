@@ -272,8 +272,9 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Attributes that tell formats with roots of the same name apart: Cobertura's from Clover's.
-    const TELLING: [&'static str; 3] = ["line-rate", "lines-valid", "clover"];
+    /// Attributes that tell formats with roots of the same name apart: Cobertura's from Clover's, and
+    /// an assembly of xUnit.net's tests from the manifest of one.
+    const TELLING: [&'static str; 4] = ["line-rate", "lines-valid", "clover", "run-date"];
 
     /// Finds the root element in the first bytes of a document.
     pub(crate) fn find(name: &str, head: &[u8]) -> Result<Self, ReadError> {
