@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// The first line of `raw` that is not blank, cut at `chars_max` characters, with terminal escapes
 /// taken out and every other character that could move a cursor or reorder text made visible.
-pub(crate) fn line(raw: &str, chars_max: usize) -> String {
+pub fn line(raw: &str, chars_max: usize) -> String {
     raw.lines()
         .map(|line| neutral(line, chars_max))
         .find(|line| !line.is_empty())
