@@ -25,7 +25,7 @@ mod xml;
 
 use std::io::{BufReader, Read};
 
-pub use archive::Archive;
+pub use archive::{Archive, Input};
 pub use error::{Cause, Hostile, Position, ReadError};
 pub use formats::{Format, UnknownFormat};
 pub use report::{
