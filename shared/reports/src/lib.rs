@@ -32,8 +32,7 @@ mod xml;
 
 use std::io::{BufReader, Read};
 
-pub use archive::Archive;
-pub use text::line as printable;
+pub use archive::{Archive, Input};
 pub use case::{
     FAILING_LISTED_MAX, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, OTHER_SUITES, OTHERS_LISTED_MAX,
     Outcome, SUITES_MAX, TestCase, TestReport, Totals,
@@ -45,6 +44,7 @@ pub use findings::{ALIASES_MAX, FINDINGS_LISTED_MAX, Finding, FindingsReport, Se
 pub use formats::{Format, UnknownFormat};
 pub use limits::TooMuch;
 pub use report::{Content, Provenance, Report};
+pub use text::line as printable;
 
 /// Reads one report: in `format`, or else in the format that its first bytes show.
 ///
