@@ -78,6 +78,12 @@ pub const COVERAGE_LINES_MAX: usize = 4_000_000;
 /// The last line of a file that a report of coverage may name.
 pub const LINE_MAX: u32 = 1_000_000;
 
+/// Most changed files in a diff.
+pub const DIFF_FILES_MAX: usize = 100_000;
+
+/// Most runs of changed lines in a diff.
+pub const DIFF_RANGES_MAX: usize = 1_000_000;
+
 /// Longest path of a file in a report, in characters; what goes beyond is cut off.
 pub const PATH_CHARS_MAX: usize = 1024;
 

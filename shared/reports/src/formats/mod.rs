@@ -5,9 +5,15 @@
 //! say yes, the first in the list reads.
 
 mod checkstyle;
+mod clover;
 mod cobertura;
+mod gocover;
+mod jacoco;
 mod junit;
+mod lcov;
+mod llvm_cov;
 mod nunit;
+mod simplecov;
 mod testng;
 mod trx;
 mod xunit;
@@ -33,7 +39,13 @@ const FORMATS: &[Format] = &[
     nunit::FORMAT,
     xunit::FORMAT,
     testng::FORMAT,
+    clover::FORMAT,
     cobertura::FORMAT,
+    gocover::FORMAT,
+    jacoco::FORMAT,
+    lcov::FORMAT,
+    llvm_cov::FORMAT,
+    simplecov::FORMAT,
     checkstyle::FORMAT,
 ];
 
@@ -226,4 +238,39 @@ pub(crate) fn is_blank(head: &[u8]) -> bool {
 /// encoding.
 fn is_filler(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, 0 | 0xef | 0xbb | 0xbf | 0xfe | 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn files(folder: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => files(&path, into),
+                false => into.push(path),
+            }
+        }
+    }
+
+    #[test]
+    fn no_fixture_is_taken_for_its_own_by_two_formats() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let mut paths = Vec::new();
+        files(&folder, &mut paths);
+        for path in paths {
+            let bytes = fs::read(&path).unwrap();
+            let length = bytes.len().min(HEAD_BYTES as usize);
+            let head = Head::new("out", &bytes[..length]);
+            let takers: Vec<_> = FORMATS
+                .iter()
+                .filter(|format| (format.sniff)(&head))
+                .collect();
+            assert!(takers.len() <= 1, "{}: {takers:?}", path.display());
+        }
+    }
 }
