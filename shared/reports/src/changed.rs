@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
-use globset::GlobBuilder;
 
 use crate::coverage::{CoverageReport, FileCoverage, Ratio};
 use crate::diff::Diff;
@@ -81,16 +80,8 @@ impl CoverageReport {
     /// [`ReadError::Glob`] for what is not a pattern.
     pub fn of_paths(&self, glob: &str) -> Result<Ratio, ReadError> {
         let relative = glob.strip_prefix("./").unwrap_or(glob);
-        let matcher = |pattern: &str| {
-            let built = GlobBuilder::new(pattern).literal_separator(true).build();
-            let matcher = built.map(|glob| glob.compile_matcher());
-            matcher.map_err(|error| ReadError::Glob {
-                glob: ReadError::name(glob),
-                source: error.into(),
-            })
-        };
-        let whole = matcher(relative)?;
-        let trailing = matcher(&format!("**/{relative}"))?;
+        let whole = crate::glob(relative)?;
+        let trailing = crate::glob(&format!("**/{relative}"))?;
         let mut sum = Ratio::default();
         for (path, file) in self.files() {
             let path = path.strip_prefix("./").unwrap_or(path);

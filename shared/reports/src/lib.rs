@@ -34,7 +34,7 @@ mod xml;
 
 use std::io::{BufReader, Read};
 
-pub use archive::{Archive, Input};
+pub use archive::{Archive, Input, glob};
 pub use case::{
     FAILING_LISTED_MAX, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, OTHER_SUITES, OTHERS_LISTED_MAX,
     Outcome, SUITES_MAX, TestCase, TestReport, Totals,

@@ -5,6 +5,8 @@
 
 use std::io::{self, BufReader, Read};
 
+use jiff::civil::{Date, DateTime, Time};
+
 use super::relative;
 use super::source::{Input, Source};
 use crate::error::{Cause, Hostile, ReadError};
@@ -49,6 +51,8 @@ pub(super) struct File {
     /// How it is compressed.
     pub(super) method: u16,
     pub(super) encrypted: bool,
+    /// When it was last changed; None for what is no time.
+    pub(super) changed: Option<DateTime>,
     is_link: bool,
 }
 
@@ -182,8 +186,20 @@ fn is_whole(record: &[u8]) -> bool {
     Fields(comment).u16().map(usize::from) == Some(record.len() - END_BYTES)
 }
 
+/// A time as MS-DOS has it: two seconds, minutes, hours, then days, months and years since 1980, from
+/// the lowest bit on.
+fn dos_time(bits: u32) -> Option<DateTime> {
+    let part = |from: u32, width: u32| bits >> from & ((1 << width) - 1);
+    let small = |from, width| i8::try_from(part(from, width)).ok();
+    let year = i16::try_from(1980 + part(25, 7)).ok()?;
+    let date = Date::new(year, small(21, 4)?, small(16, 5)?).ok()?;
+    let time = Time::new(small(11, 5)?, small(5, 6)?, 2 * small(0, 5)?, 0).ok()?;
+    Some(date.to_datetime(time))
+}
+
 /// One entry of the list.
 struct Header {
+    changed: u32,
     made_by: u16,
     flags: u16,
     method: u16,
@@ -215,11 +231,12 @@ impl Header {
         let mut fields = Fields(bytes.strip_prefix(&HEADER)?);
         let (made_by, _needed) = (fields.u16()?, fields.u16()?);
         let (flags, method) = (fields.u16()?, fields.u16()?);
-        let (_changed, crc) = (fields.u32()?, fields.u32()?);
+        let (changed, crc) = (fields.u32()?, fields.u32()?);
         let (stored, size) = (fields.u32()?, fields.u32()?);
         let lengths = [fields.u16()?, fields.u16()?, fields.u16()?];
         let _disk_and_internal = (fields.u16()?, fields.u16()?);
         let header = Self {
+            changed,
             made_by,
             flags,
             method,
@@ -270,6 +287,7 @@ impl Header {
             crc: self.crc,
             method: self.method,
             encrypted: self.flags & ENCRYPTED != 0,
+            changed: dos_time(self.changed),
             is_link: self.made_by >> 8 == MADE_ON_UNIX && mode & MODE_KIND == MODE_LINK,
         }
     }

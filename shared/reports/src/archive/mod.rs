@@ -11,8 +11,11 @@ mod source;
 
 use std::io::Read;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
+use crate::diff::Diff;
 use crate::error::{Hostile, ReadError};
 use crate::formats::Format;
 use crate::limits::{
@@ -126,6 +129,33 @@ impl<I: Input> Archive<I> {
         or_failure(&mut self.source, read)
     }
 
+    /// Reads a unified diff as it is inflated; None when there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Hostile`], [`ReadError::Input`], and all that [`Diff::read`] returns.
+    pub fn diff(&mut self, name: &str) -> Result<Option<Diff>, ReadError> {
+        let read = self.entry(name).and_then(|entry| {
+            let diff = entry.map(|entry| Diff::read(name, entry));
+            diff.transpose()
+        });
+        or_failure(&mut self.source, read)
+    }
+
+    /// When a file was last changed, as the zip has it: without a zone, which is taken to be UTC, in
+    /// steps of two seconds. None when there is no such file, or no such time.
+    #[must_use]
+    pub fn modified(&self, name: &str) -> Option<Timestamp> {
+        let changed = self.file(name)?.changed?;
+        let zoned = changed.to_zoned(TimeZone::UTC).ok()?;
+        Some(zoned.timestamp())
+    }
+
+    fn file(&self, name: &str) -> Option<&File> {
+        let place = self.files.binary_search_by(|file| (*file.name).cmp(name));
+        place.ok().and_then(|index| self.files.get(index))
+    }
+
     /// A file's bytes, unless there is reason to leave them alone.
     fn entry(&mut self, name: &str) -> Result<Option<impl Read + use<'_, I>>, ReadError> {
         let place = self.files.binary_search_by(|file| (*file.name).cmp(name));
@@ -155,6 +185,21 @@ fn or_failure<T, I: Input>(
         Some(source) => Err(ReadError::Input { source }),
         None => read,
     }
+}
+
+/// A pattern as [`Archive::find`] takes it, to be matched elsewhere.
+///
+/// # Errors
+///
+/// [`ReadError::Glob`] for what is no pattern.
+pub fn glob(pattern: &str) -> Result<GlobMatcher, ReadError> {
+    let relative = pattern.strip_prefix("./").unwrap_or(pattern);
+    let built = GlobBuilder::new(relative).literal_separator(true).build();
+    let matcher = built.map(|glob| glob.compile_matcher());
+    matcher.map_err(|error| ReadError::Glob {
+        glob: ReadError::name(pattern),
+        source: error.into(),
+    })
 }
 
 fn set_of<G: AsRef<str>>(globs: impl IntoIterator<Item = G>) -> Result<GlobSet, ReadError> {
