@@ -6,8 +6,14 @@
 
 mod checkstyle;
 mod cobertura;
+mod ctrf;
+mod cucumber;
+mod dart;
+mod gotest;
 mod junit;
+mod mocha_json;
 mod nunit;
+mod tap;
 mod testng;
 mod trx;
 mod xunit;
@@ -33,6 +39,12 @@ const FORMATS: &[Format] = &[
     nunit::FORMAT,
     xunit::FORMAT,
     testng::FORMAT,
+    cucumber::FORMAT,
+    ctrf::FORMAT,
+    mocha_json::FORMAT,
+    gotest::FORMAT,
+    dart::FORMAT,
+    tap::FORMAT,
     cobertura::FORMAT,
     checkstyle::FORMAT,
 ];
@@ -167,7 +179,7 @@ struct Head<'a> {
     root: Option<Result<Root, ReadError>>,
     /// The outline of a JSON document, and why it ends before the document does.
     json: Option<(Outline, Option<ReadError>)>,
-    /// The beginning as text, where it is neither.
+    /// The beginning as text, where it is no XML.
     text: Cow<'a, str>,
 }
 
@@ -176,7 +188,7 @@ impl<'a> Head<'a> {
         let first = bytes.iter().find(|&&byte| !is_filler(byte));
         let is_xml = first == Some(&b'<');
         let is_json = matches!(first, Some(b'{' | b'['));
-        let text = match is_xml || is_json {
+        let text = match is_xml {
             true => Cow::default(),
             false => text::decoded(bytes),
         };
@@ -198,7 +210,7 @@ impl<'a> Head<'a> {
         self.json.as_ref().map(|(outline, _)| outline)
     }
 
-    /// The lines, of what is neither XML nor JSON; the last may be cut.
+    /// The lines, of what is no XML; the last may be cut.
     fn lines(&self) -> impl Iterator<Item = &str> {
         self.text.lines()
     }
