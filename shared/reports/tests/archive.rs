@@ -74,7 +74,7 @@ fn a_report_is_read_out_of_the_zip() {
 
 #[test]
 fn an_error_names_the_file() {
-    let mut archive = open(zip(&[("target/out.xml", b"ok 1")])).unwrap();
+    let mut archive = open(zip(&[("target/out.xml", b"fine")])).unwrap();
     let error = archive.report("target/out.xml", None).unwrap_err();
     let names: Vec<_> = Format::all().map(Format::name).collect();
     let expected = format!(

@@ -204,3 +204,95 @@ fn those_counted_by_other_means_are_counted_alike() {
         assert_eq!(report.totals, expected, "{name}");
     }
 }
+
+type Counted = (&'static str, [u64; 6]);
+
+/// The files that are neither `.xml` nor `.trx`: the format, and what they hold by their own summaries
+/// or, where there is none, counted with Python's JSON parser; or why they are not read.
+const JSON: [(&str, Result<Counted, Reason>); 9] = [
+    (
+        "test-reporter/dart-json.json",
+        Ok(("dart", [6, 1, 1, 3, 1, 0])),
+    ),
+    ("test-reporter/empty/dart-json.json", Ok(("dart", [0; 6]))),
+    // It has no `done`, and a test in it has no end.
+    (
+        "test-reporter/external/flutter/provider-test-results.json",
+        Err(TRUNCATED),
+    ),
+    (
+        "test-reporter/golang-json.json",
+        Ok(("gotest", [12, 5, 6, 0, 1, 0])),
+    ),
+    (
+        "test-reporter/mocha-json.json",
+        Ok(("mocha-json", [6, 1, 4, 0, 1, 0])),
+    ),
+    (
+        "test-reporter/empty/mocha-json.json",
+        Ok(("mocha-json", [0; 6])),
+    ),
+    (
+        "test-reporter/external/mocha/mocha-test-results.json",
+        Ok(("mocha-json", [839, 833, 0, 0, 6, 0])),
+    ),
+    // RSpec's own format; its JUnit reports are read.
+    (
+        "test-reporter/rspec-json.json",
+        Err(|error| matches!(error, ReadError::NoFormat { .. })),
+    ),
+    (
+        "test-reporter/empty/rspec-json.json",
+        Err(|error| matches!(error, ReadError::NoFormat { .. })),
+    ),
+];
+
+/// The names of all files below `folder` that are no XML and no page about them.
+fn other_names(root: &Path, folder: &Path, into: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if path.is_dir() {
+            other_names(root, &path, into);
+        } else if !matches!(extension, Some("xml" | "trx" | "md")) {
+            let name = path.strip_prefix(root).unwrap();
+            into.push(name.to_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[test]
+fn each_that_is_no_xml_is_counted_as_its_summary_does_or_refused_for_its_reason() {
+    let root = folder();
+    if is_absent(&root) {
+        return;
+    }
+    let mut found = Vec::new();
+    other_names(&root, &root, &mut found);
+    let mut expected: Vec<_> = JSON.iter().map(|(name, _)| *name).collect();
+    found.sort();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    for (name, expected) in JSON {
+        let report = reports::read(name, File::open(root.join(name)).unwrap(), None);
+        match (report, expected) {
+            (Ok(report), Ok((format, [tests, passed, failed, errors, skipped, flaky]))) => {
+                assert_eq!(report.format.name(), format, "{name}");
+                let Content::Tests(report) = report.content else {
+                    panic!("{name} is not of tests")
+                };
+                let expected = Totals {
+                    tests,
+                    passed,
+                    failed,
+                    errors,
+                    skipped,
+                    flaky,
+                };
+                assert_eq!(report.totals, expected, "{name}");
+            }
+            (Err(error), Err(is_reason)) if is_reason(&error) => {}
+            (report, _) => panic!("{name}: {report:?}"),
+        }
+    }
+}

@@ -7,13 +7,19 @@
 mod checkstyle;
 mod clover;
 mod cobertura;
+mod ctrf;
+mod cucumber;
+mod dart;
 mod gocover;
+mod gotest;
 mod jacoco;
 mod junit;
 mod lcov;
 mod llvm_cov;
+mod mocha_json;
 mod nunit;
 mod simplecov;
+mod tap;
 mod testng;
 mod trx;
 mod xunit;
@@ -39,13 +45,19 @@ const FORMATS: &[Format] = &[
     nunit::FORMAT,
     xunit::FORMAT,
     testng::FORMAT,
-    clover::FORMAT,
+    cucumber::FORMAT,
+    ctrf::FORMAT,
+    mocha_json::FORMAT,
+    gotest::FORMAT,
+    dart::FORMAT,
+    tap::FORMAT,
     cobertura::FORMAT,
-    gocover::FORMAT,
     jacoco::FORMAT,
+    clover::FORMAT,
     lcov::FORMAT,
-    llvm_cov::FORMAT,
     simplecov::FORMAT,
+    gocover::FORMAT,
+    llvm_cov::FORMAT,
     checkstyle::FORMAT,
 ];
 
@@ -179,7 +191,7 @@ struct Head<'a> {
     root: Option<Result<Root, ReadError>>,
     /// The outline of a JSON document, and why it ends before the document does.
     json: Option<(Outline, Option<ReadError>)>,
-    /// The beginning as text, where it is neither.
+    /// The beginning as text, where it is no XML.
     text: Cow<'a, str>,
 }
 
@@ -188,7 +200,7 @@ impl<'a> Head<'a> {
         let first = bytes.iter().find(|&&byte| !is_filler(byte));
         let is_xml = first == Some(&b'<');
         let is_json = matches!(first, Some(b'{' | b'['));
-        let text = match is_xml || is_json {
+        let text = match is_xml {
             true => Cow::default(),
             false => text::decoded(bytes),
         };
@@ -210,7 +222,7 @@ impl<'a> Head<'a> {
         self.json.as_ref().map(|(outline, _)| outline)
     }
 
-    /// The lines, of what is neither XML nor JSON; the last may be cut.
+    /// The lines, of what is no XML; the last may be cut.
     fn lines(&self) -> impl Iterator<Item = &str> {
         self.text.lines()
     }
