@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use reports::limits::{GAP_BYTES_MAX, TAIL_BYTES};
-use reports::{Archive, Input, ReadError, Report};
+use reports::{Content, Archive, Input, ReadError, Report};
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
@@ -123,8 +123,8 @@ fn tail(bytes: &[u8]) -> Range<u64> {
 }
 
 fn passed(report: Result<Report, ReadError>) -> u64 {
-    match report {
-        Ok(Report::Tests(report)) => report.totals.passed,
+    match report.map(|report| report.content) {
+        Ok(Content::Tests(report)) => report.totals.passed,
         other => panic!("{other:?}"),
     }
 }
