@@ -4,8 +4,14 @@
 //! `x::FORMAT` in the two lists below. Its `sniff` is to say yes only to its own reports: where two
 //! say yes, the first in the list reads.
 
+mod cargo_audit;
 mod cobertura;
+mod cyclonedx;
+mod grype;
 mod junit;
+mod npm_audit;
+mod sarif;
+mod trivy;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +28,19 @@ use crate::report::{Parsed, Report};
 use crate::text;
 use crate::xml::Root;
 
-const FORMATS: &[Format] = &[junit::FORMAT, cobertura::FORMAT];
+const FORMATS: &[Format] = &[
+    // tests
+    junit::FORMAT,
+    // coverage
+    cobertura::FORMAT,
+    // findings
+    sarif::FORMAT,
+    cyclonedx::FORMAT,
+    trivy::FORMAT,
+    grype::FORMAT,
+    cargo_audit::FORMAT,
+    npm_audit::FORMAT,
+];
 
 /// A format of reports. Written by its name, as in `junit`.
 #[derive(Clone, Copy, Serialize)]
