@@ -35,9 +35,9 @@ pub(crate) enum Fault {
     /// It is JSON, and does not have what every report of its format has.
     #[error("there is no `{0}`")]
     Missing(&'static str),
-    /// It is JSON, and says itself that it is not what was to be reported.
+    /// It is JSON, and breaks a rule of its format.
     #[error("{0}")]
-    Refused(&'static str),
+    Broken(&'static str),
 }
 
 /// A document, at one of its values.
@@ -234,7 +234,7 @@ impl<'a> Json<'a> {
 fn explain(name: &str, fault: Fault) -> ReadError {
     let error = match fault {
         Fault::TooMuch(TooMuch { what, limit }) => return ReadError::too_large(name, what, limit),
-        Fault::Missing(_) | Fault::Refused(_) => {
+        Fault::Missing(_) | Fault::Broken(_) => {
             return ReadError::malformed(name, Position::START, fault);
         }
         Fault::Json(error) => error,

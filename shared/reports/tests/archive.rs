@@ -68,8 +68,8 @@ fn a_report_is_read_out_of_the_zip() {
 fn an_error_names_the_file() {
     let mut archive = open(zip(&[("target/out.xml", b"ok 1")])).unwrap();
     let error = archive.report("target/out.xml", None).unwrap_err();
-    let expected = "no format matched target/out.xml; set `format` to one of junit, cobertura";
-    assert_eq!(error.to_string(), expected);
+    let expected = "no format matched target/out.xml; set `format` to one of junit, ";
+    assert!(error.to_string().starts_with(expected), "{error}");
     let error = archive.report("target/other.xml", None).unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -67,7 +67,7 @@ fn read(source: Source<'_>) -> Result<Parsed, ReadError> {
         })?;
         if is_error {
             let why = "npm audit ended with an error: nothing was audited; run it again";
-            return Err(Fault::Refused(why));
+            return Err(Fault::Broken(why));
         }
         if !is_listed {
             return Err(Fault::Missing("vulnerabilities"));

@@ -116,7 +116,7 @@ impl Log {
         match self.version.as_deref() {
             Some(VERSION) => {}
             Some(_) => {
-                return Err(Fault::Refused(
+                return Err(Fault::Broken(
                     "its version is not 2.1.0; write it in that one",
                 ));
             }
@@ -124,7 +124,7 @@ impl Log {
         }
         if self.is_partial {
             let why = "it keeps results or rules in external properties; write them into its runs";
-            return Err(Fault::Refused(why));
+            return Err(Fault::Broken(why));
         }
         if self.runs == 0 {
             return Err(Fault::Missing("runs[]"));

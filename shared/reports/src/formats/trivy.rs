@@ -60,7 +60,7 @@ fn read(source: Source<'_>) -> Result<Parsed, ReadError> {
                 provenance,
             }),
             (Some(SCHEMA_VERSION), false) => Err(Fault::Missing("Results")),
-            (Some(_), _) => Err(Fault::Refused(
+            (Some(_), _) => Err(Fault::Broken(
                 "its SchemaVersion is not 2; write it with another version of Trivy",
             )),
             (None, _) => Err(Fault::Missing("SchemaVersion")),
