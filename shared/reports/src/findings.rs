@@ -81,8 +81,8 @@ impl Severity {
         }
     }
 
-    /// Of a CVSS vector, such as `CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H`, of version 2, 3.0, 3.1
-    /// or 4.0, by its score. None for what is no vector, or not a whole one.
+    /// Of a CVSS vector, such as `CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H`, of version 2, 3.0,
+    /// 3.1 or 4.0, by its score. None for what is no vector, or not a whole one.
     #[must_use]
     pub fn of_vector(vector: &str) -> Option<Self> {
         let vector: Cvss = vector.trim().parse().ok()?;
@@ -302,23 +302,28 @@ mod tests {
         }
     }
 
+    fn metric() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "AV", "AC", "AT", "PR", "UI", "S", "C", "I", "A", "Au", "VC", "VI", "VA", "SC", "SI",
+            "SA", "E", "MSI", "MAV", "CR", "RL", "U",
+        ])
+    }
+
+    fn value() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "N", "L", "H", "P", "R", "U", "C", "S", "A", "X", "ä", "",
+        ])
+    }
+
     proptest! {
         #[test]
         fn no_vector_makes_scoring_panic(
-            prefix in prop::sample::select(vec!["CVSS:3.0", "CVSS:3.1", "CVSS:4.0", "AV:N", "CVSS:"]),
-            metrics in prop::collection::vec(
-                (
-                    prop::sample::select(vec![
-                        "AV", "AC", "AT", "PR", "UI", "S", "C", "I", "A", "Au", "VC", "VI", "VA", "SC",
-                        "SI", "SA", "E", "MSI", "MAV", "CR", "RL", "U",
-                    ]),
-                    prop::sample::select(vec!["N", "L", "H", "P", "R", "U", "C", "S", "A", "X", "ä", ""]),
-                ),
-                0..24,
-            ),
+            prefix in prop::sample::select(vec!["CVSS:3.0", "CVSS:3.1", "CVSS:4.0", "AV:N"]),
+            metrics in prop::collection::vec((metric(), value()), 0..24),
             rest in any::<String>(),
         ) {
-            let metrics: String = metrics.iter().map(|(metric, value)| format!("/{metric}:{value}")).collect();
+            let metrics = metrics.iter().map(|(metric, value)| format!("/{metric}:{value}"));
+            let metrics: String = metrics.collect();
             let _ = Severity::of_vector(&format!("{prefix}{metrics}"));
             let _ = Severity::of_vector(&format!("{prefix}{metrics}{rest}"));
         }

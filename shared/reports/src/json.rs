@@ -89,7 +89,7 @@ impl<'a> Json<'a> {
         Ok(true)
     }
 
-    /// What `read` makes of the one member of the object here that matters; None when there is none.
+    /// What `read` makes of the one member that matters of the object here; None without it.
     pub(crate) fn member<T>(
         &mut self,
         wanted: &str,

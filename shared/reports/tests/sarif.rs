@@ -421,7 +421,8 @@ fn the_runs_of_a_log_are_added_up_and_each_has_rules_of_its_own() {
 
 #[test]
 fn results_beyond_those_listed_are_judged_by_their_rules_as_well() {
-    let result = |number: usize| json!({ "ruleId": if number % 2 == 0 { "A" } else { "B/x" } });
+    let result =
+        |number: usize| json!({ "ruleId": if number.is_multiple_of(2) { "A" } else { "B/x" } });
     let results: Vec<_> = (0..30_000).map(result).collect();
     let log = log(json!({
         "results": results,

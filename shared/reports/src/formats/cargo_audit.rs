@@ -1,11 +1,11 @@
 //! What `cargo audit --json` writes, as of versions 0.17 to 0.22 (its types are those of the crate
 //! `rustsec`: `Report`, `Vulnerability`, `Warning`).
 //!
-//! - A vulnerability is as bad as its advisory's CVSS vector says; unknown without one, which RustSec
-//!   allows.
+//! - A vulnerability is as bad as its advisory's CVSS vector says; unknown without one, which
+//!   RustSec allows.
 //! - A warning (`unmaintained`, `unsound`, `yanked`, `notice`) is a finding too. One without a CVSS
-//!   vector is info, or low where the crate misbehaves (`unsound`) or was taken back (`yanked`). The
-//!   kind is its id where there is no advisory, as with yanked crates.
+//!   vector is info, or low where the crate misbehaves (`unsound`) or was taken back (`yanked`).
+//!   The kind is its id where there is no advisory, as with yanked crates.
 //! - `patched` lists ranges of versions, any of which mends it.
 //! - What `settings.ignore` names, cargo-audit has left out of the report.
 //! - Where `count` is more than what is listed, that counts as one finding, of unknown severity.

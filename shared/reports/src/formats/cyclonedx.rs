@@ -1,14 +1,16 @@
 //! CycloneDX in JSON, versions 1.4 to 1.7, as far as it reports vulnerabilities: what Trivy, Grype,
-//! pip-audit, Dependency-Track and others write (the schema is that of the specification, ECMA-424).
-//! Its XML is not read.
+//! pip-audit, Dependency-Track and others write (the schema is that of the specification,
+//! ECMA-424). Its XML is not read.
 //!
 //! - A vulnerability is one finding for each component that it affects, or one that names none.
-//! - It is as bad as the worst of its ratings. A rating is what its severity says, or else its score
-//!   or vector where the method is a CVSS: other methods, such as EPSS, have scales of their own.
+//! - It is as bad as the worst of its ratings. A rating is what its severity says, or else its
+//!   score or vector where the method is a CVSS: other methods, such as EPSS, have scales of their
+//!   own.
 //! - It is suppressed when its analysis says `resolved`, `resolved_with_pedigree`, `false_positive`
 //!   or `not_affected`; not when it is `exploitable`, or still `in_triage`.
-//! - What mends it is the version that the recommendation names as in `Upgrade a to version 1.2`, which
-//!   is how Trivy says it, or else the version or range that is `unaffected`, which is how Grype says it.
+//! - What mends it is the version that the recommendation names as in `Upgrade a to version 1.2`,
+//!   which is how Trivy says it, or else the version or range that is `unaffected`, which is how
+//!   Grype says it.
 //! - A component is named by its group, name and version, or by its package URL where it is not in
 //!   the document.
 //! - A document without `vulnerabilities` is a list of components. Nobody says that they were

@@ -1,17 +1,17 @@
 //! What `npm audit --json` writes: npm 7 and later (`auditReportVersion` 2), and npm 6, whose shape
 //! `pnpm audit --json` and older versions of `yarn npm audit --json` still write.
 //!
-//! - An advisory about one package is a finding, however many packages depend on it: npm 7 lists each
-//!   dependent as a vulnerable package too, and npm's own total counts those.
+//! - An advisory about one package is a finding, however many packages depend on it: npm 7 lists
+//!   each dependent as a vulnerable package too, and npm's own total counts those.
 //! - Its severity is npm's word, or else its CVSS score. Its id is GitHub's (`GHSA-...`) where the
 //!   address or the member of that name has it.
-//! - npm 7 says what mends it by `fixAvailable`: a version of the package, a version of the one that
-//!   depends on it (`name@version`), or no more than that `npm audit fix` does. npm 6 says it by
-//!   `patched_versions`.
+//! - npm 7 says what mends it by `fixAvailable`: a version of the package, a version of the one
+//!   that depends on it (`name@version`), or no more than that `npm audit fix` does. npm 6 says it
+//!   by `patched_versions`.
 //! - npm 7 does not say which version is installed.
 //! - `actions` of npm 6 repeat what its advisories say.
-//! - A report that counts vulnerable packages and lists no advisory counts as one finding, of unknown
-//!   severity.
+//! - A report that counts vulnerable packages and lists no advisory counts as one finding, of
+//!   unknown severity.
 //! - An object with an `error` is what npm writes when it could not ask the registry, or has no
 //!   lockfile. Nothing was audited, so it is refused.
 //!

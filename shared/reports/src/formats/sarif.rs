@@ -1,31 +1,33 @@
-//! SARIF 2.1.0, as CodeQL, Semgrep, ESLint, Bandit, Ruff, Clippy, Trivy, Roslyn and many others write
-//! it. Read by the OASIS standard with errata 01; the sections named here are its.
+//! SARIF 2.1.0, as CodeQL, Semgrep, ESLint, Bandit, Ruff, Clippy, Trivy, Roslyn and many others
+//! write it. Read by the OASIS standard with errata 01; the sections named here are its.
 //!
 //! - A result is a finding, unless its kind is `pass` or `notApplicable`, or its baselineState is
-//!   `absent`. One of kind `informational`, `open` or `review` claims no failure and is info (3.27.9).
-//! - A result of kind `fail`, which it is when it says nothing, is as bad as its level: its own, or else
-//!   that of its rule as the invocation configures it, or else as the rule does by default, or else
-//!   `warning` (3.27.10). `error` is high, `warning` medium, `note` and `none` info, any other unknown.
-//! - A `security-severity`, a CVSS score among the properties of the result or of its rule, goes before
-//!   the level. CodeQL, Trivy, Semgrep and others write it, and GitHub reads it so. A score of 0 is
-//!   what Trivy writes of a vulnerability that nobody has scored: unknown.
+//!   `absent`. One of kind `informational`, `open` or `review` claims no failure and is info
+//!   (3.27.9).
+//! - A result of kind `fail`, which it is when it says nothing, is as bad as its level: its own, or
+//!   else that of its rule as the invocation configures it, or else as the rule does by default, or
+//!   else `warning` (3.27.10). `error` is high, `warning` medium, `note` and `none` info, any other
+//!   unknown.
+//! - A `security-severity`, a CVSS score among the properties of the result or of its rule, goes
+//!   before the level. CodeQL, Trivy, Semgrep and others write it, and GitHub reads it so. A score
+//!   of 0 is what Trivy writes of a vulnerability that nobody has scored: unknown.
 //! - A rule is found by its index in its component, or else by its id, which may have one part more
 //!   than the rule's (`CA1000/1`).
 //! - It is suppressed when it has suppressions and none of them is `underReview` or `rejected`.
 //! - `unchanged` and `updated` results are known.
-//! - Its fingerprint is what `fingerprints` say, or else `partialFingerprints` with its path: many tools
-//!   hash no more than the line.
+//! - Its fingerprint is what `fingerprints` say, or else `partialFingerprints` with its path: many
+//!   tools hash no more than the line.
 //! - Its path is that of its first location, below what `uriBaseId` stands for as far as that is
 //!   relative, too. A `file:` address is its path.
-//! - A run whose invocation says `executionSuccessful: false` adds a finding of unknown severity: what
-//!   was not looked at is not clean.
-//! - A run without `results` did not scan (3.14.23), and a log without runs has nothing to say: both are
-//!   refused. So is one that keeps results, rules or invocations in other files
+//! - A run whose invocation says `executionSuccessful: false` adds a finding of unknown severity:
+//!   what was not looked at is not clean.
+//! - A run without `results` did not scan (3.14.23), and a log without runs has nothing to say:
+//!   both are refused. So is one that keeps results, rules or invocations in other files
 //!   (`externalPropertyFileReferences`), or in others inside itself (`inlineExternalProperties`).
 //!
-//! A run's members come in any order, and sorted by name its results come before its rules. So results
-//! wait for the end of their run: those that a report lists in full, the others counted by what decides
-//! how bad they are.
+//! A run's members come in any order, and sorted by name its results come before its rules. So
+//! results wait for the end of their run: those that a report lists in full, the others counted by
+//! what decides how bad they are.
 
 mod place;
 mod result;

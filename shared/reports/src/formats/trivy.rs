@@ -1,10 +1,10 @@
-//! What `trivy --format json` writes, of an image, a file system, a repository or an SBOM (its types
-//! are in Trivy's package `pkg/types`). Schema version 2, which Trivy writes since 0.20.
+//! What `trivy --format json` writes, of an image, a file system, a repository or an SBOM (its
+//! types are in Trivy's package `pkg/types`). Schema version 2, which Trivy writes since 0.20.
 //!
-//! - Vulnerabilities, misconfigurations, secrets and licenses are findings. A misconfiguration whose
-//!   `Status` is `PASS` is none, and one that is an `EXCEPTION` is suppressed.
-//! - `ExperimentalModifiedFindings` (`--show-suppressed`) are suppressed when somebody said that they
-//!   do not matter: `ignored`, `not_affected` or `fixed`.
+//! - Vulnerabilities, misconfigurations, secrets and licenses are findings. A misconfiguration
+//!   whose `Status` is `PASS` is none, and one that is an `EXCEPTION` is suppressed.
+//! - `ExperimentalModifiedFindings` (`--show-suppressed`) are suppressed when somebody said that
+//!   they do not matter: `ignored`, `not_affected` or `fixed`.
 //! - A finding is in the file it names, or else in the `Target` of its result.
 //! - A scan that found nothing has no `Results`.
 //! - What was found of a secret is never repeated, though Trivy masks it.
@@ -25,13 +25,16 @@ pub(super) const FORMAT: Format = Format {
 
 const SCHEMA_VERSION: u64 = 2;
 
-/// The schema's version comes first, or last when keys are sorted.
+/// The schema's version comes first, or last when keys are sorted. None of these is rare alone.
 fn sniff(head: &Head<'_>) -> bool {
     head.json().is_some_and(|json| {
-        let places = ["ArtifactType", "Results", "Results[].Target"];
-        json.has("ArtifactName")
-            && (json.has("SchemaVersion") || places.iter().any(|place| json.has(place)))
-            || (json.has("SchemaVersion") && json.has("Results[].Target"))
+        let places = [
+            "SchemaVersion",
+            "ArtifactName",
+            "ArtifactType",
+            "Results[].Target",
+        ];
+        places.iter().filter(|place| json.has(place)).count() >= 2
     })
 }
 

@@ -79,8 +79,8 @@ impl Rules {
         }
     }
 
-    /// The rule that is at the index in its component, when it has the id that is told as well; or else
-    /// the rule of that id; or else the one at the index all the same.
+    /// The rule that is at the index in its component, when it has the id that is told as well; or
+    /// else the rule of that id; or else the one at the index all the same.
     pub(super) fn find(&self, reference: &RuleReference) -> Option<At> {
         let named = || self.by_name.get(&reference.extension_name).copied();
         let told = reference
