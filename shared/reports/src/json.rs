@@ -18,8 +18,10 @@ use struson::reader::{
 };
 
 use crate::error::{Position, ReadError};
+use crate::findings::TERM_CHARS_MAX;
 use crate::formats::Source;
 use crate::limits::{JSON_DEPTH_MAX, TooMuch};
+use crate::text;
 pub(crate) use outline::Outline;
 use skim::Skim;
 
@@ -95,6 +97,23 @@ impl<'a> Json<'a> {
         Ok(true)
     }
 
+    /// What `read` makes of the one member that matters of the object here; None without it.
+    pub(crate) fn member<T>(
+        &mut self,
+        wanted: &str,
+        mut read: impl FnMut(&mut Self) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        let mut member = None;
+        self.object(|name, json| {
+            match name == wanted {
+                true => member = Some(read(json)?),
+                false => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(member)
+    }
+
     /// Shows each element of the array here, which `each` is to read. False, with the value passed
     /// over, when it is no array.
     pub(crate) fn array(
@@ -132,6 +151,26 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The first line of the string here, cut as the names and versions of findings are; empty when
+    /// there is none.
+    pub(crate) fn line(&mut self) -> Result<String, Fault> {
+        let string = self.string()?.unwrap_or_default();
+        Ok(text::line(&string, TERM_CHARS_MAX))
+    }
+
+    /// The strings in the array here, the first `max` of them.
+    pub(crate) fn strings(&mut self, max: usize) -> Result<Vec<String>, Fault> {
+        let mut strings = Vec::new();
+        self.array(|json| {
+            match strings.len() < max {
+                true => strings.extend(json.string()?),
+                false => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(strings)
+    }
+
     /// The number here, finite.
     pub(crate) fn number(&mut self) -> Result<Option<f64>, Fault> {
         if !self.is(ValueType::Number)? {
@@ -149,6 +188,19 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The number of a line here, from 1.
+    pub(crate) fn line_number(&mut self) -> Result<Option<u32>, Fault> {
+        let line = self.integer()?.and_then(|line| u32::try_from(line).ok());
+        Ok(line.filter(|&line| line > 0))
+    }
+
+    /// The place in an array here, from 0.
+    pub(crate) fn index(&mut self) -> Result<Option<usize>, Fault> {
+        Ok(self
+            .integer()?
+            .and_then(|index| usize::try_from(index).ok()))
+    }
+
     /// The truth value here.
     pub(crate) fn boolean(&mut self) -> Result<Option<bool>, Fault> {
         match self.is(ValueType::Boolean)? {
@@ -160,6 +212,11 @@ impl<'a> Json<'a> {
     /// Whether the value here is null; it stays to be read.
     pub(crate) fn is_null(&mut self) -> Result<bool, Fault> {
         Ok(self.0.peek()? == ValueType::Null)
+    }
+
+    /// Whether the value here is an object; it stays to be read.
+    pub(crate) fn is_object(&mut self) -> Result<bool, Fault> {
+        Ok(self.0.peek()? == ValueType::Object)
     }
 
     /// Whether the value here is an array; it stays to be read.

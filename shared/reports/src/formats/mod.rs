@@ -4,23 +4,29 @@
 //! `x::FORMAT` in the two lists below. Its `sniff` is to say yes only to its own reports: where two
 //! say yes, the first in the list reads.
 
+mod cargo_audit;
 mod checkstyle;
 mod clover;
 mod cobertura;
 mod ctrf;
 mod cucumber;
+mod cyclonedx;
 mod dart;
 mod gocover;
 mod gotest;
+mod grype;
 mod jacoco;
 mod junit;
 mod lcov;
 mod llvm_cov;
 mod mocha_json;
+mod npm_audit;
 mod nunit;
+mod sarif;
 mod simplecov;
 mod tap;
 mod testng;
+mod trivy;
 mod trx;
 mod xunit;
 
@@ -58,6 +64,12 @@ const FORMATS: &[Format] = &[
     simplecov::FORMAT,
     gocover::FORMAT,
     llvm_cov::FORMAT,
+    sarif::FORMAT,
+    cyclonedx::FORMAT,
+    trivy::FORMAT,
+    grype::FORMAT,
+    cargo_audit::FORMAT,
+    npm_audit::FORMAT,
     checkstyle::FORMAT,
 ];
 
