@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
-
 use crate::coverage::{CoverageReport, FileCoverage, Ratio};
 use crate::diff::Diff;
 use crate::error::ReadError;

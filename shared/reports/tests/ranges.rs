@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use reports::limits::{GAP_BYTES_MAX, TAIL_BYTES};
-use reports::{Content, Archive, Input, ReadError, Report};
+use reports::{Archive, Content, Input, ReadError, Report};
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
