@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -139,7 +139,11 @@ fn compare(
     };
     let python = |how: &str| {
         let mut command = Command::new(&arguments.python);
-        command.arg(&arguments.script).arg(how).arg(artifact).arg(REPORT);
+        command
+            .arg(&arguments.script)
+            .arg(how)
+            .arg(artifact)
+            .arg(REPORT);
         command
     };
     let mut contenders = vec![("inflate", own("inflate")), ("penstock", own("penstock"))];
@@ -214,16 +218,25 @@ fn make(suite: &Suite, path: &Path) -> anyhow::Result<u64> {
     let mut report = Counting::new(BufWriter::new(zip));
     write_suite(suite, &mut random, &mut report)?;
     let bytes = report.count;
-    let zip = report.inner.into_inner().map_err(|error| error.into_error())?;
+    let zip = report
+        .inner
+        .into_inner()
+        .map_err(|error| error.into_error())?;
     zip.finish()?.flush()?;
     Ok(bytes)
 }
 
 /// As Surefire writes it, one test in a hundred failing with a stack trace.
 fn write_suite(suite: &Suite, random: &mut fastrand::Rng, to: &mut impl Write) -> io::Result<()> {
-    let words = ["order", "charges", "card", "retry", "expired", "refund", "balance", "cart"];
+    let words = [
+        "order", "charges", "card", "retry", "expired", "refund", "balance", "cart",
+    ];
     writeln!(to, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
-    writeln!(to, "<testsuite name=\"com.example.AllTests\" tests=\"{}\" time=\"93.1\">", suite.tests)?;
+    writeln!(
+        to,
+        "<testsuite name=\"com.example.AllTests\" tests=\"{}\" time=\"93.1\">",
+        suite.tests
+    )?;
     for number in 0..suite.tests {
         let mut word = || words[random.usize(..words.len())];
         writeln!(
@@ -237,9 +250,17 @@ fn write_suite(suite: &Suite, random: &mut fastrand::Rng, to: &mut impl Write) -
             number % 1000,
         )?;
         if number % 100 == 0 {
-            writeln!(to, "    <failure message=\"expected: &lt;{number}&gt; but was: &lt;0&gt;\" type=\"java.lang.AssertionError\"><![CDATA[java.lang.AssertionError: expected")?;
+            writeln!(
+                to,
+                "    <failure message=\"expected: &lt;{number}&gt; but was: &lt;0&gt;\" type=\"java.lang.AssertionError\"><![CDATA[java.lang.AssertionError: expected"
+            )?;
             for line in 0..20 {
-                writeln!(to, "\tat com.example.shop.{}Test.{}(Shop.java:{line})", word(), word())?;
+                writeln!(
+                    to,
+                    "\tat com.example.shop.{}Test.{}(Shop.java:{line})",
+                    word(),
+                    word()
+                )?;
             }
             writeln!(to, "]]></failure>")?;
         }
@@ -297,7 +318,7 @@ fn peak_bytes() -> anyhow::Result<f64> {
     Ok(kib * 1024.0)
 }
 
-/// A file of which it is counted what is read.
+/// A file of which it is counted what is read. Over S3 each opening is one ranged request.
 struct Fetched {
     file: File,
     bytes: Rc<Cell<u64>>,
@@ -311,14 +332,14 @@ impl Read for Fetched {
     }
 }
 
-impl Seek for Fetched {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
-    }
-}
-
 impl Input for Fetched {
-    fn expect(&mut self, _: Range<u64>) {}
+    fn open_tail(&mut self, most: u64) -> io::Result<u64> {
+        self.file.open_tail(most)
+    }
+
+    fn open(&mut self, bytes: Range<u64>) -> io::Result<()> {
+        self.file.open(bytes)
+    }
 }
 
 /// A writer that counts.
