@@ -19,3 +19,4 @@ pub use job::{Artifact, Credentials, Invocation, Job, UserParameters};
 pub use ports::{
     ArtifactStore, Clock, HealthProbe, JobReporter, MetricSource, Ports, ReleaseLog, TrafficTarget,
 };
+pub use reports::Input;

@@ -7,12 +7,14 @@
 mod outline;
 mod skim;
 
+use std::cell::Cell;
 use std::io::BufRead;
+use std::rc::Rc;
 
 use quick_xml::encoding::DecodingReader;
 use struson::reader::{
-    JsonReader, JsonReaderPosition, JsonStreamReader, ReaderError, ReaderSettings, SyntaxErrorKind,
-    ValueType,
+    JsonReader, JsonReaderPosition, JsonStreamReader, JsonSyntaxError, ReaderError, ReaderSettings,
+    SyntaxErrorKind, ValueType,
 };
 
 use crate::error::{Position, ReadError};
@@ -41,7 +43,11 @@ pub(crate) enum Fault {
 }
 
 /// A document, at one of its values.
-pub(crate) struct Json<'a>(JsonStreamReader<Skim<DecodingReader<&'a mut dyn BufRead>>>);
+pub(crate) struct Json<'a>(
+    JsonStreamReader<Skim<DecodingReader<&'a mut dyn BufRead>>>,
+    /// Where the document's last word begins, once its end was seen.
+    Rc<Cell<Option<u64>>>,
+);
 
 /// Reads the whole document by `read`, which is shown its one value.
 pub(crate) fn read<T>(
@@ -50,11 +56,12 @@ pub(crate) fn read<T>(
 ) -> Result<T, ReadError> {
     let name = source.name;
     let mut json = Json::new(source.body);
+    let last_word = Rc::clone(&json.1);
     let read = read(&mut json).and_then(|read| {
         json.0.consume_trailing_whitespace()?;
         Ok(read)
     });
-    read.map_err(|fault| explain(name, fault))
+    read.map_err(|fault| explain(name, fault, last_word.get()))
 }
 
 impl<'a> Json<'a> {
@@ -66,7 +73,8 @@ impl<'a> Json<'a> {
             ..ReaderSettings::default()
         };
         let input = Skim::new(DecodingReader::new(body));
-        Self(JsonStreamReader::new_custom(input, settings))
+        let last_word = input.last_word();
+        Self(JsonStreamReader::new_custom(input, settings), last_word)
     }
 
     /// Shows each member of the object here, which `each` is to read. False, with the value passed
@@ -231,7 +239,19 @@ impl<'a> Json<'a> {
     }
 }
 
-fn explain(name: &str, fault: Fault) -> ReadError {
+/// Whether what is wrong is that the document ends. Of half a `true` at its end, of `1.` or of a
+/// name without a value, the parser says something else.
+fn is_cut_off(error: &JsonSyntaxError, last_word: Option<u64>) -> bool {
+    let begin = error.location.data_pos.unwrap_or(0);
+    match error.kind {
+        SyntaxErrorKind::IncompleteDocument => true,
+        SyntaxErrorKind::TrailingData => false,
+        _ => last_word.is_some_and(|word| begin >= word),
+    }
+}
+
+/// `last_word` is where the document's last word begins, once its end was seen.
+fn explain(name: &str, fault: Fault, last_word: Option<u64>) -> ReadError {
     let error = match fault {
         Fault::TooMuch(TooMuch { what, limit }) => return ReadError::too_large(name, what, limit),
         Fault::Missing(_) | Fault::Broken(_) => {
@@ -248,12 +268,10 @@ fn explain(name: &str, fault: Fault) -> ReadError {
             let what = "depth of nested arrays and objects";
             ReadError::too_large(name, what, JSON_DEPTH_MAX.into())
         }
-        ReaderError::SyntaxError(error) if error.kind == SyntaxErrorKind::IncompleteDocument => {
-            ReadError::Truncated {
-                name: ReadError::name(name),
-                at: position(&error.location),
-            }
-        }
+        ReaderError::SyntaxError(error) if is_cut_off(&error, last_word) => ReadError::Truncated {
+            name: ReadError::name(name),
+            at: position(&error.location),
+        },
         ReaderError::SyntaxError(error) => {
             let at = position(&error.location);
             ReadError::malformed(name, at, error)
@@ -321,6 +339,13 @@ mod tests {
     fn truncated_malformed_deep_and_badly_encoded_are_told_apart() {
         assert!(matches!(skip(b"[1, "), Err(ReadError::Truncated { .. })));
         assert!(matches!(skip(b"[\"a"), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"[tru"), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"[n"), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"{\"a\""), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"[1."), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"[1.]"), Err(ReadError::Malformed { .. })));
+        assert!(matches!(skip(b"[] x"), Err(ReadError::Malformed { .. })));
+        assert!(matches!(skip(b"[nul] "), Err(ReadError::Malformed { .. })));
         assert!(matches!(skip(b"[1,]"), Err(ReadError::Malformed { .. })));
         assert!(matches!(skip(b"[] []"), Err(ReadError::Malformed { .. })));
         assert!(matches!(
