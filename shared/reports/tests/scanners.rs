@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 
 use Severity::{Critical, High, Info, Low, Medium, Unknown};
 
-/// The fixture, its format, what the tool calls itself and how many findings of each severity.
-const COUNTED: &[(&str, &str, &str, &[(Severity, usize)])] = &[
+/// How many findings of each severity there are.
+type Counts = &'static [(Severity, usize)];
+
+/// The fixture, its format, what the tool calls itself and what it counted.
+const COUNTED: &[(&str, &str, &str, Counts)] = &[
     (
         "bandit.sarif",
         "sarif",
@@ -198,39 +201,24 @@ fn a_report_cut_off_anywhere_is_an_error_and_truncated_where_no_token_is_cut() {
     }
 }
 
-/// The document with the members of each object in the reverse of their names' order.
-fn reversed(value: &Value) -> String {
+/// The document with the members of each object in the order of their names, or in the reverse.
+fn written(value: &Value, is_reversed: bool) -> String {
     match value {
         Value::Object(members) => {
             let members: BTreeMap<_, _> = members.iter().collect();
-            let members = members.iter().rev();
-            let members: Vec<_> = members
-                .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), reversed(value)))
-                .collect();
+            let member = |(name, value): (&&String, &&Value)| {
+                let name = Value::from(name.as_str());
+                format!("{name}:{}", written(value, is_reversed))
+            };
+            let mut members: Vec<_> = members.iter().map(member).collect();
+            if is_reversed {
+                members.reverse();
+            }
             format!("{{{}}}", members.join(","))
         }
         Value::Array(elements) => {
-            let elements: Vec<_> = elements.iter().map(reversed).collect();
-            format!("[{}]", elements.join(","))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// The same with the names in order.
-fn ordered(value: &Value) -> String {
-    match value {
-        Value::Object(members) => {
-            let members: BTreeMap<_, _> = members.iter().collect();
-            let members: Vec<_> = members
-                .iter()
-                .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), ordered(value)))
-                .collect();
-            format!("{{{}}}", members.join(","))
-        }
-        Value::Array(elements) => {
-            let elements: Vec<_> = elements.iter().map(ordered).collect();
-            format!("[{}]", elements.join(","))
+            let elements = elements.iter().map(|value| written(value, is_reversed));
+            format!("[{}]", elements.collect::<Vec<_>>().join(","))
         }
         other => other.to_string(),
     }
@@ -244,7 +232,7 @@ fn the_order_of_the_members_changes_nothing() {
         let provenance = whole.provenance.clone();
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         let expected = sorted(findings(whole));
-        for text in [ordered(&value), reversed(&value)] {
+        for text in [written(&value, false), written(&value, true)] {
             let report = read(name, text.as_bytes());
             assert_eq!(report.provenance, provenance, "{name}");
             assert_eq!(sorted(findings(report)), expected, "{name}");
@@ -549,7 +537,7 @@ proptest! {
             let value = write(format, &samples);
             let expected: Vec<_> =
                 samples.iter().enumerate().map(|(number, sample)| expected(format, number, sample)).collect();
-            for text in [value.to_string(), ordered(&value), reversed(&value)] {
+            for text in [value.to_string(), written(&value, false), written(&value, true)] {
                 let report = read(format, text.as_bytes());
                 prop_assert_eq!(report.format.name(), format);
                 prop_assert_eq!(&sorted(findings(report)), &expected, "{}", text);
