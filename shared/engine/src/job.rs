@@ -4,7 +4,14 @@ use std::fmt;
 
 use jiff::Timestamp;
 use release::{IdError, ReleaseId};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use crate::{Stream, StreamError};
+
+/// The longest of the texts that CodePipeline puts into UserParameters, in characters: the id of a
+/// build is its project's name (255), a colon and a UUID.
+pub const PARAMETER_CHARS_MAX: usize = 300;
 
 /// One run of a function: who it is, and how long it lives.
 #[derive(Debug, Clone)]
@@ -57,12 +64,49 @@ pub struct UserParameters {
     /// `#{codepipeline.PipelineExecutionId}`, which the event itself does not carry.
     #[serde(default)]
     pub execution: Option<String>,
+    /// The pipeline's name, which the event does not carry either.
+    #[serde(default, deserialize_with = "given")]
+    pub pipeline: Option<String>,
+    /// The stage's name.
+    #[serde(default, deserialize_with = "given")]
+    pub stage: Option<String>,
+    /// The commit that is being released: `#{SourceVariables.CommitId}`.
+    #[serde(default, deserialize_with = "given")]
+    pub commit: Option<String>,
+    /// The CodeBuild build that made the artifacts: `#{BuildVariables.CODEBUILD_BUILD_ID}`.
+    #[serde(default, deserialize_with = "given")]
+    pub build: Option<String>,
     /// The path of the configuration in the input artifacts.
     #[serde(default = "UserParameters::penstock_yaml")]
     pub config: String,
 }
 
+/// A text that is empty is not given: so it is when a variable has no value.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(from)?.unwrap_or_default();
+    // A character has four bytes at most, so the first check bounds the second.
+    let fits = text.len() <= 4 * PARAMETER_CHARS_MAX && text.chars().count() <= PARAMETER_CHARS_MAX;
+    if !fits || text.contains(char::is_control) {
+        return Err(D::Error::custom(format_args!(
+            "a text has more than {PARAMETER_CHARS_MAX} characters, or a control character"
+        )));
+    }
+    Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
 impl UserParameters {
+    /// Which runs the gate in this section is compared with: those of the same pipeline and stage,
+    /// or section where no stage is named. None when no pipeline is named, because one section may
+    /// be used by many.
+    pub fn stream(&self, section: &str) -> Result<Option<Stream>, StreamError> {
+        let part = self.stage.as_deref().unwrap_or(section);
+        let name = self
+            .pipeline
+            .as_deref()
+            .map(|name| format!("{name}/{part}"));
+        name.map(Stream::try_from).transpose()
+    }
+
     fn penstock_yaml() -> String {
         "penstock.yaml".to_owned()
     }
@@ -73,6 +117,10 @@ impl Default for UserParameters {
         Self {
             section: None,
             execution: None,
+            pipeline: None,
+            stage: None,
+            commit: None,
+            build: None,
             config: Self::penstock_yaml(),
         }
     }
@@ -103,5 +151,58 @@ pub struct Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<UserParameters, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn a_parameter_without_a_value_is_not_given() {
+        let none = r#"{"pipeline":"","stage":" ","commit":null,"build":""}"#;
+        assert_eq!(read(none).unwrap(), UserParameters::default());
+        let all = r#"{"pipeline":"shop","stage":"Test","commit":"4f1d2e8","build":"unit:1"}"#;
+        let all = read(all).unwrap();
+        let [pipeline, stage] = ["shop", "Test"].map(|text| Some(text.to_owned()));
+        assert_eq!((&all.pipeline, &all.stage), (&pipeline, &stage));
+        let [commit, build] = ["4f1d2e8", "unit:1"].map(|text| Some(text.to_owned()));
+        assert_eq!((&all.commit, &all.build), (&commit, &build));
+    }
+
+    #[test]
+    fn a_parameter_is_bounded_and_fits_on_a_line() {
+        let ok = "ä".repeat(PARAMETER_CHARS_MAX);
+        assert_eq!(
+            read(&format!(r#"{{"commit":"{ok}"}}"#)).unwrap().commit,
+            Some(ok.clone())
+        );
+        for bad in [format!("{ok}ä"), r"a\nb".to_owned(), r"a\u0000".to_owned()] {
+            let error = read(&format!(r#"{{"commit":"{bad}"}}"#)).unwrap_err();
+            assert!(error.to_string().contains("300 characters"), "{error}");
+        }
+    }
+
+    #[test]
+    fn runs_are_compared_within_their_pipeline_and_stage() {
+        let stream = |json: &str| {
+            let stream = read(json).unwrap().stream("unit").unwrap();
+            stream.map(|stream| stream.as_str().to_owned())
+        };
+        assert_eq!(stream(r#"{"stage":"Test"}"#), None);
+        assert_eq!(stream(r#"{"pipeline":"shop"}"#).unwrap(), "shop/unit");
+        assert_eq!(
+            stream(r#"{"pipeline":"shop","stage":"Test"}"#).unwrap(),
+            "shop/Test"
+        );
+        let long = UserParameters {
+            pipeline: Some("p".repeat(PARAMETER_CHARS_MAX)),
+            ..UserParameters::default()
+        };
+        assert!(long.stream("unit").is_err());
     }
 }

@@ -9,14 +9,20 @@ mod drive;
 mod error;
 #[cfg(feature = "fakes")]
 pub mod fakes;
+mod gate;
 mod job;
 mod ports;
 
 pub use action::{Action, ActionError, Trigger};
 pub use drive::{Driven, ROUNDS_MAX, begin, drive, roll_back};
 pub use error::{AppendError, Class, PortError, chain};
-pub use job::{Artifact, Credentials, Invocation, Job, UserParameters};
+pub use gate::{
+    Lost, Memory, REMEMBER_TRIES_MAX, Recalled, STREAM_CHARS_MAX, Stream, StreamError,
+    recall_history, remember_run,
+};
+pub use job::{Artifact, Credentials, Invocation, Job, PARAMETER_CHARS_MAX, UserParameters};
 pub use ports::{
-    ArtifactStore, Clock, HealthProbe, JobReporter, MetricSource, Ports, ReleaseLog, TrafficTarget,
+    ArtifactStore, Clock, Executions, GateHistory, HealthProbe, JobReporter, MetricSource, Ports,
+    ReleaseLog, TrafficTarget,
 };
 pub use reports::Input;

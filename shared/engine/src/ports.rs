@@ -14,7 +14,7 @@ use release::{
 };
 use reports::Input;
 
-use crate::{AppendError, Artifact, Invocation, Job, PortError};
+use crate::{AppendError, Artifact, Invocation, Job, Memory, PortError, Recalled, Stream};
 
 /// The append-only log of every story, and the fence before its targets.
 pub trait ReleaseLog {
@@ -111,6 +111,29 @@ pub trait ArtifactStore {
     async fn store(&self, job: &Job, artifact: &Artifact, zip: Vec<u8>) -> Result<(), PortError>;
 }
 
+/// What keeps the runs that passed a gate, to compare the next one with.
+pub trait GateHistory {
+    /// What is stored under `stream` now. Nothing, or what has expired, is an empty history; what
+    /// cannot be read is [`Memory::Lost`], not an error.
+    async fn recall(&self, stream: &Stream) -> Result<Recalled, PortError>;
+
+    /// Stores `memory` in place of what was `seen`, whole or not at all. Refused
+    /// ([`crate::Class::Conflict`]) when something else has been stored since.
+    async fn remember(
+        &self,
+        stream: &Stream,
+        seen: &Recalled,
+        memory: &Memory,
+    ) -> Result<(), PortError>;
+}
+
+/// What knows the executions of pipelines.
+pub trait Executions {
+    /// When an execution began: that of a rollback when the execution began whose artifacts it
+    /// releases again. None when the pipeline has no such execution, or it is too long ago.
+    async fn began(&self, pipeline: &str, execution: &str) -> Result<Option<Timestamp>, PortError>;
+}
+
 /// What tells CodePipeline.
 pub trait JobReporter {
     /// Answers a job. A job that is closed already is left as it is.
@@ -128,7 +151,15 @@ pub trait Clock {
 
 /// All of them.
 pub trait Ports:
-    ReleaseLog + TrafficTarget + MetricSource + HealthProbe + ArtifactStore + JobReporter + Clock
+    ReleaseLog
+    + TrafficTarget
+    + MetricSource
+    + HealthProbe
+    + ArtifactStore
+    + GateHistory
+    + Executions
+    + JobReporter
+    + Clock
 {
 }
 
@@ -138,6 +169,8 @@ impl<T> Ports for T where
         + MetricSource
         + HealthProbe
         + ArtifactStore
+        + GateHistory
+        + Executions
         + JobReporter
         + Clock
 {

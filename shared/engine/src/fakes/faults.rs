@@ -14,8 +14,9 @@ use release::{
 
 use super::{Throttled, World};
 use crate::{
-    AppendError, Artifact, ArtifactStore, Class, Clock, HealthProbe, Invocation, Job, JobReporter,
-    MetricSource, PortError, ReleaseLog, TrafficTarget,
+    AppendError, Artifact, ArtifactStore, Class, Clock, Executions, GateHistory, HealthProbe,
+    Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled, ReleaseLog, Stream,
+    TrafficTarget,
 };
 
 /// What happens at one port call.
@@ -324,6 +325,30 @@ impl ArtifactStore for Run<'_> {
             Ok(())
         })
         .await
+    }
+}
+
+impl GateHistory for Run<'_> {
+    async fn recall(&self, stream: &Stream) -> Result<Recalled, PortError> {
+        self.through(|world| Ok(world.recall(stream))).await
+    }
+
+    async fn remember(
+        &self,
+        stream: &Stream,
+        seen: &Recalled,
+        memory: &Memory,
+    ) -> Result<(), PortError> {
+        self.through(|world| world.remember(stream, seen, memory))
+            .await
+    }
+}
+
+impl Executions for Run<'_> {
+    async fn began(&self, pipeline: &str, execution: &str) -> Result<Option<Timestamp>, PortError> {
+        let key = (pipeline.to_owned(), execution.to_owned());
+        self.through(|world| Ok(world.look().executions.get(&key).copied()))
+            .await
     }
 }
 

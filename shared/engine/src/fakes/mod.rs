@@ -15,7 +15,7 @@ use release::{TargetId, Weight, Window, WindowQuery};
 use serde_json::Value;
 use stats::Counts;
 
-use crate::{AppendError, Class, Invocation, PortError};
+use crate::{AppendError, Class, Invocation, Lost, Memory, PortError, Recalled, Stream};
 
 pub use artifact::Throttled;
 pub use faults::{Fault, Mutant, Run};
@@ -54,6 +54,10 @@ pub struct State {
     pub artifact_requests: usize,
     /// What the next probes see, in turn; the last one stays.
     pub probes: Vec<Probed>,
+    /// What gates remember, as it would be on disk, and how often each was stored.
+    pub histories: BTreeMap<Stream, (u64, Value)>,
+    /// When executions began, by pipeline and execution.
+    pub executions: BTreeMap<(String, String), Timestamp>,
 }
 
 /// Who holds a target.
@@ -84,6 +88,8 @@ impl Default for World {
                 artifacts: BTreeMap::new(),
                 artifact_requests: usize::MAX,
                 probes: Vec::new(),
+                histories: BTreeMap::new(),
+                executions: BTreeMap::new(),
             }),
         }
     }
@@ -245,6 +251,36 @@ impl World {
         if state.answers.iter().all(|(answered, _)| answered != job) {
             state.answers.push((job.to_owned(), reply.clone()));
         }
+    }
+
+    fn recall(&self, stream: &Stream) -> Recalled {
+        let state = self.look();
+        let Some((version, stored)) = state.histories.get(stream) else {
+            return Recalled::default();
+        };
+        let memory = serde_json::from_value(stored.clone());
+        Recalled {
+            memory: memory.unwrap_or_else(|error| {
+                let (why, told) = (error.to_string(), None);
+                Memory::Lost(Lost { why, told })
+            }),
+            version: Some(version.to_string()),
+        }
+    }
+
+    fn remember(&self, stream: &Stream, seen: &Recalled, memory: &Memory) -> Result<(), PortError> {
+        let doing = || format!("store the history of {stream}");
+        let mut state = self.change();
+        let stored = state.histories.get(stream).map(|(version, _)| *version);
+        if seen.version != stored.map(|version| version.to_string()) {
+            let why = "something else has been stored since";
+            return Err(PortError::new(Class::Conflict, doing(), why));
+        }
+        let memory = serde_json::to_value(memory)
+            .map_err(|e| PortError::new(Class::Permanent, doing(), e))?;
+        let next = stored.map_or(1, |version| version + 1);
+        state.histories.insert(stream.clone(), (next, memory));
+        Ok(())
     }
 
     fn probe(&self) -> Probed {
