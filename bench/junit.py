@@ -25,7 +25,7 @@ with zipfile.ZipFile(artifact).open(name) as report:
             while case.getprevious() is not None:
                 del case.getparent()[0]
     else:
-        tests = sum(1 for _ in JUnitXml.fromfile(report))
+        tests = sum(1 for suite in JUnitXml.fromfile(report) for _ in suite)
 seconds = time.perf_counter() - began
 
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,5 +1,7 @@
 //! What the actions read from a job's input artifacts.
 
+use std::io;
+
 use engine::{ActionError, Class, Input, Job, PortError, Ports, chain};
 use release::config::{CONFIG_BYTES_MAX, Config};
 use reports::{Archive, ReadError};
@@ -8,7 +10,10 @@ use reports::{Archive, ReadError};
 pub(crate) struct Inputs<I> {
     /// Where the configuration is.
     path: String,
-    archives: Vec<(String, Archive<I>)>,
+    /// As the pipeline names them.
+    names: Vec<String>,
+    /// In the same order.
+    archives: Vec<Archive<I>>,
 }
 
 impl<I: Input> Inputs<I> {
@@ -27,12 +32,15 @@ impl<I: Input> Inputs<I> {
         let path = job.parameters.config.clone();
         let names: Vec<_> = job.inputs.iter().map(|a| a.name.clone()).collect();
         let read = ports.read(job, move |inputs| {
-            let opened = names.into_iter().zip(inputs).map(|(name, input)| {
-                let archive = Archive::open(input).map_err(|error| unread(&name, error))?;
-                Ok((name, archive))
-            });
+            let opened = names.iter().zip(inputs);
+            let opened = opened
+                .map(|(name, input)| Archive::open(input).map_err(|error| unread(name, error)));
             let archives = opened.collect::<Result<_, ActionError>>()?;
-            work(&mut Self { path, archives })
+            work(&mut Self {
+                path,
+                names,
+                archives,
+            })
         });
         read.await?
     }
@@ -40,27 +48,22 @@ impl<I: Input> Inputs<I> {
     /// The configuration, from the first artifact that has it.
     pub(crate) fn config(&mut self) -> Result<Config, ActionError> {
         let path = &self.path;
-        for (artifact, archive) in &mut self.archives {
+        for (artifact, archive) in self.names.iter().zip(&mut self.archives) {
             let found = archive.read_small(path, CONFIG_BYTES_MAX as u64);
             if let Some(bytes) = found.map_err(|error| unread(artifact, error))? {
                 return parse(path, bytes);
             }
         }
-        let names: Vec<_> = self
-            .archives
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
         Err(ActionError::Refused(format!(
             "no {path} in the input artifacts ({}): list it under artifacts in the buildspec, or \
              set \"config\" in the action's UserParameters",
-            names.join(", ")
+            self.names.join(", ")
         )))
     }
 
-    /// The artifacts, by name.
-    pub(crate) fn archives(&mut self) -> impl Iterator<Item = &mut Archive<I>> {
-        self.archives.iter_mut().map(|(_, archive)| archive)
+    /// The artifacts, in the pipeline's order.
+    pub(crate) fn archives(&mut self) -> &mut [Archive<I>] {
+        &mut self.archives
     }
 }
 
@@ -79,9 +82,14 @@ fn unread(artifact: &str, error: ReadError) -> ActionError {
 }
 
 /// The port's error, when the artifact could not be fetched; else what is wrong with it.
-pub(crate) fn failed(error: ReadError) -> Result<PortError, ReadError> {
-    let from_port = error.into_input()?.downcast::<PortError>();
-    Ok(from_port.unwrap_or_else(|e| PortError::new(Class::Permanent, "fetch an artifact", e)))
+fn failed(error: ReadError) -> Result<PortError, ReadError> {
+    error.into_input().map(port_error)
+}
+
+/// What a port put into an error of its bytes.
+pub(crate) fn port_error(error: io::Error) -> PortError {
+    let from_port = error.downcast::<PortError>();
+    from_port.unwrap_or_else(|e| PortError::new(Class::Permanent, "fetch an artifact", e))
 }
 
 fn parse(path: &str, bytes: Vec<u8>) -> Result<Config, ActionError> {

@@ -139,11 +139,7 @@ pub fn read_report(
 type Read<F> = fn(&mut F, &str) -> Result<Option<Found>, ReadError>;
 
 /// Reads a file that the gate names, from the first place that has it.
-fn read_named<F: Files>(
-    places: &mut [F],
-    path: &str,
-    read: Read<F>,
-) -> Result<Found, GatherError> {
+fn read_named<F: Files>(places: &mut [F], path: &str, read: Read<F>) -> Result<Found, GatherError> {
     for place in places {
         match unless_unreadable(read(place, path))? {
             Ok(Some(found)) => return Ok(found),

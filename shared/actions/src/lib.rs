@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod canary_shift;
+pub mod gather;
 mod health_check;
 mod rollback_trigger;
 mod test_gate;

@@ -1,16 +1,21 @@
 //! A verdict over the reports in the input artifacts.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Write};
 
-use engine::{Action, ActionError, Class, Input, Invocation, Job, PortError, Ports, chain};
-use release::gate::{Found, Gate, GateVerdict};
+use engine::{
+    Action, ActionError, Class, Input, Invocation, Job, PortError, Ports, Stream, chain,
+    recall_history, remember_run,
+};
+use jiff::Timestamp;
+use pages::GatePage;
+use release::gate::{Context, Evidence, Gate, GateVerdict, History};
 use release::{FailureKind, JobReply};
-use reports::{Archive, ReadError};
 use zip::ZipWriter;
+use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 
-use crate::artifacts::{Inputs, failed, in_config};
+use crate::artifacts::{Inputs, in_config, port_error};
+use crate::gather::{GatherError, gather};
 
 /// The action `test-gate`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,84 +31,137 @@ impl Action for TestGate {
         job: &Job,
     ) -> Result<JobReply, ActionError> {
         let asked = job.clone();
-        let judged = Inputs::read(ports, job, move |inputs| {
-            let config = inputs.config()?;
-            let section = asked.parameters.section.as_deref();
-            let (name, gate) = config.gate(section).map_err(in_config(&asked))?;
-            Ok((name.to_owned(), gate.judge(&look(gate, inputs)?)))
-        });
-        let (gate, verdict) = judged.await?;
-        tracing::info!(
+        let looked = Inputs::read(ports, job, move |inputs| Looked::at(&asked, inputs)).await?;
+        let Looked {
+            name,
             gate,
-            passed = verdict.passed,
-            tests = verdict.tests.totals.tests
+            evidence,
+        } = looked;
+        let stream = stream(job, &name, &gate)?;
+        let history = match &stream {
+            Some(stream) => recall_history(ports, stream, &job.story(Self::NAME)?).await?,
+            None => History::default(),
+        };
+        let verdict = gate.judge(
+            evidence,
+            &Context {
+                now: ports.now(),
+                run: job.parameters.execution.as_deref().unwrap_or(&job.id),
+                since: began(ports, job, &gate).await?,
+                commit: job.parameters.commit.as_deref(),
+                history: &history,
+            },
         );
+        let passed = verdict.passed();
+        let tests = verdict.totals.tests;
+        tracing::info!(gate = name, passed, tests, "judged");
+        ports.measure(&verdict.metric_line(&name, job.parameters.pipeline.as_deref()));
         if let Some(output) = job.outputs.first() {
-            ports.store(job, output, result_zip(&verdict)?).await?;
+            let zip = result_zip(&page(job, &name, &verdict, &history))?;
+            ports.store(job, output, zip).await?;
         }
-        Ok(match verdict.passed {
-            true => JobReply::Succeed {
-                summary: verdict.summary(),
-                outputs: verdict.outputs(),
-            },
-            false => JobReply::Fail {
-                kind: FailureKind::JobFailed,
-                message: verdict.summary(),
-            },
-        })
+        if let Some(stream) = stream.filter(|_| passed) {
+            remember_run(ports, &stream, &verdict.run()).await?;
+        }
+        Ok(answer(&verdict))
     }
 }
 
-/// Everything that the gate's globs find. What cannot be read is found too, as unreadable.
-fn look<I: Input>(gate: &Gate, inputs: &mut Inputs<I>) -> Result<Vec<Found>, ActionError> {
-    let mut found = Vec::new();
-    // Two globs may match one file; it is read once.
-    let mut seen = BTreeSet::new();
-    for glob in &gate.reports {
-        // Files are read in the order in which they are stored, and told in that of their names.
-        let mut of_glob = BTreeMap::new();
-        let mut matched = false;
-        for (number, archive) in inputs.archives().enumerate() {
-            let paths = archive.find([glob.as_str()]);
-            for path in paths.map_err(|e: ReadError| ActionError::Refused(chain(&e)))? {
-                matched = true;
-                if seen.insert((number, path.clone())) {
-                    let report = read(archive, &path, gate)?;
-                    of_glob.insert((number, path), report);
-                }
-            }
-        }
-        if !matched {
-            found.push(Found::Missing { glob: glob.clone() });
-        }
-        found.extend(of_glob.into_values());
-    }
-    Ok(found)
-}
-
-fn read<I: Input>(archive: &mut Archive<I>, path: &str, gate: &Gate) -> Result<Found, PortError> {
-    match archive.report(path, gate.format) {
-        Ok(report) => Ok(Found::Report {
-            path: path.to_owned(),
-            report,
-        }),
-        Err(error) => match failed(error) {
-            Ok(port) => Err(port),
-            Err(error) => Ok(Found::Unreadable { why: chain(&error) }),
+fn answer(verdict: &GateVerdict) -> JobReply {
+    match verdict.passed() {
+        true => JobReply::Succeed {
+            summary: verdict.summary(),
+            outputs: verdict.outputs(),
+        },
+        false => JobReply::Fail {
+            kind: FailureKind::JobFailed,
+            message: verdict.summary(),
         },
     }
 }
 
-/// The output artifact: `result.json`, zipped as CodePipeline has its artifacts.
-fn result_zip(verdict: &GateVerdict) -> Result<Vec<u8>, PortError> {
-    let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
-        PortError::new(Class::Permanent, "write result.json", error)
-    };
-    let json = serde_json::to_vec_pretty(verdict).map_err(|e| broken(e.into()))?;
+/// What was found in the input artifacts.
+struct Looked {
+    name: String,
+    gate: Gate,
+    evidence: Evidence,
+}
+
+impl Looked {
+    fn at<I: Input>(job: &Job, inputs: &mut Inputs<I>) -> Result<Self, ActionError> {
+        let config = inputs.config()?;
+        let section = job.parameters.section.as_deref();
+        let (name, gate) = config.gate(section).map_err(in_config(job))?;
+        let evidence = gather(gate, inputs.archives()).map_err(|error| match error {
+            GatherError::Glob(error) => ActionError::Refused(chain(&error)),
+            GatherError::Input(error) => ActionError::Port(port_error(error)),
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            gate: gate.clone(),
+            evidence,
+        })
+    }
+}
+
+/// Where the runs of this gate are remembered; None when the pipeline is not known and no rule looks
+/// at them.
+fn stream(job: &Job, name: &str, gate: &Gate) -> Result<Option<Stream>, ActionError> {
+    let stream = job.parameters.stream(name);
+    let stream = stream.map_err(|error| ActionError::Refused(error.to_string()))?;
+    if stream.is_none() && gate.compares() {
+        return Err(ActionError::Refused(
+            "a rule of the gate looks at the last run that passed: name the pipeline as \
+             \"pipeline\" in the action's UserParameters, such as \"pipeline\":\"shop\""
+                .to_owned(),
+        ));
+    }
+    Ok(stream)
+}
+
+/// When the pipeline execution began, where a rule asks for it.
+async fn began(ports: &impl Ports, job: &Job, gate: &Gate) -> Result<Option<Timestamp>, PortError> {
+    let parameters = &job.parameters;
+    match (&parameters.pipeline, &parameters.execution) {
+        (Some(pipeline), Some(execution)) if gate.dates_the_execution() => {
+            ports.began(pipeline, execution).await
+        }
+        _ => Ok(None),
+    }
+}
+
+fn page<'a>(
+    job: &'a Job,
+    gate: &'a str,
+    verdict: &'a GateVerdict,
+    history: &'a History,
+) -> GatePage<'a> {
+    GatePage {
+        gate,
+        verdict,
+        history,
+        execution: job.parameters.execution.as_deref(),
+        commit: job.parameters.commit.as_deref(),
+        pipeline: job.parameters.pipeline.as_deref(),
+        made: verdict.point.at,
+    }
+}
+
+/// The output artifact, zipped as CodePipeline has its artifacts.
+fn result_zip(page: &GatePage<'_>) -> Result<Vec<u8>, PortError> {
+    let broken = |error: ZipError| PortError::new(Class::Permanent, "zip the report", error);
+    let json = serde_json::to_string_pretty(page.verdict)
+        .map_err(|error| PortError::new(Class::Permanent, "write result.json", error))?;
+    let files = [
+        ("report.html", page.html()),
+        ("report.md", page.markdown()),
+        ("result.json", json),
+    ];
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file("result.json", SimpleFileOptions::default())
-        .map_err(|e| broken(e.into()))?;
-    zip.write_all(&json).map_err(|e| broken(e.into()))?;
-    let zip = zip.finish().map_err(|e| broken(e.into()))?;
-    Ok(zip.into_inner())
+    for (name, text) in files {
+        zip.start_file(name, SimpleFileOptions::default())
+            .and_then(|()| Ok(zip.write_all(text.as_bytes())?))
+            .map_err(broken)?;
+    }
+    Ok(zip.finish().map_err(broken)?.into_inner())
 }

@@ -1,7 +1,7 @@
 //! Answers to CodePipeline jobs.
 
 use aws_sdk_codepipeline::types::{ExecutionDetails, FailureDetails, FailureType};
-use engine::{JobReporter, PortError};
+use engine::{JobReporter, PortError, Telemetry};
 use release::{FailureKind, JobReply};
 
 use crate::Aws;
@@ -74,6 +74,13 @@ impl JobReporter for Aws {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// CloudWatch takes a line of metrics out of the log by itself, when it stands alone.
+impl Telemetry for Aws {
+    fn measure(&self, line: &str) {
+        println!("{line}");
     }
 }
 

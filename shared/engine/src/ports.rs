@@ -140,6 +140,12 @@ pub trait JobReporter {
     async fn answer(&self, job: &str, reply: &JobReply) -> Result<(), PortError>;
 }
 
+/// What keeps measurements.
+pub trait Telemetry {
+    /// Notes one line of CloudWatch's embedded metric format.
+    fn measure(&self, line: &str);
+}
+
 /// The one place where time comes from.
 pub trait Clock {
     /// Now.
@@ -159,6 +165,7 @@ pub trait Ports:
     + GateHistory
     + Executions
     + JobReporter
+    + Telemetry
     + Clock
 {
 }
@@ -172,6 +179,7 @@ impl<T> Ports for T where
         + GateHistory
         + Executions
         + JobReporter
+        + Telemetry
         + Clock
 {
 }

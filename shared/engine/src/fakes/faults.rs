@@ -16,7 +16,7 @@ use super::{Throttled, World};
 use crate::{
     AppendError, Artifact, ArtifactStore, Class, Clock, Executions, GateHistory, HealthProbe,
     Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled, ReleaseLog, Stream,
-    TrafficTarget,
+    Telemetry, TrafficTarget,
 };
 
 /// What happens at one port call.
@@ -359,6 +359,12 @@ impl JobReporter for Run<'_> {
             Ok(())
         })
         .await
+    }
+}
+
+impl Telemetry for Run<'_> {
+    fn measure(&self, line: &str) {
+        self.world.change().measured.push(line.to_owned());
     }
 }
 

@@ -48,6 +48,8 @@ pub struct State {
     pub alarms: BTreeSet<String>,
     /// Every answer the pipeline got, in order, by job.
     pub answers: Vec<(String, JobReply)>,
+    /// Measurements, the oldest first.
+    pub measured: Vec<String>,
     /// Artifacts, by bucket and key.
     pub artifacts: BTreeMap<(String, String), Vec<u8>>,
     /// How many requests for parts of one artifact a run may make before it is throttled.
@@ -85,6 +87,7 @@ impl Default for World {
                 refuses_weight: None,
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),
+                measured: Vec::new(),
                 artifacts: BTreeMap::new(),
                 artifact_requests: usize::MAX,
                 probes: Vec::new(),

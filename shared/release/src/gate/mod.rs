@@ -182,6 +182,12 @@ impl Gate {
         self.rules.compares()
     }
 
+    /// Whether the gate asks when the pipeline execution began.
+    pub fn dates_the_execution(&self) -> bool {
+        let age = self.rules.max_report_age.and_then(|limit| limit.active());
+        age.is_some_and(|(age, _)| age == Age::Execution)
+    }
+
     /// What the entries of the quarantine and the allow-list say that have expired.
     fn expired(
         &self,

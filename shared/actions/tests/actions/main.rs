@@ -1,6 +1,8 @@
 //! The actions against the in-memory world: what a job is answered, and what happens to traffic.
 
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read, Write};
+
+mod gate;
 
 use actions::{CanaryShift, HealthCheck, RollbackTrigger, TestGate};
 use engine::fakes::{Run, World};
@@ -146,7 +148,19 @@ fn a_gate_passes_good_reports_and_hands_its_numbers_on() {
     let mut report = zip::ZipArchive::new(Cursor::new(stored)).unwrap();
     let result: serde_json::Value =
         serde_json::from_reader(report.by_name("result.json").unwrap()).unwrap();
-    assert_eq!(result["passed"], json!(true));
+    assert_eq!(result["verdict"], json!("pass"));
+    for (name, part) in [("report.html", "<html"), ("report.md", "unit")] {
+        let mut page = String::new();
+        report
+            .by_name(name)
+            .unwrap()
+            .read_to_string(&mut page)
+            .unwrap();
+        assert!(page.contains(part), "{name}");
+    }
+    let measured = world.look().measured.clone();
+    assert_eq!(measured.len(), 1);
+    assert!(measured[0].contains(r#""Gate":"unit""#), "{measured:?}");
 }
 
 #[test]
