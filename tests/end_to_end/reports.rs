@@ -17,6 +17,14 @@ pub const TESTS: &[Test] = &[
         encrypted,
     ),
     (
+        "a_gate_compares_with_the_last_run_that_passed",
+        compares,
+    ),
+    (
+        "a_report_of_a_hundred_megabytes_is_read_in_little_memory",
+        large,
+    ),
+    (
         "a_report_that_is_missing_empty_or_cut_off_fails_the_gate",
         unreadable,
     ),
@@ -77,12 +85,13 @@ fn encrypted(world: &World) -> anyhow::Result<()> {
          s3 = boto3.client('s3')\n\
          keys = [o['Key'] for o in s3.list_objects_v2(Bucket='{ARTIFACTS}')['Contents'] if '/Out0/' in o['Key']]\n\
          for o in (s3.get_object(Bucket='{ARTIFACTS}', Key=k) for k in keys):\n\
-         \x20   result = json.load(zipfile.ZipFile(io.BytesIO(o['Body'].read())).open('result.json'))\n\
-         \x20   if o.get('SSEKMSKeyId') == '{key}': print(o['ServerSideEncryption'], result['passed'])"
+         \x20   report = zipfile.ZipFile(io.BytesIO(o['Body'].read()))\n\
+         \x20   result = json.load(report.open('result.json'))\n\
+         \x20   if o.get('SSEKMSKeyId') == '{key}': print(o['ServerSideEncryption'], result['verdict'], *report.namelist())"
     );
     let stored = world.boto3(&stored)?;
     ensure!(
-        stored == "aws:kms True",
+        stored == "aws:kms pass report.html report.md result.json",
         "the report is stored as: {stored}"
     );
     Ok(())
@@ -98,9 +107,58 @@ fn fails(world: &World) -> anyhow::Result<()> {
             "JobFailed",
             &[
                 "test gate failed: 2 tests",
-                "1 failed, 0 allowed; pays_by_card: no money",
+                "1 failed, 0 allowed",
+                "s::pays_by_card: no money",
             ],
         )
+    })
+}
+
+fn compares(world: &World) -> anyhow::Result<()> {
+    let config = CONFIG.replace("{min-tests: 2}", "{max-test-drop: 0%}");
+    let pipeline = world.name("shop");
+    let parameters = serde_json::json!({
+        "section": "unit", "pipeline": pipeline, "execution": "#{codepipeline.PipelineExecutionId}",
+    });
+    let suite = |tests: usize| {
+        let cases: String = (0..tests).map(|n| format!("<testcase name='t{n}'/>")).collect();
+        format!("<testsuite name='cart'>{cases}</testsuite>")
+    };
+    world.runtime.block_on(async {
+        for (tests, passes) in [(10, true), (9, false), (9, false), (12, true), (11, false)] {
+            let suite = suite(tests);
+            let files = [("penstock.yaml", config.as_str()), ("reports/a.xml", suite.as_str())];
+            let gate = Action::with_parameters(GATE, &parameters.to_string());
+            let ran = world.run(&files, &[gate], nothing).await?;
+            match passes {
+                true => ran.succeeded()?,
+                false => ran.failed("JobFailed", &["max-test-drop", "cart lost 1"])?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What a function of 128 MB has for itself, in bytes.
+const MEMORY_MAX: u64 = 64 * 1024 * 1024;
+
+fn large(world: &World) -> anyhow::Result<()> {
+    let output = "INFO order 7 charges card 4242 and is refunded\n".repeat(220);
+    let cases: String = (0..10_000)
+        .map(|n| format!("<testcase name='t{n}'><system-out>{n} {output}</system-out></testcase>"))
+        .collect();
+    let suite = format!("<testsuite name='cart'>{cases}</testsuite>");
+    ensure!(suite.len() > 100_000_000);
+    world.runtime.block_on(async {
+        let files = [("penstock.yaml", CONFIG), ("reports/a.xml", suite.as_str())];
+        let gate = Action::new(GATE, "unit");
+        let ran = world.run(&files, &[gate], nothing).await?;
+        ran.succeeded()?;
+        let answered = world.answered(&ran.job)?;
+        let bytes = |key: &str| answered[key].as_u64().unwrap_or(u64::MAX);
+        ensure!(bytes("peak_memory_bytes") < MEMORY_MAX, "{answered}");
+        ensure!(bytes("artifact_bytes_fetched") < 10_000_000, "{answered}");
+        Ok(())
     })
 }
 

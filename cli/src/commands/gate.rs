@@ -114,7 +114,7 @@ impl GateCommand {
             None => History::default(),
         };
         let evidence = gather_all(gate, &self.paths)?;
-        let now = aws::now();
+        let now = Timestamp::now();
         let run = self.run.clone().or_else(|| self.commit.clone());
         let run = run.unwrap_or_else(|| now.to_string());
         let verdict = gate.judge(
@@ -139,10 +139,12 @@ impl GateCommand {
     fn print(&self, gate: &str, verdict: &GateVerdict, history: &History) -> anyhow::Result<()> {
         let page = GatePage {
             gate,
-            pipeline: None,
-            execution: self.run.as_deref(),
             verdict,
             history,
+            execution: self.run.as_deref(),
+            commit: self.commit.as_deref(),
+            pipeline: None,
+            made: verdict.point.at,
         };
         let text = match self.format {
             Output::Text => text(gate, verdict),
