@@ -15,7 +15,7 @@ export SAM_CLI_TELEMETRY := 0
 # cfn-lint and sam validate ask for a region, and nothing else, of AWS.
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls clean
+.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-gate fuzz clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,29 @@ bench-start: build ## Cold starts, against the bare runtime and Python in the sa
 
 bench-calls: demo ## AWS calls of each job, and of a whole release
 	cargo run --locked --quiet --package penstock-bench --bin bench-calls
+
+bench-gate: $(TOOLS) ## Reading reports, against merely inflating them and against Python
+	python3 -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	cargo build --locked --release --package penstock-bench --bin bench-gate
+	target/release/bench-gate
+
+# Seconds for each target.
+FUZZ_SECONDS ?= 20
+CARGO_FUZZ := .tools/bin/cargo-fuzz
+
+$(CARGO_FUZZ):
+	@echo '== building cargo-fuzz into .tools'
+	cargo install --quiet --locked --root .tools --version 0.13.2 cargo-fuzz
+
+# The sanitizer and the coverage are unstable flags, which the pinned toolchain takes when told so.
+fuzz: export RUSTC_BOOTSTRAP := 1
+fuzz: $(CARGO_FUZZ) ## Every format, the zip reader, the diff reader and the configuration, FUZZ_SECONDS each
+	@for target in $$($(CARGO_FUZZ) list); do \
+	  echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	  mkdir -p target/fuzz-corpus/$$target fuzz/corpus/$$target; \
+	  $(CARGO_FUZZ) run $$target target/fuzz-corpus/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -print_final_stats=0 -verbosity=0; \
+	done
 
 clean: ## Remove everything that was built or written, but not .venv
 	cargo clean

@@ -11,8 +11,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("penstock-stats", &[]),
     ("penstock-reports", &[]),
     ("penstock-release", &["penstock-stats", "penstock-reports"]),
-    // stats: the counts of the in-memory metrics.
-    ("penstock-engine", &["penstock-release", "penstock-stats"]),
+    // reports: what an artifact's bytes must be able to do. stats: the counts of the in-memory metrics.
+    (
+        "penstock-engine",
+        &["penstock-release", "penstock-reports", "penstock-stats"],
+    ),
     (
         "penstock-actions",
         &["penstock-engine", "penstock-release", "penstock-reports"],

@@ -1,5 +1,5 @@
 //! What the functions cost: `bench-start` measures cold starts against two others in the same run,
-//! `bench-calls` counts the AWS calls of a demo that was run.
+//! `bench-calls` counts the AWS calls of a demo that was run, `bench-gate` reads reports.
 //!
 //! Statistics and the reading of logs are pure; [`start`] alone starts processes.
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use penstock::commands::{abort, check, demo, load, local, run, status};
+use penstock::commands::{abort, check, demo, gate, load, local, run, status, tell};
 use tracing::level_filters::LevelFilter;
 
 /// Releases that judge themselves: run a pipeline on a laptop, with the functions that run on AWS.
@@ -19,6 +19,7 @@ enum Command {
     Local(local::Local),
     Run(run::Run),
     Check(check::Check),
+    Gate(gate::GateCommand),
     Status(status::Status),
     Abort(abort::Abort),
     Load(load::Load),
@@ -39,19 +40,14 @@ async fn main() -> ExitCode {
         Command::Local(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Run(command) => command.run().await,
         Command::Check(command) => command.run(),
+        Command::Gate(command) => Ok(command.run()),
         Command::Status(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Abort(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Load(command) => load::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Demo(command) => command.run().await,
     };
     done.unwrap_or_else(|error| {
-        eprintln!(
-            "{} {error}",
-            console::style("error:").red().bold().for_stderr()
-        );
-        for cause in error.chain().skip(1) {
-            eprintln!("  because: {cause}");
-        }
+        tell(&error);
         ExitCode::FAILURE
     })
 }

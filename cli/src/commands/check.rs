@@ -73,7 +73,8 @@ fn sections(config: &Config) -> serde_json::Value {
 fn show(name: &str, config: &Config) {
     println!("{} {name} can be used", console::style("✓").green());
     for (section, gate) in config.gates() {
-        println!("  gate {section}: reads {}", gate.reports.join(", "));
+        let globs: Vec<_> = gate.reports.iter().map(|glob| &*glob.path).collect();
+        println!("  gate {section}: reads {}", globs.join(", "));
     }
     for (section, plan) in config.releases() {
         let steps: Vec<_> = plan.steps.iter().map(step).collect();
@@ -101,7 +102,7 @@ fn step(step: &Step) -> String {
 }
 
 /// The mistake at its line, as a compiler shows one.
-fn drawn(name: &str, text: String, error: &ConfigError) -> String {
+pub(super) fn drawn(name: &str, text: String, error: &ConfigError) -> String {
     let mut diagnostic = MietteDiagnostic::new(error.message.clone());
     if let Some((line, column)) = error.at {
         let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);

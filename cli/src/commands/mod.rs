@@ -3,7 +3,17 @@
 pub mod abort;
 pub mod check;
 pub mod demo;
+pub mod gate;
 pub mod load;
 pub mod local;
 pub mod run;
 pub mod status;
+
+/// Says what went wrong, and what it came from.
+pub fn tell(error: &anyhow::Error) {
+    let label = console::style("error:").red().bold().for_stderr();
+    eprintln!("{label} {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+}

@@ -7,7 +7,7 @@ use engine::{
 use release::config::{AllowList, Plan};
 use release::{Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
-use crate::artifacts::{Inputs, in_config};
+use crate::artifacts::{self, in_config};
 
 /// The action `canary-shift`.
 #[derive(Debug, Clone)]
@@ -39,8 +39,7 @@ impl CanaryShift {
         job: &Job,
         id: &ReleaseId,
     ) -> Result<Head<Option<Release>>, ActionError> {
-        let mut inputs = Inputs::fetch(ports, job).await?;
-        let config = inputs.config(job)?;
+        let config = artifacts::config(ports, job).await?;
         let section = job.parameters.section.as_deref();
         let (_, plan) = config.release(section).map_err(in_config(job))?;
         self.allowed

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use release::check::{Check, CheckEvent, ProbeSpec, Probed};
 use release::{Head, JobReply, ReleaseId};
 
-use crate::artifacts::{Inputs, in_config};
+use crate::artifacts::{self, in_config};
 
 /// The longest that one run waits for its next round before it answers 'not yet'. A minute of
 /// waiting in a function costs more than a continuation.
@@ -61,8 +61,7 @@ impl Action for HealthCheck {
 }
 
 async fn start(ports: &impl Ports, job: &Job) -> Result<CheckEvent, ActionError> {
-    let mut inputs = Inputs::fetch(ports, job).await?;
-    let config = inputs.config(job)?;
+    let config = artifacts::config(ports, job).await?;
     let section = job.parameters.section.as_deref();
     let (_, plan) = config.health_check(section).map_err(in_config(job))?;
     Ok(CheckEvent::Started {

@@ -1,16 +1,16 @@
 //! A verdict over the reports in the input artifacts.
 
-use std::collections::BTreeSet;
-use std::io::{Cursor, Read, Seek, Write};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Cursor, Write};
 
-use engine::{Action, ActionError, Class, Invocation, Job, PortError, Ports, chain};
+use engine::{Action, ActionError, Class, Input, Invocation, Job, PortError, Ports, chain};
 use release::gate::{Found, Gate, GateVerdict};
 use release::{FailureKind, JobReply};
 use reports::{Archive, ReadError};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::artifacts::{Inputs, in_config};
+use crate::artifacts::{Inputs, failed, in_config};
 
 /// The action `test-gate`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,13 +25,16 @@ impl Action for TestGate {
         _call: &Invocation,
         job: &Job,
     ) -> Result<JobReply, ActionError> {
-        let mut inputs = Inputs::fetch(ports, job).await?;
-        let config = inputs.config(job)?;
-        let section = job.parameters.section.as_deref();
-        let (name, gate) = config.gate(section).map_err(in_config(job))?;
-        let verdict = gate.judge(&look(gate, &mut inputs)?);
+        let asked = job.clone();
+        let judged = Inputs::read(ports, job, move |inputs| {
+            let config = inputs.config()?;
+            let section = asked.parameters.section.as_deref();
+            let (name, gate) = config.gate(section).map_err(in_config(&asked))?;
+            Ok((name.to_owned(), gate.judge(&look(gate, inputs)?)))
+        });
+        let (gate, verdict) = judged.await?;
         tracing::info!(
-            gate = name,
+            gate,
             passed = verdict.passed,
             tests = verdict.tests.totals.tests
         );
@@ -52,35 +55,42 @@ impl Action for TestGate {
 }
 
 /// Everything that the gate's globs find. What cannot be read is found too, as unreadable.
-fn look<R: Read + Seek>(gate: &Gate, inputs: &mut Inputs<R>) -> Result<Vec<Found>, ActionError> {
+fn look<I: Input>(gate: &Gate, inputs: &mut Inputs<I>) -> Result<Vec<Found>, ActionError> {
     let mut found = Vec::new();
     // Two globs may match one file; it is read once.
     let mut seen = BTreeSet::new();
     for glob in &gate.reports {
+        // Files are read in the order in which they are stored, and told in that of their names.
+        let mut of_glob = BTreeMap::new();
         let mut matched = false;
         for (number, archive) in inputs.archives().enumerate() {
             let paths = archive.find([glob.as_str()]);
             for path in paths.map_err(|e: ReadError| ActionError::Refused(chain(&e)))? {
                 matched = true;
                 if seen.insert((number, path.clone())) {
-                    found.push(read(archive, &path, gate));
+                    let report = read(archive, &path, gate)?;
+                    of_glob.insert((number, path), report);
                 }
             }
         }
         if !matched {
             found.push(Found::Missing { glob: glob.clone() });
         }
+        found.extend(of_glob.into_values());
     }
     Ok(found)
 }
 
-fn read<R: Read + Seek>(archive: &mut Archive<R>, path: &str, gate: &Gate) -> Found {
+fn read<I: Input>(archive: &mut Archive<I>, path: &str, gate: &Gate) -> Result<Found, PortError> {
     match archive.report(path, gate.format) {
-        Ok(report) => Found::Report {
+        Ok(report) => Ok(Found::Report {
             path: path.to_owned(),
             report,
+        }),
+        Err(error) => match failed(error) {
+            Ok(port) => Err(port),
+            Err(error) => Ok(Found::Unreadable { why: chain(&error) }),
         },
-        Err(error) => Found::Unreadable { why: chain(&error) },
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{Cursor, Write};
 use actions::{CanaryShift, HealthCheck, RollbackTrigger, TestGate};
 use engine::fakes::{Run, World};
 use engine::{
-    Action, ActionError, AppendError, Artifact, Credentials, Invocation, Job, Trigger,
+    Action, ActionError, AppendError, Artifact, Class, Credentials, Invocation, Job, Trigger,
     UserParameters,
 };
 use futures::FutureExt;
@@ -14,8 +14,8 @@ use release::check::Probed;
 use release::sources::OutsideEvent;
 use release::{FailureKind, JobReply, Weight};
 use serde_json::json;
-use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 const CONFIG: &str = r#"
 version: 1
@@ -48,9 +48,10 @@ const COVERAGE: &str = r#"<coverage line-rate="0.5" lines-covered="5" lines-vali
 const ALLOWED: &str = "arn:aws:elasticloadbalancing:*:listener-rule/app/shop/*";
 
 fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, text) in files {
-        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.start_file(*name, stored).unwrap();
         zip.write_all(text.as_bytes()).unwrap();
     }
     zip.finish().unwrap().into_inner()
@@ -167,6 +168,29 @@ fn a_gate_fails_with_the_reason_whatever_is_wrong_with_the_reports() {
         assert_eq!(kind, FailureKind::JobFailed);
         assert!(message.contains(part), "{junit:?}: {message}");
     }
+}
+
+#[test]
+fn an_artifact_that_cannot_be_fetched_for_now_is_no_verdict() {
+    let world = world(&[
+        ("penstock.yaml", CONFIG),
+        ("reports/junit.xml", JUNIT),
+        ("reports/coverage.xml", COVERAGE),
+        ("large.bin", &" ".repeat(1_000_000)),
+    ]);
+    // Its end with the list of files, the configuration, and each report.
+    let requests = 4;
+    for artifact_requests in 0..requests {
+        world.change().artifact_requests = artifact_requests;
+        let reply = run(&TestGate, &world, &job("1", "unit"));
+        let Err(ActionError::Port(error)) = reply else {
+            panic!("answered after {artifact_requests} requests: {reply:?}");
+        };
+        assert_eq!(error.class, Class::Retryable);
+    }
+    world.change().artifact_requests = requests;
+    let reply = run(&TestGate, &world, &job("1", "unit"));
+    assert!(matches!(reply, Ok(JobReply::Succeed { .. })), "{reply:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Counts AWS calls, so that every invocation can say what it cost.
+//! Counts AWS calls and the bytes of artifacts, so that every invocation can say what it cost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,14 +7,31 @@ use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 
-/// How many requests went out since somebody last asked. Attempts count, not operations.
+/// What AWS was asked for since somebody last looked.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Calls(Arc<AtomicU64>);
+pub(crate) struct Calls(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    artifact_bytes: AtomicU64,
+}
 
 impl Calls {
-    /// The count, which starts again at zero.
+    /// Requests that went out: attempts count, not operations. The count starts again at zero.
     pub(crate) fn take(&self) -> u64 {
-        self.0.swap(0, Ordering::Relaxed)
+        self.0.requests.swap(0, Ordering::Relaxed)
+    }
+
+    /// Bytes of artifacts that arrived. The count starts again at zero.
+    pub(crate) fn take_artifact_bytes(&self) -> u64 {
+        self.0.artifact_bytes.swap(0, Ordering::Relaxed)
+    }
+
+    /// Bytes of an artifact arrived.
+    pub(crate) fn fetched(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.0.artifact_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -29,7 +46,7 @@ impl Intercept for Calls {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }

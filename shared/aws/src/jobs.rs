@@ -59,8 +59,15 @@ impl JobReporter for Aws {
             }
         };
         let aws_calls = self.calls.take();
+        let artifact_bytes_fetched = self.calls.take_artifact_bytes();
         match answer {
-            Ok(()) => tracing::info!(job, answer = what, aws_calls, "job answered"),
+            Ok(()) => tracing::info!(
+                job,
+                answer = what,
+                aws_calls,
+                artifact_bytes_fetched,
+                "job answered"
+            ),
             Err(error) if is_closed(&error) => {
                 tracing::info!(job, answer = what, aws_calls, %error, "job was closed already");
             }

@@ -25,3 +25,4 @@ pub use ports::{
     ArtifactStore, Clock, Executions, GateHistory, HealthProbe, JobReporter, MetricSource, Ports,
     ReleaseLog, TrafficTarget,
 };
+pub use reports::Input;

@@ -5,7 +5,6 @@
 )]
 
 use std::collections::BTreeSet;
-use std::io::{Read, Seek};
 
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed};
@@ -13,6 +12,7 @@ use release::config::TargetSpec;
 use release::{
     Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
 };
+use reports::Input;
 
 use crate::{AppendError, Artifact, Invocation, Job, Memory, PortError, Recalled, Stream};
 
@@ -94,11 +94,18 @@ pub trait HealthProbe {
 
 /// What holds a job's artifacts.
 pub trait ArtifactStore {
-    /// An artifact's bytes, wherever they are kept.
-    type Bytes: Read + Seek;
+    /// An artifact's bytes, fetched as they are read. An error of theirs that a caller can do
+    /// something about holds a [`PortError`].
+    type Bytes: Input + Send + 'static;
 
-    /// Fetches an input artifact with the job's own credentials.
-    async fn fetch(&self, job: &Job, artifact: &Artifact) -> Result<Self::Bytes, PortError>;
+    /// Hands the job's input artifacts, in its order, to `work`, which may block while it reads
+    /// them, and returns what `work` makes of them. They are fetched with the job's own
+    /// credentials. Once the caller has given up waiting, they can be read no further.
+    async fn read<T: Send + 'static>(
+        &self,
+        job: &Job,
+        work: impl FnOnce(Vec<Self::Bytes>) -> T + Send + 'static,
+    ) -> Result<T, PortError>;
 
     /// Stores an output artifact with the job's own credentials and key.
     async fn store(&self, job: &Job, artifact: &Artifact, zip: Vec<u8>) -> Result<(), PortError>;

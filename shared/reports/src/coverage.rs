@@ -1,7 +1,8 @@
 //! What a report of coverage says.
 
 use std::collections::BTreeMap;
-use std::ops::{AddAssign, BitOrAssign};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::{AddAssign, BitOrAssign, RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,15 @@ impl LineMap {
             .map(|mark| (mark / 2, mark % 2 == 1))
     }
 
+    /// The lines within a range, of a map that a report holds: those are sealed.
+    pub(crate) fn within(&self, lines: &RangeInclusive<u32>) -> impl Iterator<Item = (u32, bool)> {
+        debug_assert_eq!(self.sealed, self.marks.len());
+        let first = self.marks.partition_point(|mark| mark / 2 < *lines.start());
+        let end = self.marks.partition_point(|mark| mark / 2 <= *lines.end());
+        let marks = self.marks.get(first..end).unwrap_or_default();
+        marks.iter().map(|mark| (mark / 2, mark % 2 == 1))
+    }
+
     /// How many lines, and how many of them ran.
     #[must_use]
     pub fn ratio(&self) -> Ratio {
@@ -135,6 +145,8 @@ pub struct FileCoverage {
     map: LineMap,
     /// The ways out of the conditions of each line.
     branch_map: BTreeMap<u32, Ratio>,
+    /// The ways that can be told from each other, by line and identity, and which of them ran.
+    ways: BTreeMap<(u32, u64), bool>,
     counted: Option<Ratio>,
     counted_branches: Option<Ratio>,
 }
@@ -154,12 +166,38 @@ impl FileCoverage {
         self.counted = Some(lines);
     }
 
+    /// Says what is counted in place of the ways out of conditions that are noted.
+    pub(crate) fn count_branches_instead(&mut self, branches: Ratio) {
+        self.counted_branches = Some(branches);
+    }
+
     /// Notes a line, counted from 1. A line noted twice is covered when either says so.
     pub(crate) fn mark(&mut self, line: u64, covered: bool) -> Result<(), TooMuch> {
         self.map.mark(line, covered)
     }
 
-    /// Notes further ways out of the conditions of a line.
+    /// Notes one way out of a condition of a line. `identity` tells it from the others of the line,
+    /// alike in every report of the file: a way noted twice is covered when either says so.
+    pub(crate) fn way(
+        &mut self,
+        line: u64,
+        identity: impl Hash,
+        covered: bool,
+    ) -> Result<(), TooMuch> {
+        let mut hasher = DefaultHasher::new();
+        identity.hash(&mut hasher);
+        let key = (line_number(line)?, hasher.finish());
+        *self.ways.entry(key).or_default() |= covered;
+        match self.ways.len() > COVERAGE_LINES_MAX {
+            true => Err(TooMuch {
+                what: "number of branches",
+                limit: COVERAGE_LINES_MAX as u64,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes further ways out of the conditions of a line, of which only the number is known.
     pub(crate) fn branch(&mut self, line: u64, ways: Ratio) -> Result<(), TooMuch> {
         if ways.valid > 0 {
             *self.branch_map.entry(line_number(line)?).or_default() += ways;
@@ -183,8 +221,16 @@ impl FileCoverage {
     #[must_use]
     pub fn branches(&self) -> Ratio {
         self.counted_branches.unwrap_or_else(|| {
+            let mut by_line: BTreeMap<u32, Ratio> = BTreeMap::new();
+            for (&(line, _), &covered) in &self.ways {
+                *by_line.entry(line).or_default() += Ratio::new(covered.into(), 1);
+            }
+            for (&line, &ways) in &self.branch_map {
+                let known = by_line.entry(line).or_default();
+                *known = known.max(ways);
+            }
             let mut sum = Ratio::default();
-            self.branch_map.values().for_each(|ways| sum += *ways);
+            by_line.into_values().for_each(|ways| sum += ways);
             sum
         })
     }
@@ -192,17 +238,18 @@ impl FileCoverage {
     /// Whether nothing is known of it.
     pub(crate) fn is_empty(&self) -> bool {
         let counted = self.counted.or(self.counted_branches);
-        self.map.is_empty() && self.branch_map.is_empty() && counted.is_none()
+        let has_ways = !self.branch_map.is_empty() || !self.ways.is_empty();
+        self.map.is_empty() && !has_ways && counted.is_none()
     }
 
     /// How much room it takes.
     fn places(&self) -> usize {
-        self.map.marks.len() + self.branch_map.len()
+        self.map.marks.len() + self.branch_map.len() + self.ways.len()
     }
 }
 
-/// Two reports of one file: a line ran when it ran in either. Of what is known by its number only,
-/// and of the conditions of one line, the larger number counts: never more than ran.
+/// Two reports of one file: a line ran when it ran in either, and so did a way out of a condition.
+/// Of what is known by its number only the larger number counts: never more than ran.
 impl BitOrAssign for FileCoverage {
     fn bitor_assign(&mut self, other: Self) {
         let either = |a: Option<Ratio>, b: Option<Ratio>, of_a: Ratio, of_b: Ratio| {
@@ -221,6 +268,9 @@ impl BitOrAssign for FileCoverage {
         for (line, ways) in other.branch_map {
             let known = self.branch_map.entry(line).or_default();
             *known = known.max(ways);
+        }
+        for (way, covered) in other.ways {
+            *self.ways.entry(way).or_default() |= covered;
         }
     }
 }
@@ -369,6 +419,24 @@ mod tests {
             report.add("a", file).unwrap();
         }
         assert_eq!(report.branches(), Ratio::new(3, 4));
+    }
+
+    #[test]
+    fn a_way_of_two_reports_counts_once_and_ran_when_it_ran_in_either() {
+        let mut report = CoverageReport::default();
+        for ran in [0, 1] {
+            let mut file = FileCoverage::default();
+            for way in 0..2 {
+                file.way(3, way, way == ran).unwrap();
+            }
+            report.add("a", file).unwrap();
+            assert_eq!(report.branches(), Ratio::new(1 + ran, 2));
+        }
+        // What another writer knows by its number only are the same ways.
+        let mut file = FileCoverage::default();
+        file.branch(3, Ratio::new(1, 4)).unwrap();
+        report.add("a", file).unwrap();
+        assert_eq!(report.branches(), Ratio::new(2, 4));
     }
 
     #[test]

@@ -18,6 +18,12 @@ const FILE_CHARS_MAX: usize = 300;
 /// says what exactly the library underneath saw.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// The artifact's bytes could not be had, or no more of them. The artifact may be fine.
+    #[error("could not fetch the artifact")]
+    Input {
+        /// What the [`Input`](crate::Input) met.
+        source: io::Error,
+    },
     /// The artifact is not a zip, or a broken one.
     #[error("could not open the artifact: it is not a readable zip")]
     NotAZip {
@@ -110,7 +116,7 @@ pub enum ReadError {
         /// The largest allowed.
         limit: u64,
     },
-    /// The input failed: a damaged entry of the zip, or the reader underneath.
+    /// A damaged entry of the zip, or a failure of the reader given to [`read()`](crate::read()).
     #[error("could not read {name}: its bytes could not be had")]
     Unreadable {
         /// The report.
@@ -120,7 +126,7 @@ pub enum ReadError {
     },
 }
 
-/// What makes a zip one that is not opened.
+/// What makes a zip, or a file in it, one that is not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Hostile {
     /// More than [`ENTRIES_MAX`](crate::limits::ENTRIES_MAX) entries.
@@ -162,8 +168,8 @@ pub enum Hostile {
         /// What it may.
         limit: u64,
     },
-    /// All entries together above [`TOTAL_BYTES_MAX`](crate::limits::TOTAL_BYTES_MAX).
-    #[error("it inflates to more than the {limit} bytes allowed; put fewer files in it")]
+    /// All files that were asked for above [`TOTAL_BYTES_MAX`](crate::limits::TOTAL_BYTES_MAX).
+    #[error("its reports inflate to more than the {limit} bytes allowed; ask for fewer of them")]
     TotalBytes {
         /// What it may.
         limit: u64,
@@ -204,6 +210,19 @@ impl fmt::Display for Position {
 }
 
 impl ReadError {
+    /// The failure of the [`Input`](crate::Input) itself, or else this error, which is about what
+    /// the bytes say.
+    ///
+    /// # Errors
+    ///
+    /// Every error but [`ReadError::Input`].
+    pub fn into_input(self) -> Result<io::Error, Self> {
+        match self {
+            Self::Input { source } => Ok(source),
+            about_the_bytes => Err(about_the_bytes),
+        }
+    }
+
     /// A file name as an error repeats it.
     pub(crate) fn name(name: &str) -> String {
         text::line(name, FILE_CHARS_MAX)

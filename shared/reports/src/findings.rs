@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cvss::Cvss;
 use serde::{Deserialize, Serialize};
 
 use crate::text;
@@ -13,7 +14,7 @@ pub const FINDINGS_LISTED_MAX: usize = 20_000;
 pub const ALIASES_MAX: usize = 16;
 
 /// Longest name, package, path or version kept, in characters.
-const TERM_CHARS_MAX: usize = 200;
+pub(crate) const TERM_CHARS_MAX: usize = 200;
 
 /// Longest message kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -80,6 +81,23 @@ impl Severity {
         }
     }
 
+    /// Of a CVSS vector, such as `CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H`, of version 2, 3.0,
+    /// 3.1 or 4.0, by its score. None for what is no vector, or not a whole one.
+    #[must_use]
+    pub fn of_vector(vector: &str) -> Option<Self> {
+        let vector: Cvss = vector.trim().parse().ok()?;
+        // The crate checks this for versions 2 and 4, and scores what is missing in 3 as harmless.
+        let is_whole = match &vector {
+            Cvss::CvssV30(base) | Cvss::CvssV31(base) => {
+                let exploit = base.av.is_some() && base.ac.is_some() && base.pr.is_some();
+                let impact = base.c.is_some() && base.i.is_some() && base.a.is_some();
+                exploit && base.ui.is_some() && base.s.is_some() && impact
+            }
+            _ => true,
+        };
+        is_whole.then(|| Self::of_score(vector.score())).flatten()
+    }
+
     /// Of a word that scanners use, in any case: `critical`, `important`, `moderate`, `negligible`,
     /// and so on. What is no such word is [`Severity::Unknown`].
     #[must_use]
@@ -136,8 +154,16 @@ impl Finding {
         parts.collect::<Vec<_>>().join("|")
     }
 
+    /// A package as a finding names it.
+    pub(crate) fn package(name: &str, version: &str) -> String {
+        match version.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name}@{version}"),
+        }
+    }
+
     /// Every text made fit to print and to keep.
-    fn neutral(mut self) -> Self {
+    pub(crate) fn neutral(mut self) -> Self {
         self.aliases.truncate(ALIASES_MAX);
         let terms = [
             &mut self.id,
@@ -185,17 +211,29 @@ impl FindingsReport {
 
     /// Adds a finding, its text made fit to print.
     pub fn add(&mut self, finding: Finding) {
-        let finding = finding.neutral();
-        let bytes = self.listed_bytes.saturating_add(finding.text_bytes());
-        if self.listed.len() < FINDINGS_LISTED_MAX && bytes <= LISTED_BYTES_MAX {
-            self.listed_bytes = bytes;
-            self.listed.push(finding);
-        } else {
-            self.more(finding.severity, 1);
+        let severity = finding.severity;
+        if !self.list(finding) {
+            self.more(severity, 1);
         }
     }
 
-    fn more(&mut self, severity: Severity, count: u64) {
+    /// Adds a finding as far as there is room; false, and not counted, when there is none.
+    pub(crate) fn list(&mut self, finding: Finding) -> bool {
+        let finding = finding.neutral();
+        let bytes = self.listed_bytes.saturating_add(finding.text_bytes());
+        let has_room = self.listed.len() < FINDINGS_LISTED_MAX && bytes <= LISTED_BYTES_MAX;
+        if has_room {
+            self.listed_bytes = bytes;
+            self.listed.push(finding);
+        }
+        has_room
+    }
+
+    /// Counts findings that are not listed.
+    pub(crate) fn more(&mut self, severity: Severity, count: u64) {
+        if count == 0 {
+            return;
+        }
         let sum = self.unlisted.entry(severity).or_default();
         *sum = sum.saturating_add(count);
     }
@@ -218,6 +256,7 @@ impl FindingsReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_score_is_read_by_the_scale_of_cvss() {
@@ -233,6 +272,87 @@ mod tests {
             (f64::NAN, None),
         ] {
             assert_eq!(Severity::of_score(score), severity, "{score}");
+        }
+    }
+
+    #[test]
+    fn a_whole_cvss_vector_is_scored_and_part_of_one_is_not() {
+        for (vector, severity) in [
+            (
+                "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+                Some(Severity::Critical),
+            ),
+            (
+                "CVSS:3.0/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N",
+                Some(Severity::Medium),
+            ),
+            (
+                "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N",
+                Some(Severity::Critical),
+            ),
+            ("AV:N/AC:L/Au:N/C:P/I:P/A:P", Some(Severity::High)),
+            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H/E", None),
+            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H", None),
+            ("CVSS:3.1/AV:N", None),
+            ("CVSS:4.0/AV:N", None),
+            ("CVSS:9.9/AV:N", None),
+            ("", None),
+        ] {
+            assert_eq!(Severity::of_vector(vector), severity, "{vector}");
+        }
+    }
+
+    fn metric() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "AV", "AC", "AT", "PR", "UI", "S", "C", "I", "A", "Au", "VC", "VI", "VA", "SC", "SI",
+            "SA", "E", "MSI", "MAV", "CR", "RL", "U",
+        ])
+    }
+
+    fn value() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "N", "L", "H", "P", "R", "U", "C", "S", "A", "X", "ä", "",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn no_vector_makes_scoring_panic(
+            prefix in prop::sample::select(vec!["CVSS:3.0", "CVSS:3.1", "CVSS:4.0", "AV:N"]),
+            metrics in prop::collection::vec((metric(), value()), 0..24),
+            rest in any::<String>(),
+        ) {
+            let metrics = metrics.iter().map(|(metric, value)| format!("/{metric}:{value}"));
+            let metrics: String = metrics.collect();
+            let _ = Severity::of_vector(&format!("{prefix}{metrics}"));
+            let _ = Severity::of_vector(&format!("{prefix}{metrics}{rest}"));
+        }
+
+        #[test]
+        fn every_whole_vector_of_version_4_is_scored(
+            base in prop::collection::vec(0..3usize, 11),
+            threat in prop::sample::select(vec!["", "/E:X", "/E:A", "/E:P", "/E:U"]),
+        ) {
+            let ways: [(&str, [&str; 3]); 11] = [
+                ("AV", ["N", "A", "P"]),
+                ("AC", ["L", "H", "L"]),
+                ("AT", ["N", "P", "N"]),
+                ("PR", ["N", "L", "H"]),
+                ("UI", ["N", "P", "A"]),
+                ("VC", ["H", "L", "N"]),
+                ("VI", ["H", "L", "N"]),
+                ("VA", ["H", "L", "N"]),
+                ("SC", ["H", "L", "N"]),
+                ("SI", ["H", "L", "N"]),
+                ("SA", ["H", "L", "N"]),
+            ];
+            let metrics: String = ways
+                .iter()
+                .zip(base)
+                .map(|((metric, values), way)| format!("/{metric}:{}", values[way]))
+                .collect();
+            let vector = format!("CVSS:4.0{metrics}{threat}");
+            prop_assert!(Severity::of_vector(&vector).is_some(), "{}", vector);
         }
     }
 

@@ -7,17 +7,21 @@
 mod outline;
 mod skim;
 
+use std::cell::Cell;
 use std::io::BufRead;
+use std::rc::Rc;
 
 use quick_xml::encoding::DecodingReader;
 use struson::reader::{
-    JsonReader, JsonReaderPosition, JsonStreamReader, ReaderError, ReaderSettings, SyntaxErrorKind,
-    ValueType,
+    JsonReader, JsonReaderPosition, JsonStreamReader, JsonSyntaxError, ReaderError, ReaderSettings,
+    SyntaxErrorKind, ValueType,
 };
 
 use crate::error::{Position, ReadError};
+use crate::findings::TERM_CHARS_MAX;
 use crate::formats::Source;
 use crate::limits::{JSON_DEPTH_MAX, TooMuch};
+use crate::text;
 pub(crate) use outline::Outline;
 use skim::Skim;
 
@@ -33,10 +37,17 @@ pub(crate) enum Fault {
     /// It is JSON, and does not have what every report of its format has.
     #[error("there is no `{0}`")]
     Missing(&'static str),
+    /// It is JSON, and breaks a rule of its format.
+    #[error("{0}")]
+    Broken(&'static str),
 }
 
 /// A document, at one of its values.
-pub(crate) struct Json<'a>(JsonStreamReader<Skim<DecodingReader<&'a mut dyn BufRead>>>);
+pub(crate) struct Json<'a>(
+    JsonStreamReader<Skim<DecodingReader<&'a mut dyn BufRead>>>,
+    /// Where the document's last word begins, once its end was seen.
+    Rc<Cell<Option<u64>>>,
+);
 
 /// Reads the whole document by `read`, which is shown its one value.
 pub(crate) fn read<T>(
@@ -45,11 +56,12 @@ pub(crate) fn read<T>(
 ) -> Result<T, ReadError> {
     let name = source.name;
     let mut json = Json::new(source.body);
+    let last_word = Rc::clone(&json.1);
     let read = read(&mut json).and_then(|read| {
         json.0.consume_trailing_whitespace()?;
         Ok(read)
     });
-    read.map_err(|fault| explain(name, fault))
+    read.map_err(|fault| explain(name, fault, last_word.get()))
 }
 
 impl<'a> Json<'a> {
@@ -61,7 +73,8 @@ impl<'a> Json<'a> {
             ..ReaderSettings::default()
         };
         let input = Skim::new(DecodingReader::new(body));
-        Self(JsonStreamReader::new_custom(input, settings))
+        let last_word = input.last_word();
+        Self(JsonStreamReader::new_custom(input, settings), last_word)
     }
 
     /// Shows each member of the object here, which `each` is to read. False, with the value passed
@@ -82,6 +95,23 @@ impl<'a> Json<'a> {
         }
         self.0.end_object()?;
         Ok(true)
+    }
+
+    /// What `read` makes of the one member that matters of the object here; None without it.
+    pub(crate) fn member<T>(
+        &mut self,
+        wanted: &str,
+        mut read: impl FnMut(&mut Self) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        let mut member = None;
+        self.object(|name, json| {
+            match name == wanted {
+                true => member = Some(read(json)?),
+                false => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(member)
     }
 
     /// Shows each element of the array here, which `each` is to read. False, with the value passed
@@ -121,6 +151,26 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The first line of the string here, cut as the names and versions of findings are; empty when
+    /// there is none.
+    pub(crate) fn line(&mut self) -> Result<String, Fault> {
+        let string = self.string()?.unwrap_or_default();
+        Ok(text::line(&string, TERM_CHARS_MAX))
+    }
+
+    /// The strings in the array here, the first `max` of them.
+    pub(crate) fn strings(&mut self, max: usize) -> Result<Vec<String>, Fault> {
+        let mut strings = Vec::new();
+        self.array(|json| {
+            match strings.len() < max {
+                true => strings.extend(json.string()?),
+                false => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(strings)
+    }
+
     /// The number here, finite.
     pub(crate) fn number(&mut self) -> Result<Option<f64>, Fault> {
         if !self.is(ValueType::Number)? {
@@ -138,6 +188,19 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The number of a line here, from 1.
+    pub(crate) fn line_number(&mut self) -> Result<Option<u32>, Fault> {
+        let line = self.integer()?.and_then(|line| u32::try_from(line).ok());
+        Ok(line.filter(|&line| line > 0))
+    }
+
+    /// The place in an array here, from 0.
+    pub(crate) fn index(&mut self) -> Result<Option<usize>, Fault> {
+        Ok(self
+            .integer()?
+            .and_then(|index| usize::try_from(index).ok()))
+    }
+
     /// The truth value here.
     pub(crate) fn boolean(&mut self) -> Result<Option<bool>, Fault> {
         match self.is(ValueType::Boolean)? {
@@ -149,6 +212,11 @@ impl<'a> Json<'a> {
     /// Whether the value here is null; it stays to be read.
     pub(crate) fn is_null(&mut self) -> Result<bool, Fault> {
         Ok(self.0.peek()? == ValueType::Null)
+    }
+
+    /// Whether the value here is an object; it stays to be read.
+    pub(crate) fn is_object(&mut self) -> Result<bool, Fault> {
+        Ok(self.0.peek()? == ValueType::Object)
     }
 
     /// Whether the value here is an array; it stays to be read.
@@ -171,10 +239,24 @@ impl<'a> Json<'a> {
     }
 }
 
-fn explain(name: &str, fault: Fault) -> ReadError {
+/// Whether what is wrong is that the document ends. Of half a `true` at its end, of `1.` or of a
+/// name without a value, the parser says something else.
+fn is_cut_off(error: &JsonSyntaxError, last_word: Option<u64>) -> bool {
+    let begin = error.location.data_pos.unwrap_or(0);
+    match error.kind {
+        SyntaxErrorKind::IncompleteDocument => true,
+        SyntaxErrorKind::TrailingData => false,
+        _ => last_word.is_some_and(|word| begin >= word),
+    }
+}
+
+/// `last_word` is where the document's last word begins, once its end was seen.
+fn explain(name: &str, fault: Fault, last_word: Option<u64>) -> ReadError {
     let error = match fault {
         Fault::TooMuch(TooMuch { what, limit }) => return ReadError::too_large(name, what, limit),
-        Fault::Missing(_) => return ReadError::malformed(name, Position::START, fault),
+        Fault::Missing(_) | Fault::Broken(_) => {
+            return ReadError::malformed(name, Position::START, fault);
+        }
         Fault::Json(error) => error,
     };
     match error {
@@ -186,12 +268,10 @@ fn explain(name: &str, fault: Fault) -> ReadError {
             let what = "depth of nested arrays and objects";
             ReadError::too_large(name, what, JSON_DEPTH_MAX.into())
         }
-        ReaderError::SyntaxError(error) if error.kind == SyntaxErrorKind::IncompleteDocument => {
-            ReadError::Truncated {
-                name: ReadError::name(name),
-                at: position(&error.location),
-            }
-        }
+        ReaderError::SyntaxError(error) if is_cut_off(&error, last_word) => ReadError::Truncated {
+            name: ReadError::name(name),
+            at: position(&error.location),
+        },
         ReaderError::SyntaxError(error) => {
             let at = position(&error.location);
             ReadError::malformed(name, at, error)
@@ -259,6 +339,13 @@ mod tests {
     fn truncated_malformed_deep_and_badly_encoded_are_told_apart() {
         assert!(matches!(skip(b"[1, "), Err(ReadError::Truncated { .. })));
         assert!(matches!(skip(b"[\"a"), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"[tru"), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"[n"), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"{\"a\""), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"[1."), Err(ReadError::Truncated { .. })));
+        assert!(matches!(skip(b"[1.]"), Err(ReadError::Malformed { .. })));
+        assert!(matches!(skip(b"[] x"), Err(ReadError::Malformed { .. })));
+        assert!(matches!(skip(b"[nul] "), Err(ReadError::Malformed { .. })));
         assert!(matches!(skip(b"[1,]"), Err(ReadError::Malformed { .. })));
         assert!(matches!(skip(b"[] []"), Err(ReadError::Malformed { .. })));
         assert!(matches!(

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | read a report in an artifact | [`Archive::open`], [`Archive::find`], [`Archive::report`] |
 //! | read a report that is at hand | [`read()`] |
+//! | know how much of a change ran | [`Diff::read`], [`CoverageReport::of_changed`] |
 //! | add a format | `formats/x.rs` and its line in `formats/mod.rs` |
 //!
 //! Reading never decides. A well-formed report of zero tests is a [`Report`] of zero tests, and the
@@ -16,6 +17,7 @@
 
 mod archive;
 mod case;
+mod changed;
 mod coverage;
 mod diff;
 mod error;
@@ -24,6 +26,7 @@ mod formats;
 mod json;
 pub mod limits;
 mod lines;
+mod nesting;
 mod report;
 mod tally;
 mod text;
@@ -31,18 +34,20 @@ mod xml;
 
 use std::io::{BufReader, Read};
 
-pub use archive::Archive;
+pub use archive::{Archive, Input, glob};
 pub use case::{
     FAILING_LISTED_MAX, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, OTHER_SUITES, OTHERS_LISTED_MAX,
     Outcome, SUITES_MAX, TestCase, TestReport, Totals,
 };
+pub use changed::{CANDIDATES_MAX, ChangedCoverage, MISSED_LISTED_MAX};
 pub use coverage::{CoverageReport, FileCoverage, LineMap, Ratio};
-pub use diff::{ChangedCoverage, Diff};
+pub use diff::Diff;
 pub use error::{Cause, Hostile, Position, ReadError};
 pub use findings::{ALIASES_MAX, FINDINGS_LISTED_MAX, Finding, FindingsReport, Severity};
 pub use formats::{Format, UnknownFormat};
 pub use limits::TooMuch;
 pub use report::{Content, Provenance, Report};
+pub use text::line as printable;
 
 /// Reads one report: in `format`, or else in the format that its first bytes show.
 ///

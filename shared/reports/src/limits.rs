@@ -1,20 +1,32 @@
 //! How much of anything is read. A report comes from whoever can push to the repository, so each of
 //! these is a promise about the memory and the time that a hostile one can cost.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 
-/// Most entries in an artifact's zip: what CodePipeline itself allows in one artifact.
+/// Most entries in an artifact's zip: what CodePipeline itself allows in one artifact. The artifact's
+/// own size has no bound here: its parts are fetched as they are asked for, so the 7 GB that
+/// CodePipeline allows cost no more than what is read of them.
 pub const ENTRIES_MAX: usize = 100_000;
 
-/// Most bytes read from a zip to learn its list of entries.
-pub const DIRECTORY_BYTES_MAX: u64 = 64 * MIB;
+/// Largest list of entries in a zip, in bytes: [`ENTRIES_MAX`] entries with 280 bytes each for name
+/// and extra fields. The names are kept, so it bounds the memory that an open artifact takes.
+pub const DIRECTORY_BYTES_MAX: u64 = 32 * MIB;
 
-/// Largest entry of a zip once inflated, in bytes. An artifact holds more than reports, so this is
-/// larger than [`REPORT_BYTES_MAX`].
-pub const ENTRY_BYTES_MAX: u64 = 1024 * MIB;
+/// How many of a zip's last bytes are fetched first: enough for the record that ends it with its
+/// comment (64 KiB at most), and for the list of 2 000 files besides, so that one request opens
+/// most artifacts.
+pub const TAIL_BYTES: u64 = 256 * 1024;
 
-/// Largest sum of all entries of a zip once inflated, in bytes.
-pub const TOTAL_BYTES_MAX: u64 = 8 * 1024 * MIB;
+/// Most bytes between two files of a zip, wanted one after the other, that are fetched and thrown
+/// away rather than have a request of its own made for each of the two.
+pub const GAP_BYTES_MAX: u64 = 256 * 1024;
+
+/// Largest entry of a zip that is read, once inflated, in bytes. None is read but as a report.
+pub const ENTRY_BYTES_MAX: u64 = REPORT_BYTES_MAX;
+
+/// Largest sum of all entries that are read of one zip, once inflated, in bytes: four reports of the
+/// largest size. It bounds time; what is not asked for is not inflated and does not count.
+pub const TOTAL_BYTES_MAX: u64 = 4 * REPORT_BYTES_MAX;
 
 /// Most bytes that one stored byte of an entry may inflate to. Deflate's own ceiling is 1032, which
 /// only a file of one repeated byte comes near; logs stay below 100.
@@ -23,8 +35,8 @@ pub const COMPRESSION_RATIO_MAX: u64 = 250;
 /// Entries that inflate to no more than this many bytes may have any ratio.
 pub const COMPRESSION_RATIO_EXEMPT_BYTES: u64 = 16 * MIB;
 
-/// Largest report, in bytes.
-pub const REPORT_BYTES_MAX: u64 = 256 * MIB;
+/// Largest report, in bytes. It is streamed, so this bounds the time it takes and not the memory.
+pub const REPORT_BYTES_MAX: u64 = 2048 * MIB;
 
 /// How many of a report's first bytes decide its format.
 pub const HEAD_BYTES: u64 = 64 * 1024;
@@ -65,6 +77,12 @@ pub const COVERAGE_LINES_MAX: usize = 4_000_000;
 
 /// The last line of a file that a report of coverage may name.
 pub const LINE_MAX: u32 = 1_000_000;
+
+/// Most changed files in a diff.
+pub const DIFF_FILES_MAX: usize = 100_000;
+
+/// Most runs of changed lines in a diff.
+pub const DIFF_RANGES_MAX: usize = 1_000_000;
 
 /// Longest path of a file in a report, in characters; what goes beyond is cut off.
 pub const PATH_CHARS_MAX: usize = 1024;
@@ -132,12 +150,6 @@ impl<R: Read> Read for Limited<R> {
         let count = self.inner.read(&mut buffer[..room])?;
         self.left -= count as u64;
         Ok(count)
-    }
-}
-
-impl<R: Seek> Seek for Limited<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.inner.seek(to)
     }
 }
 

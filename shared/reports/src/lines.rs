@@ -4,9 +4,9 @@ use std::io::{self, BufRead};
 
 use quick_xml::encoding::{DecodingReader, DetectedEncoding, detect_encoding};
 
-use crate::error::ReadError;
+use crate::error::{Position, ReadError};
 use crate::formats::Source;
-use crate::limits::LINE_BYTES_MAX;
+use crate::limits::{LINE_BYTES_MAX, TooMuch};
 
 /// One line, without its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,41 @@ pub(crate) struct Line<'a> {
     pub(crate) is_cut: bool,
     /// It has no end: the report ends within it, or right behind it.
     pub(crate) is_open: bool,
+}
+
+impl Line<'_> {
+    /// Where it begins.
+    pub(crate) fn at(&self) -> Position {
+        Position {
+            line: self.number,
+            byte: self.byte,
+        }
+    }
+}
+
+/// Why a line could not be read.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// A bound was reached.
+    TooMuch(TooMuch),
+    /// It breaks a rule of its format.
+    Broken(&'static str),
+}
+
+impl From<TooMuch> for Fault {
+    fn from(too_much: TooMuch) -> Self {
+        Self::TooMuch(too_much)
+    }
+}
+
+impl Fault {
+    /// As the report's reader is told.
+    pub(crate) fn explain(self, name: &str, at: Position) -> ReadError {
+        match self {
+            Self::TooMuch(TooMuch { what, limit }) => ReadError::too_large(name, what, limit),
+            Self::Broken(what) => ReadError::malformed(name, at, what),
+        }
+    }
 }
 
 /// Shows each line to `each`.

@@ -4,11 +4,63 @@ use std::borrow::Cow;
 
 /// The first line of `raw` that is not blank, cut at `chars_max` characters, with terminal escapes
 /// taken out and every other character that could move a cursor or reorder text made visible.
-pub(crate) fn line(raw: &str, chars_max: usize) -> String {
+pub fn line(raw: &str, chars_max: usize) -> String {
     raw.lines()
         .map(|line| neutral(line, chars_max))
         .find(|line| !line.is_empty())
         .unwrap_or_default()
+}
+
+/// The beginning of a text that comes in pieces: enough of it to find its first line.
+#[derive(Debug, Default)]
+pub(crate) struct Beginning(String);
+
+impl Beginning {
+    /// How much of a text is searched for its first line, in bytes.
+    const BYTES_MAX: usize = 4096;
+
+    /// Adds the next piece, as far as there is room.
+    pub(crate) fn push(&mut self, piece: &str) {
+        if self.0.len() >= Self::BYTES_MAX {
+            return;
+        }
+        let piece = match self.0.is_empty() {
+            true => piece.trim_start(),
+            false => piece,
+        };
+        self.0
+            .push_str(&piece[..piece.floor_char_boundary(Self::BYTES_MAX)]);
+    }
+
+    /// Its first line that is not blank, as [`line()`] makes it.
+    pub(crate) fn line(&self, chars_max: usize) -> String {
+        line(&self.0, chars_max)
+    }
+
+    /// The same, without a first line that holds `heading`, unless that is the only one.
+    pub(crate) fn line_below(&self, heading: &str, chars_max: usize) -> String {
+        let below = match self.0.split_once('\n') {
+            Some((first, rest)) if first.contains(heading) => line(rest, chars_max),
+            Some(_) | None => String::new(),
+        };
+        match below.is_empty() {
+            true => self.line(chars_max),
+            false => below,
+        }
+    }
+}
+
+/// The last part of a path of Unix or Windows.
+pub(crate) fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+/// `name` without the `class.` that it begins with; all of it where it does not.
+pub(crate) fn within<'a>(class: &str, name: &'a str) -> &'a str {
+    let member = name
+        .strip_prefix(class)
+        .and_then(|rest| rest.strip_prefix('.'));
+    member.filter(|member| !member.is_empty()).unwrap_or(name)
 }
 
 /// Text in the encoding that its byte order mark says, or else in UTF-8. What is no text is replaced
@@ -99,6 +151,30 @@ mod tests {
     fn a_long_line_is_cut_and_shows_it() {
         assert_eq!(line("12345", 5), "12345");
         assert_eq!(line("123456", 5), "12345…");
+    }
+
+    #[test]
+    fn the_beginning_of_a_text_is_bounded_and_has_its_first_line() {
+        let mut beginning = Beginning::default();
+        for piece in ["\n ", "\n one", " line\n", "two"] {
+            beginning.push(piece);
+        }
+        assert_eq!(beginning.line(80), "one line");
+        assert_eq!(beginning.line_below("one", 80), "two");
+        assert_eq!(beginning.line_below("other", 80), "one line");
+        (0..100).for_each(|_| beginning.push(&"ä".repeat(1_001)));
+        assert!(beginning.0.len() < 2 * Beginning::BYTES_MAX);
+    }
+
+    #[test]
+    fn a_name_is_told_without_its_class_or_folder() {
+        assert_eq!(file_name(r"C:\build\shop.dll"), "shop.dll");
+        assert_eq!(file_name("/build/shop.dll"), "shop.dll");
+        assert_eq!(file_name("shop.dll"), "shop.dll");
+        assert_eq!(within("shop.Cart", "shop.Cart.adds(1.5)"), "adds(1.5)");
+        assert_eq!(within("shop.Car", "shop.Cart.adds"), "shop.Cart.adds");
+        assert_eq!(within("shop.Cart", "shop.Cart."), "shop.Cart.");
+        assert_eq!(within("", ".adds"), "adds");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use reports::limits::{
     COMPRESSION_RATIO_EXEMPT_BYTES, COMPRESSION_RATIO_MAX, DIRECTORY_BYTES_MAX, ENTRIES_MAX,
     ENTRY_BYTES_MAX, TOTAL_BYTES_MAX,
 };
-use reports::{Archive, Content, Hostile, ReadError};
+use reports::{Archive, Content, Format, Hostile, ReadError};
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
@@ -31,6 +31,14 @@ fn open(bytes: Vec<u8>) -> Result<Archive<Cursor<Vec<u8>>>, ReadError> {
 
 fn hostile(bytes: Vec<u8>) -> Hostile {
     match open(bytes).map(|_| ()) {
+        Err(ReadError::Hostile(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Why a file of the zip is not read.
+fn hostile_file(bytes: Vec<u8>, name: &str) -> Hostile {
+    match open(bytes).unwrap().report(name, None) {
         Err(ReadError::Hostile(why)) => why,
         other => panic!("{other:?}"),
     }
@@ -66,9 +74,13 @@ fn a_report_is_read_out_of_the_zip() {
 
 #[test]
 fn an_error_names_the_file() {
-    let mut archive = open(zip(&[("target/out.xml", b"ok 1")])).unwrap();
+    let mut archive = open(zip(&[("target/out.xml", b"fine")])).unwrap();
     let error = archive.report("target/out.xml", None).unwrap_err();
-    let expected = "no format matched target/out.xml; set `format` to one of junit, cobertura";
+    let names: Vec<_> = Format::all().map(Format::name).collect();
+    let expected = format!(
+        "no format matched target/out.xml; set `format` to one of {}",
+        names.join(", ")
+    );
     assert_eq!(error.to_string(), expected);
     let error = archive.report("target/other.xml", None).unwrap_err();
     assert_eq!(
@@ -87,7 +99,7 @@ fn a_star_stays_within_a_folder_and_two_do_not() {
         "x/target/e.xml",
     ];
     let files: Vec<_> = names.iter().rev().map(|name| (*name, PASSED)).collect();
-    let archive = open(zip(&files)).unwrap();
+    let mut archive = open(zip(&files)).unwrap();
     assert!(archive.names().eq(names));
     for (globs, found) in [
         (vec!["*.xml"], vec!["a.xml"]),
@@ -118,7 +130,9 @@ fn a_star_stays_within_a_folder_and_two_do_not() {
         (vec!["A.XML"], vec![]),
         (vec![], vec![]),
     ] {
-        assert_eq!(archive.find(&globs).unwrap(), found, "{globs:?}");
+        let mut names = archive.find(&globs).unwrap();
+        names.sort();
+        assert_eq!(names, found, "{globs:?}");
     }
     let error = archive.find(["a.xml", "[a"]).unwrap_err();
     assert!(
@@ -203,7 +217,7 @@ fn an_encrypted_entry_is_hostile() {
     let at = record(&bytes, "out.xml");
     bytes[at + 8] |= 1;
     let name = "out.xml".to_owned();
-    assert_eq!(hostile(bytes), Hostile::Encrypted { name });
+    assert_eq!(hostile_file(bytes, "out.xml"), Hostile::Encrypted { name });
 }
 
 #[test]
@@ -245,7 +259,7 @@ fn an_entry_that_says_it_inflates_beyond_its_bound_is_hostile() {
     let mut bytes = zip(&[("out.xml", PASSED)]);
     let too_many = u32::try_from(ENTRY_BYTES_MAX + 1).unwrap();
     lie(&mut bytes, "out.xml", too_many, too_many);
-    let why = hostile(bytes);
+    let why = hostile_file(bytes, "out.xml");
     assert!(
         matches!(&why, Hostile::EntryBytes { name: of, .. } if *of == name()),
         "{why}"
@@ -256,7 +270,7 @@ fn an_entry_that_says_it_inflates_beyond_its_bound_is_hostile() {
     lie(&mut bytes, "out.xml", 1000, bomb);
     let limit = COMPRESSION_RATIO_MAX;
     assert_eq!(
-        hostile(bytes),
+        hostile_file(bytes, "out.xml"),
         Hostile::Ratio {
             name: name(),
             limit
@@ -267,22 +281,34 @@ fn an_entry_that_says_it_inflates_beyond_its_bound_is_hostile() {
 #[test]
 fn a_real_bomb_is_hostile() {
     let zeros = vec![0; usize::try_from(COMPRESSION_RATIO_EXEMPT_BYTES).unwrap() + 1];
-    let why = hostile(zip(&[("out.xml", &zeros)]));
+    let why = hostile_file(zip(&[("out.xml", &zeros)]), "out.xml");
     assert!(matches!(why, Hostile::Ratio { .. }), "{why}");
 }
 
 #[test]
-fn entries_that_together_inflate_beyond_the_bound_are_hostile() {
+fn what_is_not_asked_for_may_be_anything() {
+    let zeros = vec![0; usize::try_from(COMPRESSION_RATIO_EXEMPT_BYTES).unwrap() + 1];
+    let mut bytes = zip(&[("out.xml", PASSED), ("zeros", &zeros), ("secret", b"x")]);
+    let at = record(&bytes, "secret");
+    bytes[at + 8] |= 1;
+    assert!(open(bytes).unwrap().report("out.xml", None).is_ok());
+}
+
+#[test]
+fn reports_that_together_inflate_beyond_the_bound_are_hostile() {
     let each = u32::try_from(ENTRY_BYTES_MAX).unwrap();
-    let count = usize::try_from(TOTAL_BYTES_MAX / ENTRY_BYTES_MAX).unwrap() + 1;
-    let names: Vec<_> = (0..count).map(|index| format!("{index:04}.bin")).collect();
-    let files: Vec<_> = names.iter().map(|name| (name.as_str(), PASSED)).collect();
-    let mut bytes = zip(&files);
-    for name in &names {
-        lie(&mut bytes, name, each, each);
+    let count = TOTAL_BYTES_MAX / ENTRY_BYTES_MAX;
+    let mut bytes = zip(&[("out.xml", PASSED)]);
+    lie(&mut bytes, "out.xml", each, each);
+    let mut archive = open(bytes).unwrap();
+    for _ in 0..count {
+        let error = archive.report("out.xml", None).unwrap_err();
+        assert!(matches!(error, ReadError::Unreadable { .. }), "{error}");
     }
+    let error = archive.report("out.xml", None).unwrap_err();
     let limit = TOTAL_BYTES_MAX;
-    assert_eq!(hostile(bytes), Hostile::TotalBytes { limit });
+    let too_much = matches!(error, ReadError::Hostile(why) if why == Hostile::TotalBytes { limit });
+    assert!(too_much);
 }
 
 #[test]
@@ -295,7 +321,7 @@ fn an_entry_that_inflates_to_more_than_it_says_is_not_read_on() {
     let error = open(bytes).unwrap().report("out.xml", None).unwrap_err();
     assert!(matches!(error, ReadError::Unreadable { .. }), "{error}");
     let source = error.source().unwrap().to_string();
-    assert!(source.contains("larger than its declared"), "{source}");
+    assert!(source.contains("larger than the list"), "{source}");
 }
 
 #[test]
@@ -309,6 +335,86 @@ fn a_damaged_entry_is_unreadable_and_not_a_report() {
 }
 
 #[test]
+fn a_file_that_is_not_as_the_list_says_is_unreadable() {
+    let long = [PASSED, &[b' '; 1000]].concat();
+    for (at_byte, xor, part) in [
+        (24, 1, "than the list of entries says"), // its size
+        (10, 12 ^ 8, "compression 12"),
+        (42, 1, "not where the list"), // its place
+    ] {
+        let mut bytes = zip(&[("other.xml", PASSED), ("out.xml", &long)]);
+        let at = record(&bytes, "out.xml");
+        bytes[at + at_byte] ^= xor;
+        let error = open(bytes).unwrap().report("out.xml", None).unwrap_err();
+        assert!(matches!(error, ReadError::Unreadable { .. }), "{error}");
+        let source = error.source().unwrap().to_string();
+        assert!(source.contains(part), "{source}");
+    }
+}
+
+#[test]
+fn entries_that_overlap_do_not_multiply() {
+    // The list gives the second entry the place of the first one's bytes.
+    let long: Vec<u8> = [PASSED, &[b' '; 1000]].concat();
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    for name in ["a.xml", "b.xml"] {
+        writer.start_file(name, stored).unwrap();
+        writer.write_all(&long).unwrap();
+    }
+    let mut bytes = writer.finish().unwrap().into_inner();
+    let at = record(&bytes, "b.xml");
+    bytes[at + 42..at + 46].copy_from_slice(&100_u32.to_le_bytes());
+    let error = open(bytes).unwrap().report("a.xml", None).unwrap_err();
+    assert!(matches!(error, ReadError::Unreadable { .. }), "{error}");
+}
+
+#[test]
+fn an_end_that_does_not_fit_its_list_is_not_read() {
+    let whole = zip(&[("a.xml", PASSED), ("b.xml", PASSED)]);
+    let end = whole.len() - 22;
+    for (at_byte, value) in [
+        (4, 1),  // a part of several
+        (8, 1),  // entries in this part
+        (10, 1), // entries
+        (12, 1), // bytes of the list
+        (13, 255),
+        (16, 255), // place of the list
+        (20, 1),   // bytes of the comment
+    ] {
+        let mut bytes = whole.clone();
+        bytes[end + at_byte] = value;
+        let opened = open(bytes).map(|_| ());
+        assert!(
+            matches!(opened, Err(ReadError::NotAZip { .. })),
+            "{at_byte}"
+        );
+    }
+    for entries in [1, 3] {
+        let mut bytes = whole.clone();
+        bytes[end + 8] = entries;
+        bytes[end + 10] = entries;
+        let opened = open(bytes).map(|_| ());
+        assert!(
+            matches!(opened, Err(ReadError::NotAZip { .. })),
+            "{entries}"
+        );
+    }
+}
+
+#[test]
+fn names_in_an_unknown_code_page_stay_apart() {
+    let mut bytes = zip(&[("a1.xml", PASSED), ("a2.xml", PASSED)]);
+    for (name, byte) in [("a1.xml", 0x80), ("a2.xml", 0x81)] {
+        let at = record(&bytes, name);
+        bytes[at + 47] = byte;
+    }
+    let mut archive = open(bytes).unwrap();
+    assert!(archive.names().eq(["a\u{80}.xml", "a\u{81}.xml"]));
+    assert_eq!(archive.find(["a*.xml"]).unwrap().len(), 2);
+}
+
+#[test]
 fn what_is_not_a_zip_is_told_so() {
     for bytes in [&b""[..], b"not a zip", PASSED] {
         let error = open(bytes.to_vec()).map(|_| ()).unwrap_err();
@@ -317,6 +423,59 @@ fn what_is_not_a_zip_is_told_so() {
     let whole = zip(&[("out.xml", PASSED)]);
     let cut = whole[..whole.len() - 10].to_vec();
     assert!(matches!(open(cut), Err(ReadError::NotAZip { .. })));
+}
+
+/// How a zip is written.
+#[derive(Debug, Clone)]
+struct Written {
+    files: Vec<(Vec<u8>, bool, bool)>,
+    comment: String,
+    before: Vec<u8>,
+    streamed: bool,
+}
+
+fn written() -> impl Strategy<Value = Written> {
+    let bytes = prop::collection::vec(any::<u8>(), 0..3000);
+    let files = prop::collection::vec((bytes, any::<bool>(), any::<bool>()), 0..8);
+    let before = prop::collection::vec(any::<u8>(), 0..50);
+    (files, "[ -~]{0,40}", before, any::<bool>()).prop_map(|(files, comment, before, streamed)| {
+        Written {
+            files,
+            comment,
+            before,
+            streamed,
+        }
+    })
+}
+
+impl Written {
+    fn zip(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if self.streamed {
+            self.write(ZipWriter::new_stream(&mut bytes));
+        } else {
+            let mut cursor = Cursor::new(&mut bytes);
+            self.write(ZipWriter::new(&mut cursor));
+        }
+        [self.before.clone(), bytes].concat()
+    }
+
+    fn write<W: Write + std::io::Seek>(&self, mut writer: ZipWriter<W>) {
+        writer.set_comment(self.comment.clone()).unwrap();
+        for (number, (bytes, deflated, large)) in self.files.iter().enumerate() {
+            let options = SimpleFileOptions::default()
+                .large_file(*large)
+                .compression_method(match deflated {
+                    true => CompressionMethod::Deflated,
+                    false => CompressionMethod::Stored,
+                });
+            writer
+                .start_file(format!("ä/{number}.xml"), options)
+                .unwrap();
+            writer.write_all(bytes).unwrap();
+        }
+        writer.finish().unwrap();
+    }
 }
 
 proptest! {
@@ -335,6 +494,16 @@ proptest! {
                 let _ = archive.report(&name, None);
                 let _ = archive.read_small(&name, 100);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_however_it_is_zipped(written in written()) {
+        let mut archive = open(written.zip()).unwrap();
+        prop_assert_eq!(archive.names().count(), written.files.len());
+        for (number, (bytes, ..)) in written.files.iter().enumerate() {
+            let read = archive.read_small(&format!("ä/{number}.xml"), 10_000).unwrap();
+            prop_assert_eq!(read.as_ref(), Some(bytes));
         }
     }
 

@@ -118,8 +118,24 @@ fn a_line_is_covered_when_its_hits_are_more_than_none() {
 }
 
 #[test]
-fn clover_is_not_taken_for_cobertura() {
-    let clover = "<coverage generated='1' clover='3.2.0'><project/></coverage>";
-    let error = reports::read("clover.xml", clover.as_bytes(), None).unwrap_err();
+fn clover_and_cobertura_are_told_apart_by_the_root_or_by_what_is_in_it() {
+    for (document, format) in [
+        (
+            "<coverage generated='1' clover='4.5'><project/></coverage>",
+            "clover",
+        ),
+        ("<coverage generated='1'/>", "clover"),
+        ("<coverage><project timestamp='1'/></coverage>", "clover"),
+        ("<coverage line-rate='1'><project/></coverage>", "cobertura"),
+        ("<coverage lines-valid='1'/>", "cobertura"),
+        ("<coverage version='1'><sources/></coverage>", "cobertura"),
+        ("<coverage><packages/></coverage>", "cobertura"),
+    ] {
+        let report = reports::read("coverage.xml", document.as_bytes(), None).unwrap();
+        assert_eq!(report.format.name(), format, "{document}");
+    }
+    // SonarQube's generic coverage is neither.
+    let sonar = "<coverage version='1'><file path='a.js'/></coverage>";
+    let error = reports::read("coverage.xml", sonar.as_bytes(), None).unwrap_err();
     assert!(matches!(error, ReadError::NoFormat { .. }), "{error}");
 }

@@ -64,7 +64,7 @@ fn empty_truncated_malformed_and_unknown_are_told_apart_and_zero_tests_is_a_repo
         ("<testsuite>a & b</testsuite>", |read| {
             matches!(read, Err(ReadError::Malformed { .. }))
         }),
-        ("TAP version 13", |read| {
+        ("All tests passed", |read| {
             matches!(read, Err(ReadError::NoFormat { .. }))
         }),
         ("<html></html>", |read| {
@@ -81,8 +81,12 @@ fn empty_truncated_malformed_and_unknown_are_told_apart_and_zero_tests_is_a_repo
 
 #[test]
 fn an_unmatched_file_is_told_which_formats_there_are() {
-    let error = read(b"TAP version 13").unwrap_err();
-    let expected = "no format matched target/out.xml; set `format` to one of junit, cobertura";
+    let error = read(b"All tests passed").unwrap_err();
+    let names: Vec<_> = Format::all().map(Format::name).collect();
+    let expected = format!(
+        "no format matched target/out.xml; set `format` to one of {}",
+        names.join(", ")
+    );
     assert_eq!(error.to_string(), expected);
 }
 
@@ -91,8 +95,8 @@ fn a_format_that_is_asked_for_is_not_guessed() {
     let format: Format = "junit".parse().unwrap();
     let error = reports::read("out.xml", &b"<test-run/>"[..], Some(format)).unwrap_err();
     let expected = "could not read out.xml as junit: its root element is `test-run`; \
-                    set `format` to one of junit, cobertura or leave it out";
-    assert_eq!(error.to_string(), expected);
+                    set `format` to one of junit, ";
+    assert!(error.to_string().starts_with(expected), "{error}");
     // Nothing in this root tells it from Clover's, so it is not recognised by itself.
     let bare = &b"<coverage/>"[..];
     assert!(matches!(read(bare), Err(ReadError::NoFormat { .. })));
@@ -108,8 +112,8 @@ fn a_format_is_written_by_its_name() {
         assert_eq!(serde_json::from_str::<Format>(&json).unwrap(), format);
     }
     let error = "juint".parse::<Format>().unwrap_err();
-    let expected = "`juint` is not a format; set `format` to one of junit, cobertura";
-    assert_eq!(error.to_string(), expected);
+    let expected = "`juint` is not a format; set `format` to one of junit, ";
+    assert!(error.to_string().starts_with(expected), "{error}");
 }
 
 #[test]

@@ -227,6 +227,74 @@ fn the_list_of_failing_cases_is_bounded_and_their_count_is_not() {
     assert_eq!(report.failing[49].name, "49");
 }
 
+#[test]
+fn what_catch2_expects_to_fail_counts_as_skipped_in_whichever_order_it_is_written() {
+    let may_fail = "<skipped message='TEST_CASE tagged with !mayfail'/>";
+    for (inside, expected) in [
+        (format!("{may_fail}<failure/>"), [1, 0, 0, 0, 1, 0]),
+        (format!("<error/>{may_fail}"), [1, 0, 0, 0, 1, 0]),
+        (may_fail.to_owned(), [1, 1, 0, 0, 0, 0]),
+    ] {
+        let xml = format!("<testsuite><testcase name='a'>{inside}</testcase></testsuite>");
+        assert_eq!(totals(&xml), expected, "{inside}");
+    }
+}
+
+#[test]
+fn what_ctest_could_not_run_is_an_error_and_what_it_skipped_is_not() {
+    for (message, expected) in [
+        ("Unable to find executable", [1, 0, 0, 1, 0, 0]),
+        ("Required Files Missing", [1, 0, 0, 1, 0, 0]),
+        ("Missing Configuration", [1, 0, 0, 1, 0, 0]),
+        ("Fixture dependency failed", [1, 0, 0, 1, 0, 0]),
+        ("SKIP_RETURN_CODE=77", [1, 0, 0, 0, 1, 0]),
+        ("SKIP_REGULAR_EXPRESSION_MATCHED", [1, 0, 0, 0, 1, 0]),
+    ] {
+        let xml = format!(
+            "<testsuite><testcase name='a' status='notrun'><skipped message='{message}'/>\
+             </testcase></testsuite>"
+        );
+        assert_eq!(totals(&xml), expected, "{message}");
+    }
+}
+
+#[test]
+fn what_is_missing_from_a_suite_or_a_case_is_made_up_for_nowhere() {
+    for (xml, expected) in [
+        ("<testsuite/>", [0; 6]),
+        ("<testsuites/>", [0; 6]),
+        (
+            "<testsuites><testsuite/><testsuite name=''/></testsuites>",
+            [0; 6],
+        ),
+        (
+            "<testsuite tests='' failures='' errors='x' time=''/>",
+            [0; 6],
+        ),
+        ("<testsuite failures='-1'/>", [0; 6]),
+        ("<testsuite><testcase/></testsuite>", [1, 1, 0, 0, 0, 0]),
+        (
+            "<testsuite><testcase name=''><failure/></testcase></testsuite>",
+            [1, 0, 1, 0, 0, 0],
+        ),
+        // Bazel's, of a target that is no test framework's.
+        (
+            "<testsuites><testsuite name='t' tests='1' failures='0' errors='0'>\
+             <testcase name='t' status='run' duration='0' time='0'></testcase>\
+             <system-out>x</system-out></testsuite></testsuites>",
+            [1, 1, 0, 0, 0, 0],
+        ),
+        (
+            "<testsuites><testsuite name='t' tests='1' failures='0' errors='1'>\
+             <testcase name='t' status='run'><error message='exited with error code 1'/></testcase>\
+             </testsuite></testsuites>",
+            [1, 0, 0, 1, 0, 0],
+        ),
+    ] {
+        assert_eq!(totals(xml), expected, "{xml}");
+    }
+}
+
 /// A generated suite: cases, each with the element inside it, and suites inside it.
 #[derive(Debug, Clone)]
 struct Suite {

@@ -4,7 +4,6 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::future::pending;
-use std::io::Cursor;
 
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed};
@@ -13,7 +12,7 @@ use release::{
     Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
 };
 
-use super::World;
+use super::{Throttled, World};
 use crate::{
     AppendError, Artifact, ArtifactStore, Class, Clock, Executions, GateHistory, HealthProbe,
     Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled, ReleaseLog, Stream,
@@ -297,18 +296,26 @@ impl HealthProbe for Run<'_> {
 }
 
 impl ArtifactStore for Run<'_> {
-    type Bytes = Cursor<Vec<u8>>;
+    type Bytes = Throttled;
 
-    async fn fetch(&self, _job: &Job, artifact: &Artifact) -> Result<Self::Bytes, PortError> {
-        let key = (artifact.bucket.clone(), artifact.key.clone());
-        self.through(|world| {
-            let found = world.look().artifacts.get(&key).cloned();
-            found.map(Cursor::new).ok_or_else(|| {
-                let doing = format!("fetch artifact {}", artifact.name);
-                PortError::new(Class::Misconfigured, doing, "there is none at its key")
-            })
-        })
-        .await
+    async fn read<T: Send + 'static>(
+        &self,
+        job: &Job,
+        work: impl FnOnce(Vec<Throttled>) -> T + Send + 'static,
+    ) -> Result<T, PortError> {
+        let opened = self.through(|world| {
+            let state = world.look();
+            let open = |artifact: &Artifact| {
+                let key = (artifact.bucket.clone(), artifact.key.clone());
+                let bytes = state.artifacts.get(&key).cloned().ok_or_else(|| {
+                    let doing = format!("fetch artifact {}", artifact.name);
+                    PortError::new(Class::Misconfigured, doing, "there is none at its key")
+                })?;
+                Ok(Throttled::new(bytes, state.artifact_requests))
+            };
+            job.inputs.iter().map(open).collect()
+        });
+        opened.await.map(work)
     }
 
     async fn store(&self, _job: &Job, artifact: &Artifact, zip: Vec<u8>) -> Result<(), PortError> {

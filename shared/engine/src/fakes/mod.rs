@@ -1,6 +1,7 @@
 //! A small world in memory: a log, one target with real consequences, metrics that follow from the
 //! weight, and a pipeline that keeps the answers it gets. Time moves only when told to.
 
+mod artifact;
 mod faults;
 
 use std::cell::{Ref, RefCell, RefMut};
@@ -16,6 +17,7 @@ use stats::Counts;
 
 use crate::{AppendError, Class, Invocation, Lost, Memory, PortError, Recalled, Stream};
 
+pub use artifact::Throttled;
 pub use faults::{Fault, Mutant, Run};
 
 /// Requests in one window, over both arms.
@@ -48,6 +50,8 @@ pub struct State {
     pub answers: Vec<(String, JobReply)>,
     /// Artifacts, by bucket and key.
     pub artifacts: BTreeMap<(String, String), Vec<u8>>,
+    /// How many requests for parts of one artifact a run may make before it is throttled.
+    pub artifact_requests: usize,
     /// What the next probes see, in turn; the last one stays.
     pub probes: Vec<Probed>,
     /// What gates remember, as it would be on disk, and how often each was stored.
@@ -82,6 +86,7 @@ impl Default for World {
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),
                 artifacts: BTreeMap::new(),
+                artifact_requests: usize::MAX,
                 probes: Vec::new(),
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),

@@ -1,11 +1,16 @@
 //! The rules about coverage.
 
-use reports::CoverageReport;
+use std::collections::BTreeSet;
+
+use reports::{ChangedCoverage, CoverageReport, Diff};
 
 use super::{Context, Evidence, Limit, Percent, RuleVerdict, Rules, Run};
 
 /// Below so many changed lines that can run, their coverage says nothing and is not judged.
 pub const CHANGED_LINES_MIN: u64 = 20;
+
+/// How many files a reason names.
+const FILES_NAMED_MAX: usize = 3;
 
 /// Every rule about coverage.
 pub(super) fn judge(rules: &Rules, evidence: &Evidence, context: &Context<'_>) -> Vec<RuleVerdict> {
@@ -96,30 +101,62 @@ fn of_paths(rules: &Rules, seen: Option<&CoverageReport>) -> Vec<Option<RuleVerd
 
 fn of_changes(least: Option<Limit<Percent>>, evidence: &Evidence) -> Option<RuleVerdict> {
     let (least, level) = least?.active()?;
-    let (is_kept, why) = match (&evidence.diff, &evidence.coverage) {
-        (None, _) => (
-            false,
+    let said = match (&evidence.diff, &evidence.coverage) {
+        (None, _) => Err(
             "there is no diff to tell which lines changed: let the build write one (git diff \
              BASE > change.diff) and name it as `diff`"
                 .to_owned(),
         ),
-        (Some(_), None) => (false, "no report covers any lines".to_owned()),
-        (Some(diff), Some(seen)) => {
-            let changed = seen.of_changed(diff).lines;
-            match Percent::of(changed) {
-                Some(share) if changed.valid >= CHANGED_LINES_MIN => (
-                    share >= least,
-                    format!("{share} of the changed lines covered, at least {least} needed"),
-                ),
-                Some(_) | None => (
-                    true,
-                    format!(
-                        "{} changed lines can run: too few to judge, {CHANGED_LINES_MIN} needed",
-                        changed.valid
-                    ),
-                ),
-            }
-        }
+        (Some(_), None) => Err("no report covers any lines".to_owned()),
+        (Some(diff), Some(seen)) => of_change(least, diff, seen),
     };
-    RuleVerdict::when("min-changed-coverage", level, is_kept, why)
+    RuleVerdict::of("min-changed-coverage", level, said)
+}
+
+/// The reason why the changed lines are covered well enough, or why not.
+fn of_change(least: Percent, diff: &Diff, seen: &CoverageReport) -> Result<String, String> {
+    let changed = seen.of_changed(diff);
+    let lines = changed.lines;
+    let named = match unmeasured(diff, seen, &changed).as_slice() {
+        [] => String::new(),
+        files => format!("; no report knows {}", files.join(", ")),
+    };
+    match Percent::of(lines) {
+        Some(share) if lines.valid >= CHANGED_LINES_MIN => {
+            let why =
+                format!("{share} of the changed lines covered, at least {least} needed{named}");
+            if share >= least { Ok(why) } else { Err(why) }
+        }
+        // Nothing of the change was found, though code was changed: most likely the paths differ.
+        None if !named.is_empty() => Err(format!(
+            "none of the changed lines is in a report{named}: does the report have the \
+             repository's paths?"
+        )),
+        Some(_) | None => Ok(format!(
+            "{} changed lines can run: too few to judge, {CHANGED_LINES_MIN} needed{named}",
+            lines.valid
+        )),
+    }
+}
+
+/// The first changed files of code that no report knows, with enough changed lines to matter. What
+/// is code is told by the endings of the files that the reports do know.
+fn unmeasured(diff: &Diff, seen: &CoverageReport, changed: &ChangedCoverage) -> Vec<String> {
+    let ending = |path: &str| {
+        path.rsplit('/')
+            .next()?
+            .rsplit_once('.')
+            .map(|(_, e)| e.to_owned())
+    };
+    let code: BTreeSet<_> = seen.files().filter_map(|(path, _)| ending(path)).collect();
+    let files = diff.files().filter(|(path, lines)| {
+        let touched = lines
+            .iter()
+            .map(|range| u64::from(range.end() - range.start()) + 1);
+        changed.unmeasured.contains(*path)
+            && ending(path).is_some_and(|ending| code.contains(&ending))
+            && touched.sum::<u64>() >= CHANGED_LINES_MIN
+    });
+    let names = files.map(|(path, _)| path.to_owned());
+    names.take(FILES_NAMED_MAX).collect()
 }

@@ -11,6 +11,9 @@ use super::{RuleVerdict, Verdict};
 /// Most reports whose time or lack of one is remembered by name.
 const DATED_MAX: usize = 1_000;
 
+/// Longest path that is shown, in characters.
+const PATH_CHARS_MAX: usize = 300;
+
 /// What was found where the gate looked.
 #[derive(Debug)]
 pub enum Found {
@@ -115,6 +118,7 @@ impl Evidence {
     }
 
     fn add_report(&mut self, path: String, modified: Option<Timestamp>, report: Report) {
+        let path = reports::printable(&path, PATH_CHARS_MAX);
         match report.provenance.began.or(modified) {
             Some(began) => {
                 let is_older = self

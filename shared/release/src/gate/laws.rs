@@ -416,6 +416,53 @@ fn coverage_may_not_drop_by_more_than_allowed() {
     assert_eq!(broken(&with(tests([3, 0, 0, 0, 0]))), ["max-coverage-drop"]);
 }
 
+/// A diff that adds lines 1 to `last` of a file.
+fn diff(path: &str, last: u64) -> Found {
+    let added: String = (1..=last).map(|_| "+x\n").collect();
+    let text = format!("--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{last} @@\n{added}");
+    Found::Diff(reports::Diff::read("change.diff", text.as_bytes()).unwrap())
+}
+
+#[test]
+fn the_changed_lines_are_covered_where_there_are_enough_to_judge() {
+    let rules = "rules: {min-changed-coverage: 80%}";
+    let with = |path, last, covered| judge(rules, [lines(covered, 100), diff(path, last)]);
+    assert!(with("src/a.rs", 50, 40).passed());
+    let low = with("src/a.rs", 50, 39);
+    let expected = "78.0 % of the changed lines covered, at least 80.0 % needed";
+    assert_eq!(why(&low, "min-changed-coverage"), expected);
+    assert_eq!(low.outputs()["changed_coverage"], "78.0");
+    assert!(!low.passed());
+    let few = with("src/a.rs", CHANGED_LINES_MIN - 1, 0);
+    assert!(few.passed() && why(&few, "min-changed-coverage").contains("too few"));
+    assert!(with("README.md", 50, 0).passed());
+    let elsewhere = with("lib/b.rs", 50, 100);
+    assert_eq!(broken(&elsewhere), ["min-changed-coverage"]);
+    assert!(why(&elsewhere, "min-changed-coverage").contains("no report knows lib/b.rs"));
+    let without = judge(rules, [lines(1, 1)]);
+    assert!(why(&without, "min-changed-coverage").contains("git diff"));
+    assert_eq!(
+        broken(&judge(rules, [diff("src/a.rs", 50)])),
+        ["min-changed-coverage"]
+    );
+}
+
+#[test]
+fn some_paths_have_a_minimum_of_their_own() {
+    let with = |paths: &str| {
+        judge(
+            &format!("rules: {{min-path-coverage: {{paths: {{{paths}}}}}}}"),
+            [lines(3, 4)],
+        )
+    };
+    assert!(with("'src/**': 75%").passed());
+    let low = with("'src/**': 76%");
+    let expected = "75.0 % of the lines of src/** covered, at least 76.0 % needed";
+    assert_eq!(why(&low, "min-path-coverage"), expected);
+    assert_eq!(broken(&with("'lib/**': 0%")), ["min-path-coverage"]);
+    assert!(why(&with("'src/[': 1%"), "min-path-coverage").contains("pattern"));
+}
+
 #[test]
 fn findings_have_a_budget_for_each_severity() {
     let of = |severity| finding("CVE-1", severity);

@@ -10,6 +10,9 @@ use super::{
     Verdict, Weighed, findings,
 };
 
+/// Longest reason of a rule, in characters.
+const WHY_CHARS_MAX: usize = 1_000;
+
 /// How many failing tests a summary names.
 const WORST_SHOWN: usize = 3;
 
@@ -25,7 +28,9 @@ pub struct RuleVerdict {
 }
 
 impl RuleVerdict {
+    /// Paths and patterns in a reason come from outside, so it is made fit to print.
     pub(super) fn new(rule: &'static str, verdict: Verdict, why: String) -> Self {
+        let why = reports::printable(&why, WHY_CHARS_MAX);
         Self { rule, verdict, why }
     }
 
@@ -235,10 +240,15 @@ impl GateVerdict {
         of(Verdict::Fail).chain(of(Verdict::Warn))
     }
 
+    /// The verdict in a word, and the counts.
+    pub fn headline(&self) -> String {
+        let word = if self.passed() { "passed" } else { "failed" };
+        format!("{word}: {}", self.numbers())
+    }
+
     /// One line for the pipeline's console: verdict, counts, first reasons, worst tests.
     pub fn summary(&self) -> String {
-        let word = if self.passed() { "passed" } else { "failed" };
-        let mut line = format!("test gate {word}: {}", self.numbers());
+        let mut line = format!("test gate {}", self.headline());
         for rule in self.broken() {
             let mark = match rule.verdict {
                 Verdict::Warn => "warning: ",

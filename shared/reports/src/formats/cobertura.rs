@@ -30,13 +30,13 @@ const ROOT: &str = "coverage";
 /// Times above are in milliseconds: in seconds they would be after the year 5000.
 const SECONDS_MAX: i64 = 100_000_000_000;
 
-/// Clover's root has the same name and none of these attributes.
+/// Clover's root has the same name, other attributes and other elements in it.
 fn sniff(head: &Head<'_>) -> bool {
     head.root().is_some_and(|root| {
+        let has = |names: &[&str]| names.iter().any(|name| root.has.contains(name));
+        let is_first = matches!(&root.first[..], "sources" | "packages");
         root.name == ROOT
-            && ["line-rate", "lines-valid"]
-                .iter()
-                .any(|name| root.has.contains(name))
+            && (has(&["line-rate", "lines-valid"]) || is_first && !has(&["clover", "generated"]))
     })
 }
 

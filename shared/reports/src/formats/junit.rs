@@ -1,12 +1,16 @@
 //! JUnit's XML, in the dialects of Surefire, Gradle, pytest, unittest, nextest, Node, Jest,
-//! PHPUnit, GoogleTest, CTest, TestNG and others. There is no binding schema; it is read like this:
+//! PHPUnit, GoogleTest, Catch2, CTest, TestNG and others. There is no binding schema; it is read
+//! like this:
 //!
 //! - The root is `testsuites` or `testsuite`; suites and cases may nest in any way.
 //! - The cases are counted. What a suite says of itself (`tests="7"`) is ignored, as tools disagree
 //!   on what it includes, with one exception: a suite without any case that says it had failures or
 //!   errors is believed. A claim of failure counts, a claim of success does not.
 //! - A case is one test with its worst outcome: an error, else a failure, else skipped, else passed.
-//!   A `status` or `result` attribute counts like the element would.
+//!   A `status` or `result` attribute counts like the element would; a word that is not known counts
+//!   for nothing, as a case that says nothing has passed.
+//! - Three writers mean another thing than they write, see `Mark::of`: Catch2 writes what may fail
+//!   as skipped and failed, CTest what it could not run as skipped, old TestNG a skip as an error.
 //! - A failure or error directly in a suite (a broken set-up) counts as one case without a name.
 //! - `flakyFailure` and `flakyError` (Surefire, nextest): the test passed in the end and is flaky.
 //!   `rerunFailure` and `rerunError` are further attempts of a test that failed once.
@@ -25,7 +29,7 @@ use crate::case::{MESSAGE_CHARS_MAX, NAME_CHARS_MAX, Outcome, TestCase};
 use crate::error::ReadError;
 use crate::report::{Content, Parsed, Provenance};
 use crate::tally::Tally;
-use crate::text;
+use crate::text::{self, Beginning};
 use crate::xml::{self, Element, Visitor};
 
 pub(super) const FORMAT: Format = Format {
@@ -39,11 +43,24 @@ const ROOTS: &[&str] = &["testsuites", "testsuite"];
 /// Longest time that is believed, in seconds: 100 years.
 const SECONDS_MAX: f64 = 100.0 * 365.25 * 24.0 * 3600.0;
 
-/// How much of a failure's text is searched for its first line, in bytes.
-const MESSAGE_BYTES_MAX: usize = 4096;
-
 /// Properties that name the commit.
 const COMMIT_PROPERTIES: &[&str] = &["commit", "git.commit", "git_commit", "revision"];
+
+/// What Catch2 writes as skipped beside the failures of a test that is tagged `[!mayfail]` or
+/// `[!shouldfail]`.
+const CATCH2_MAY_FAIL: &str = "TEST_CASE tagged with !mayfail";
+
+/// Why CTest could not run a test (`cmCTestRunTest`): it writes such a test as skipped and counts it
+/// as failed. Those it skips itself say which property asked for it.
+const CTEST_COULD_NOT_RUN: &[&str] = &[
+    "Fixture dependency failed",
+    "Missing Configuration",
+    "Required Files Missing",
+    "Unable to find executable",
+];
+
+/// What TestNG before 6.10 writes as the error of a skip.
+const TESTNG_SKIP: &str = "org.testng.SkipException";
 
 fn sniff(head: &Head<'_>) -> bool {
     head.root()
@@ -72,10 +89,17 @@ struct Reading {
 /// An open element.
 enum Frame {
     Suite(Suite),
-    /// With what all attempts at the test share.
-    Case(TestCase, Option<u64>),
+    Case(Case),
     Marking(Marking),
     Other,
+}
+
+struct Case {
+    case: TestCase,
+    /// What all attempts at the test share.
+    identity: Option<u64>,
+    /// Whether it is expected to fail.
+    may_fail: bool,
 }
 
 struct Suite {
@@ -96,8 +120,8 @@ struct Suite {
 struct Marking {
     mark: Mark,
     message: String,
-    /// The beginning of the text inside.
-    text: String,
+    /// The text inside.
+    text: Beginning,
     /// What to say when there is neither.
     kind: String,
 }
@@ -106,18 +130,25 @@ struct Marking {
 enum Mark {
     Ended(Outcome),
     Flaky,
+    MayFail,
 }
 
 impl Mark {
-    fn of(element: &str) -> Option<Self> {
-        match element {
-            "error" => Some(Self::Ended(Outcome::Errored)),
+    /// What an element says, by what its writer means; None for one that says nothing of an end.
+    fn of(element: &Element<'_>) -> Result<Option<Self>, Error> {
+        let [message, kind] = element.attributes(["message", "type"])?;
+        let [message, kind] = [message, kind].map(Option::unwrap_or_default);
+        Ok(Some(match element.name() {
+            "error" if kind == TESTNG_SKIP => Self::Ended(Outcome::Skipped),
+            "error" => Self::Ended(Outcome::Errored),
             // Only a test that failed is run again under this name.
-            "failure" | "rerunFailure" | "rerunError" => Some(Self::Ended(Outcome::Failed)),
-            "skipped" => Some(Self::Ended(Outcome::Skipped)),
-            "flakyFailure" | "flakyError" => Some(Self::Flaky),
-            _ => None,
-        }
+            "failure" | "rerunFailure" | "rerunError" => Self::Ended(Outcome::Failed),
+            "skipped" if message == CATCH2_MAY_FAIL => Self::MayFail,
+            "skipped" if CTEST_COULD_NOT_RUN.contains(&&*message) => Self::Ended(Outcome::Errored),
+            "skipped" => Self::Ended(Outcome::Skipped),
+            "flakyFailure" | "flakyError" => Self::Flaky,
+            _ => return Ok(None),
+        }))
     }
 }
 
@@ -128,27 +159,44 @@ impl Marking {
         Ok(Self {
             mark,
             message,
-            text: String::new(),
+            text: Beginning::default(),
             kind,
         })
     }
 
-    fn apply(self, case: &mut TestCase) {
-        match self.mark {
-            Mark::Flaky => case.flaky = true,
-            Mark::Ended(outcome) => {
-                if outcome > case.outcome && !case.outcome.is_failing() {
-                    case.message.clear();
-                }
-                case.outcome = case.outcome.max(outcome);
-                if case.message.is_empty() {
-                    let text = text::line(&self.text, MESSAGE_CHARS_MAX);
-                    let told = [self.message, text, self.kind];
-                    let told = told.into_iter().find(|line| !line.is_empty());
-                    case.message = told.unwrap_or_default();
-                }
-            }
+    /// The case ended in this way, or in a worse one.
+    fn end(self, outcome: Outcome, case: &mut TestCase) {
+        if outcome > case.outcome && !case.outcome.is_failing() {
+            case.message.clear();
         }
+        case.outcome = case.outcome.max(outcome);
+        if case.message.is_empty() {
+            // PHPUnit begins the text with the test's name.
+            let text = self
+                .text
+                .line_below(&format!("::{}", case.name), MESSAGE_CHARS_MAX);
+            let told = [self.message, text, self.kind];
+            let told = told.into_iter().find(|line| !line.is_empty());
+            case.message = told.unwrap_or_default();
+        }
+    }
+}
+
+impl Case {
+    fn mark(&mut self, marking: Marking) {
+        match marking.mark {
+            Mark::Ended(outcome) => marking.end(outcome, &mut self.case),
+            Mark::Flaky => self.case.flaky = true,
+            Mark::MayFail => self.may_fail = true,
+        }
+    }
+
+    /// How it counts in the end.
+    fn ended(mut self) -> (Option<u64>, TestCase) {
+        if self.may_fail && self.case.outcome.is_failing() {
+            self.case.outcome = Outcome::Skipped;
+        }
+        (self.identity, self.case)
     }
 }
 
@@ -156,7 +204,7 @@ impl Reading {
     fn frame(&mut self, element: &Element<'_>) -> Result<Frame, Error> {
         let mark = match self.open.last() {
             Some(Frame::Marking(_)) => return Ok(Frame::Other),
-            Some(Frame::Suite(_) | Frame::Case(..)) => Mark::of(element.name()),
+            Some(Frame::Suite(_) | Frame::Case(_)) => Mark::of(element)?,
             Some(Frame::Other) | None => None,
         };
         Ok(match (element.name(), mark) {
@@ -219,13 +267,17 @@ impl Reading {
             seconds: time.as_deref().and_then(seconds),
             ..TestCase::default()
         };
-        Ok(Frame::Case(case, identity))
+        Ok(Frame::Case(Case {
+            case,
+            identity,
+            may_fail: false,
+        }))
     }
 
     fn suites(&self) -> impl Iterator<Item = &Suite> {
         self.open.iter().rev().filter_map(|frame| match frame {
             Frame::Suite(suite) => Some(suite),
-            Frame::Case(..) | Frame::Marking(_) | Frame::Other => None,
+            Frame::Case(_) | Frame::Marking(_) | Frame::Other => None,
         })
     }
 
@@ -244,14 +296,16 @@ impl Reading {
 
     fn end_marking(&mut self, marking: Marking) {
         match self.open.last_mut() {
-            Some(Frame::Case(case, _)) => marking.apply(case),
+            Some(Frame::Case(case)) => case.mark(marking),
             Some(Frame::Suite(_)) => {
-                let mut broken = TestCase {
-                    suite: self.suite_name(),
-                    ..TestCase::default()
-                };
-                marking.apply(&mut broken);
-                if broken.outcome.is_failing() {
+                if let Mark::Ended(outcome) = marking.mark
+                    && outcome.is_failing()
+                {
+                    let mut broken = TestCase {
+                        suite: self.suite_name(),
+                        ..TestCase::default()
+                    };
+                    marking.end(outcome, &mut broken);
                     self.tally.count(None, broken);
                 }
             }
@@ -278,7 +332,7 @@ impl Reading {
     fn took(&mut self, seconds: f64) {
         let around = self.open.iter_mut().rev().find_map(|frame| match frame {
             Frame::Suite(suite) => Some(&mut suite.seconds_inside),
-            Frame::Case(..) | Frame::Marking(_) | Frame::Other => None,
+            Frame::Case(_) | Frame::Marking(_) | Frame::Other => None,
         });
         *around.unwrap_or(&mut self.seconds) += seconds;
     }
@@ -296,23 +350,16 @@ impl Visitor for Reading {
     }
 
     fn text(&mut self, text: &str) {
-        if let Some(Frame::Marking(marking)) = self.open.last_mut()
-            && marking.text.len() < MESSAGE_BYTES_MAX
-        {
-            let text = if marking.text.is_empty() {
-                text.trim_start()
-            } else {
-                text
-            };
-            let cut = text.floor_char_boundary(MESSAGE_BYTES_MAX);
-            marking.text.push_str(&text[..cut]);
+        if let Some(Frame::Marking(marking)) = self.open.last_mut() {
+            marking.text.push(text);
         }
     }
 
     fn close(&mut self, _: &str) {
         match self.open.pop() {
             Some(Frame::Suite(suite)) => self.end_suite(suite),
-            Some(Frame::Case(case, identity)) => {
+            Some(Frame::Case(case)) => {
+                let (identity, case) = case.ended();
                 let seconds = case.seconds.unwrap_or(0.0);
                 self.tally.count(identity, case);
                 self.took(seconds);
@@ -327,12 +374,14 @@ fn one_line(value: Option<&str>, chars_max: usize) -> String {
     text::line(value.unwrap_or_default(), chars_max)
 }
 
-/// What the `status` or `result` attribute of a case says: GoogleTest's, CTest's, Boost's.
+/// What the `status` or `result` attribute of a case says: GoogleTest's, CTest's, Boost's, behave's.
 fn outcome_of(status: &str) -> Outcome {
     match status.trim().to_ascii_lowercase().as_str() {
-        "disabled" | "ignored" | "notrun" | "skipped" | "suppressed" => Outcome::Skipped,
+        "disabled" | "ignored" | "notrun" | "pending" | "skipped" | "suppressed" | "untested" => {
+            Outcome::Skipped
+        }
         "fail" | "failed" | "failure" => Outcome::Failed,
-        "error" | "errored" => Outcome::Errored,
+        "aborted" | "error" | "errored" | "timeout" | "undefined" => Outcome::Errored,
         _ => Outcome::Passed,
     }
 }
@@ -341,7 +390,7 @@ fn outcome_of(status: &str) -> Outcome {
 ///
 /// Surefire writes in the machine's locale, so `1,234.567` and `1.234,567` are the same. A lone comma
 /// separates thousands where it can (`1,234`), and is the decimal mark elsewhere (`0,123`, `1,5`).
-fn seconds(time: &str) -> Option<f64> {
+pub(super) fn seconds(time: &str) -> Option<f64> {
     let time = time.trim();
     let plain = match (time.rfind(','), time.rfind('.')) {
         (None, _) => time.to_owned(),

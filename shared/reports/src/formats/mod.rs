@@ -4,8 +4,31 @@
 //! `x::FORMAT` in the two lists below. Its `sniff` is to say yes only to its own reports: where two
 //! say yes, the first in the list reads.
 
+mod cargo_audit;
+mod checkstyle;
+mod clover;
 mod cobertura;
+mod ctrf;
+mod cucumber;
+mod cyclonedx;
+mod dart;
+mod gocover;
+mod gotest;
+mod grype;
+mod jacoco;
 mod junit;
+mod lcov;
+mod llvm_cov;
+mod mocha_json;
+mod npm_audit;
+mod nunit;
+mod sarif;
+mod simplecov;
+mod tap;
+mod testng;
+mod trivy;
+mod trx;
+mod xunit;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +45,33 @@ use crate::report::{Parsed, Report};
 use crate::text;
 use crate::xml::Root;
 
-const FORMATS: &[Format] = &[junit::FORMAT, cobertura::FORMAT];
+const FORMATS: &[Format] = &[
+    junit::FORMAT,
+    trx::FORMAT,
+    nunit::FORMAT,
+    xunit::FORMAT,
+    testng::FORMAT,
+    cucumber::FORMAT,
+    ctrf::FORMAT,
+    mocha_json::FORMAT,
+    gotest::FORMAT,
+    dart::FORMAT,
+    tap::FORMAT,
+    cobertura::FORMAT,
+    jacoco::FORMAT,
+    clover::FORMAT,
+    lcov::FORMAT,
+    simplecov::FORMAT,
+    gocover::FORMAT,
+    llvm_cov::FORMAT,
+    sarif::FORMAT,
+    cyclonedx::FORMAT,
+    trivy::FORMAT,
+    grype::FORMAT,
+    cargo_audit::FORMAT,
+    npm_audit::FORMAT,
+    checkstyle::FORMAT,
+];
 
 /// A format of reports. Written by its name, as in `junit`.
 #[derive(Clone, Copy, Serialize)]
@@ -154,7 +203,7 @@ struct Head<'a> {
     root: Option<Result<Root, ReadError>>,
     /// The outline of a JSON document, and why it ends before the document does.
     json: Option<(Outline, Option<ReadError>)>,
-    /// The beginning as text, where it is neither.
+    /// The beginning as text, where it is no XML.
     text: Cow<'a, str>,
 }
 
@@ -163,7 +212,7 @@ impl<'a> Head<'a> {
         let first = bytes.iter().find(|&&byte| !is_filler(byte));
         let is_xml = first == Some(&b'<');
         let is_json = matches!(first, Some(b'{' | b'['));
-        let text = match is_xml || is_json {
+        let text = match is_xml {
             true => Cow::default(),
             false => text::decoded(bytes),
         };
@@ -185,7 +234,7 @@ impl<'a> Head<'a> {
         self.json.as_ref().map(|(outline, _)| outline)
     }
 
-    /// The lines, of what is neither XML nor JSON; the last may be cut.
+    /// The lines, of what is no XML; the last may be cut.
     fn lines(&self) -> impl Iterator<Item = &str> {
         self.text.lines()
     }
@@ -213,4 +262,39 @@ pub(crate) fn is_blank(head: &[u8]) -> bool {
 /// encoding.
 fn is_filler(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, 0 | 0xef | 0xbb | 0xbf | 0xfe | 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn files(folder: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => files(&path, into),
+                false => into.push(path),
+            }
+        }
+    }
+
+    #[test]
+    fn no_fixture_is_taken_for_its_own_by_two_formats() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let mut paths = Vec::new();
+        files(&folder, &mut paths);
+        for path in paths {
+            let bytes = fs::read(&path).unwrap();
+            let length = bytes.len().min(HEAD_BYTES as usize);
+            let head = Head::new("out", &bytes[..length]);
+            let takers: Vec<_> = FORMATS
+                .iter()
+                .filter(|format| (format.sniff)(&head))
+                .collect();
+            assert!(takers.len() <= 1, "{}: {takers:?}", path.display());
+        }
+    }
 }

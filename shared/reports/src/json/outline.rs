@@ -20,6 +20,8 @@ const DEPTH_MAX: usize = 6;
 pub(crate) struct Outline {
     /// With the first string or number that is there.
     places: BTreeMap<String, String>,
+    /// The name of the first member of the whole, when it is an object.
+    first: Option<String>,
 }
 
 impl Outline {
@@ -29,7 +31,7 @@ impl Outline {
         let mut body = head;
         let mut json = Json::new(&mut body);
         let seen = outline.see(&mut json, &mut String::new(), 0);
-        let error = seen.err().map(|fault| explain(name, fault));
+        let error = seen.err().map(|fault| explain(name, fault, json.1.get()));
         (outline, error)
     }
 
@@ -43,6 +45,18 @@ impl Outline {
         self.places.get(place).is_some_and(|found| found == value)
     }
 
+    /// The name of the first member of the whole: some formats have names there that nobody knows.
+    pub(crate) fn first(&self) -> Option<&str> {
+        self.first.as_deref()
+    }
+
+    /// The places in the value at `place`, as they are written after it: `.name` or `[]`.
+    pub(crate) fn within(&self, place: &str) -> impl Iterator<Item = &str> {
+        let from = self.places.range(place.to_owned()..);
+        from.map_while(move |(found, _)| found.strip_prefix(place))
+            .filter(|rest| rest.starts_with(['.', '[']))
+    }
+
     fn see(&mut self, json: &mut Json<'_>, place: &mut String, depth: usize) -> Result<(), Fault> {
         let known = self.places.contains_key(place.as_str());
         if depth > DEPTH_MAX || (!known && self.places.len() >= PLACES_MAX) {
@@ -53,6 +67,9 @@ impl Outline {
             ValueType::Object => {
                 self.places.entry(place.clone()).or_default();
                 json.object(|name, json| {
+                    if depth == 0 && self.first.is_none() {
+                        self.first = Some(name.to_owned());
+                    }
                     if length > 0 {
                         place.push('.');
                     }
@@ -93,6 +110,10 @@ mod tests {
         assert!(outline.has("runs[].tool.driver.name"));
         assert!(outline.has("runs[].results[]"));
         assert!(!outline.has("results"));
+        assert_eq!(outline.first(), Some("version"));
+        let within: Vec<_> = outline.within("runs[].tool").collect();
+        assert_eq!(within, [".driver", ".driver.name"]);
+        assert_eq!(outline.within("run").count(), 0);
     }
 
     #[test]

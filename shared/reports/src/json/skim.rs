@@ -4,7 +4,9 @@
 //! cuts strings at [`JSON_STRING_BYTES_MAX`], leaving the document well-formed. A number cannot be
 //! shortened: one above [`JSON_NUMBER_BYTES_MAX`] is an error.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read};
+use std::rc::Rc;
 
 use crate::limits::{JSON_NUMBER_BYTES_MAX, JSON_STRING_BYTES_MAX, TooMuch};
 
@@ -12,6 +14,12 @@ use crate::limits::{JSON_NUMBER_BYTES_MAX, JSON_STRING_BYTES_MAX, TooMuch};
 pub(super) struct Skim<R> {
     inner: R,
     place: Place,
+    /// How many bytes were handed out.
+    kept: u64,
+    /// After how many of them the word (a literal or a number) begins that is the last so far.
+    word: u64,
+    /// The same, once the end was seen.
+    last_word: Rc<Cell<Option<u64>>>,
 }
 
 /// Where in the document the next byte is.
@@ -37,8 +45,18 @@ enum Escape {
 
 impl<R> Skim<R> {
     pub(super) fn new(inner: R) -> Self {
-        let place = Place::Outside(0);
-        Self { inner, place }
+        Self {
+            inner,
+            place: Place::Outside(0),
+            kept: 0,
+            word: 0,
+            last_word: Rc::default(),
+        }
+    }
+
+    /// Where the last word begins (at the end, if none does), once the end was seen.
+    pub(super) fn last_word(&self) -> Rc<Cell<Option<u64>>> {
+        Rc::clone(&self.last_word)
     }
 }
 
@@ -123,10 +141,17 @@ impl<R: BufRead> Read for Skim<R> {
                 if self.place.pass(byte)? {
                     into[written] = byte;
                     written += 1;
+                    self.kept += 1;
+                    if !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'-' | b'.') {
+                        self.word = self.kept;
+                    }
                 }
             }
             let at_end = buffer.is_empty();
             self.inner.consume(used);
+            if at_end {
+                self.last_word.set(Some(self.word));
+            }
             if written > 0 || at_end {
                 return Ok(written);
             }

@@ -269,15 +269,26 @@ pub(crate) struct Root {
     pub(crate) name: String,
     /// The attributes out of [`Root::TELLING`] that it has.
     pub(crate) has: Vec<&'static str>,
+    /// The name of the first element in it; empty when there is none.
+    pub(crate) first: String,
 }
 
 impl Root {
-    /// Attributes that tell formats with roots of the same name apart: Cobertura's from Clover's.
-    const TELLING: [&'static str; 3] = ["line-rate", "lines-valid", "clover"];
+    /// Attributes that tell formats with roots of the same name apart: Cobertura's from Clover's,
+    /// JaCoCo's from those of others that call it `report`, and an assembly of xUnit.net's tests
+    /// from the manifest of one.
+    const TELLING: [&'static str; 6] = [
+        "line-rate",
+        "lines-valid",
+        "clover",
+        "generated",
+        "name",
+        "run-date",
+    ];
 
     /// Finds the root element in the first bytes of a document.
     pub(crate) fn find(name: &str, head: &[u8]) -> Result<Self, ReadError> {
-        let mut finder = RootFinder(None);
+        let mut finder = RootFinder::default();
         let source = Source {
             name,
             format: "xml",
@@ -285,7 +296,7 @@ impl Root {
             body: &mut &head[..],
         };
         let walked = walk(source, &mut finder);
-        match (finder.0, walked) {
+        match (finder.root, walked) {
             (Some(root), _) => Ok(root),
             (None, Err(error)) => Err(error),
             (None, Ok(())) => Err(ReadError::empty(name)),
@@ -293,7 +304,10 @@ impl Root {
     }
 }
 
-struct RootFinder(Option<Root>);
+#[derive(Default)]
+struct RootFinder {
+    root: Option<Root>,
+}
 
 impl Visitor for RootFinder {
     fn roots(&self) -> &'static [&'static str] {
@@ -301,15 +315,20 @@ impl Visitor for RootFinder {
     }
 
     fn open(&mut self, element: &Element<'_>) -> Result<(), Error> {
-        if self.0.is_none() {
-            let values = element.attributes(Root::TELLING)?;
-            let present = Root::TELLING.iter().zip(values);
-            self.0 = Some(Root {
-                name: element.name().to_owned(),
-                has: present
-                    .filter_map(|(&name, value)| value.map(|_| name))
-                    .collect(),
-            });
+        match &mut self.root {
+            None => {
+                let values = element.attributes(Root::TELLING)?;
+                let present = Root::TELLING.iter().zip(values);
+                self.root = Some(Root {
+                    name: element.name().to_owned(),
+                    has: present
+                        .filter_map(|(&name, value)| value.map(|_| name))
+                        .collect(),
+                    first: String::new(),
+                });
+            }
+            Some(root) if root.first.is_empty() => element.name().clone_into(&mut root.first),
+            Some(_) => {}
         }
         Ok(())
     }
