@@ -61,7 +61,13 @@ fn each_function_may_do_exactly_what_it_does() {
             .map(|action| (*action).to_owned())
             .collect()
     };
-    assert_eq!(may("TestGate"), set(&[&logs, &answers]));
+    let gate = [
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:DeleteItem",
+        "codepipeline:ListPipelineExecutions",
+    ];
+    assert_eq!(may("TestGate"), set(&[&logs, &answers, &gate]));
     let judge = ["cloudwatch:GetMetricData", "cloudwatch:DescribeAlarms"];
     assert_eq!(
         may("CanaryShift"),
@@ -78,6 +84,19 @@ fn each_function_may_do_exactly_what_it_does() {
         may("RollbackTrigger"),
         set(&[&logs, &releases, &["sqs:SendMessage"]])
     );
+}
+
+#[test]
+fn a_gate_reaches_what_gates_remember_and_no_release() {
+    let role = template()["Resources"]["TestGateRole"]["Properties"].clone();
+    let statements = &role["Policies"][0]["PolicyDocument"]["Statement"];
+    let statements = statements.as_array().unwrap().iter();
+    let of_the_table: Vec<_> = statements
+        .filter(|statement| statement["Resource"] == "ReleaseLog.Arn")
+        .collect();
+    assert_eq!(of_the_table.len(), 1);
+    let keys = &of_the_table[0]["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+    assert_eq!(*keys, serde_json::json!(["gate#*"]));
 }
 
 #[test]

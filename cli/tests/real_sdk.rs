@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_codepipeline::Client;
 use aws_sdk_codepipeline::config::Credentials;
 use aws_sdk_codepipeline::error::ProvideErrorMetadata;
@@ -11,12 +11,18 @@ use aws_sdk_codepipeline::types::{
     ArtifactStore, ArtifactStoreType, FailureDetails, FailureType, OutputArtifact,
     PipelineDeclaration, PipelineExecutionStatus, PipelineType, StageDeclaration,
 };
+use engine::{Class, Executions};
 use penstock::pipeline::event::Status;
 use penstock::player::{Player, PlayerConfig};
 
 const JOB: &str = "0f0e0d0c-1111-4222-8333-444455556666";
 
 async fn player() -> (Player, Client) {
+    let (player, config) = player_and_config().await;
+    (player, Client::new(&config))
+}
+
+async fn player_and_config() -> (Player, SdkConfig) {
     // Port 9 (discard): no emulator answers, and none is needed here.
     let config = PlayerConfig {
         port: 0,
@@ -30,7 +36,7 @@ async fn player() -> (Player, Client) {
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .load()
         .await;
-    (player, Client::new(&config))
+    (player, config)
 }
 
 fn action(name: &str, category: ActionCategory, provider: &str) -> ActionDeclaration {
@@ -243,5 +249,38 @@ async fn an_execution_is_followed_through_the_sdk() {
             .into_service_error()
             .is_pipeline_execution_not_stoppable_exception()
     );
+    player.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_finds_out_when_its_execution_began() {
+    let (player, config) = player_and_config().await;
+    let client = Client::new(&config);
+    client
+        .create_pipeline()
+        .pipeline(pipeline())
+        .send()
+        .await
+        .unwrap();
+    let mut executions = Vec::new();
+    for _ in 0..3 {
+        let started = client.start_pipeline_execution().name("p").send().await;
+        let id = started.unwrap().pipeline_execution_id.unwrap();
+        let execution = player.engine().execution(&id).unwrap();
+        execution.end().await;
+        executions.push(execution);
+    }
+    let ports = aws::Aws::new(&config, "no-table".into());
+    for execution in executions {
+        let began = ports.began("p", &execution.id.to_string()).await.unwrap();
+        let millis = execution.started.as_millisecond();
+        assert_eq!(began.map(|began| began.as_millisecond()), Some(millis));
+    }
+    assert_eq!(ports.began("p", JOB).await.unwrap(), None);
+    for unknown in ["none", "", "not a name"] {
+        let error = ports.began(unknown, JOB).await.unwrap_err();
+        assert_eq!(error.class, Class::Misconfigured, "{error}");
+        assert!(error.to_string().contains("UserParameters"), "{error}");
+    }
     player.stop().await;
 }

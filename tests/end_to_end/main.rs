@@ -4,6 +4,7 @@
 //! `cargo test` runs them after `make bootstraps` and `make setup`; `make test` does all three.
 
 mod bad_input;
+mod history;
 mod releases;
 mod reports;
 mod tools;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         releases::TESTS,
         reports::TESTS,
         bad_input::TESTS,
+        history::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();

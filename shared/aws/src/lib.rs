@@ -4,6 +4,8 @@ mod artifacts;
 mod calls;
 mod clock;
 mod error;
+mod executions;
+mod history;
 mod jobs;
 #[cfg(feature = "local")]
 pub mod local;

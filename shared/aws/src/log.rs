@@ -8,6 +8,8 @@
 //!
 //! An append is one conditional write on the next sequence number, of several events or with a
 //! claim one transaction. Reading starts at the newest snapshot, so it is one query.
+//!
+//! What gates remember is in the same table: see `history`.
 
 use std::collections::HashMap;
 
@@ -40,17 +42,17 @@ const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365);
 /// How far two machines' clocks may be apart before a fence could be taken too early.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
-type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
-fn text(value: impl Into<String>) -> AttributeValue {
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-fn number(value: impl ToString) -> AttributeValue {
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-fn key(pk: String, sk: impl Into<String>) -> Item {
+pub(crate) fn key(pk: String, sk: impl Into<String>) -> Item {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
@@ -352,7 +354,7 @@ fn event_item<S: Story>(
     Ok(item)
 }
 
-fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(crate) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 

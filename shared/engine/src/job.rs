@@ -62,7 +62,7 @@ pub struct UserParameters {
     #[serde(default)]
     pub section: Option<String>,
     /// `#{codepipeline.PipelineExecutionId}`, which the event itself does not carry.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub execution: Option<String>,
     /// The pipeline's name, which the event does not carry either.
     #[serde(default, deserialize_with = "given")]
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_parameter_without_a_value_is_not_given() {
-        let none = r#"{"pipeline":"","stage":" ","commit":null,"build":""}"#;
+        let none = r#"{"execution":"","pipeline":"","stage":" ","commit":null,"build":""}"#;
         assert_eq!(read(none).unwrap(), UserParameters::default());
         let all = r#"{"pipeline":"shop","stage":"Test","commit":"4f1d2e8","build":"unit:1"}"#;
         let all = read(all).unwrap();

@@ -253,8 +253,9 @@ pub(super) fn executions(engine: &Engine, call: ExecutionsCall) -> Result<Value,
         .executions(&declaration.name)
         .into_iter()
         .map(|execution| {
-            let (status, updated) = execution.record(|record| (record.status, record.updated));
-            json!({
+            let (status, updated, message) =
+                execution.record(|record| (record.status, record.updated, record.message.clone()));
+            let mut shown = json!({
                 "pipelineExecutionId": execution.id.to_string(),
                 "status": status,
                 "startTime": seconds(execution.started),
@@ -262,7 +263,9 @@ pub(super) fn executions(engine: &Engine, call: ExecutionsCall) -> Result<Value,
                 "executionMode": execution.registered.pipeline.declaration.execution_mode,
                 "executionType": "STANDARD",
                 "trigger": {"triggerType": "StartPipelineExecution"},
-            })
+            });
+            set(&mut shown, "statusSummary", message);
+            shown
         });
     call.page.of("pipelineExecutionSummaries", shown.collect())
 }
