@@ -113,6 +113,11 @@ impl Stack {
         &self.table
     }
 
+    /// The emulator's log, in which the functions' own lines are.
+    pub fn emulator_log(&self) -> &Path {
+        &self.emulator.log
+    }
+
     /// A client of the player's load balancer.
     pub fn elbv2(&self) -> elbv2::Client {
         let config = elbv2::config::Builder::from(&self.sdk).endpoint_url(self.player.url());

@@ -25,7 +25,9 @@ const SCAN: &str = r#"{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"lint
     {"ruleId":"no-eval","level":"warning","message":{"text":"eval is evil"}}]}]}"#;
 
 fn suite(passed: usize, rest: &str) -> String {
-    let cases: String = (0..passed).map(|n| format!("<testcase name='t{n}'/>")).collect();
+    let cases: String = (0..passed)
+        .map(|n| format!("<testcase name='t{n}'/>"))
+        .collect();
     format!("<testsuite name='shop'>{cases}{rest}</testsuite>")
 }
 
@@ -78,22 +80,48 @@ fn json(output: &Output) -> Value {
 #[test]
 fn the_exit_status_tells_pass_from_fail_from_unusable() {
     let good = build(&suite(3, ""));
-    ends(&gate(good.path(), &["out"]), 0, &["✓ gate unit passed: 3 tests", "min-tests"]);
-    let bad = build(&suite(3, "<testcase name='pays'><failure message='no money'/></testcase>"));
-    let parts = ["✗ gate unit failed: 4 tests", "1 failed, 0 allowed", "shop::pays", "no money"];
+    ends(
+        &gate(good.path(), &["out"]),
+        0,
+        &["✓ gate unit passed: 3 tests", "min-tests"],
+    );
+    let bad = build(&suite(
+        3,
+        "<testcase name='pays'><failure message='no money'/></testcase>",
+    ));
+    let parts = [
+        "✗ gate unit failed: 4 tests",
+        "1 failed, 0 allowed",
+        "shop::pays",
+        "no money",
+    ];
     ends(&gate(bad.path(), &["out"]), 1, &parts);
     for (arguments, part) in [
         (&["nowhere"][..], "could not use nowhere"),
         (&["out", "--config", "no.yaml"], "could not read no.yaml"),
-        (&["out", "--section", "e2e"], "no section 'e2e': `gates` has unit"),
-        (&["out", "--history", "out"], "could not read the history out"),
+        (
+            &["out", "--section", "e2e"],
+            "no section 'e2e': `gates` has unit",
+        ),
+        (
+            &["out", "--history", "out"],
+            "could not read the history out",
+        ),
         (&[], "required"),
         (&["out", "--format", "pdf"], "possible values"),
     ] {
         ends(&gate(good.path(), arguments), 2, &[part]);
     }
-    fs::write(good.path().join("penstock.yaml"), CONFIG.replace("rules", "ruels")).unwrap();
-    ends(&gate(good.path(), &["out"]), 2, &["did you mean `rules`?", "penstock.yaml:6:5"]);
+    fs::write(
+        good.path().join("penstock.yaml"),
+        CONFIG.replace("rules", "ruels"),
+    )
+    .unwrap();
+    ends(
+        &gate(good.path(), &["out"]),
+        2,
+        &["did you mean `rules`?", "penstock.yaml:6:5"],
+    );
 }
 
 #[test]
@@ -102,7 +130,9 @@ fn a_folder_a_zip_and_single_files_give_the_same_verdict() {
     let zip = folder.path().join("artifact.zip");
     let mut writer = ZipWriter::new(File::create(&zip).unwrap());
     for name in ["reports/junit.xml", "scan.json", "commit.txt"] {
-        writer.start_file(name, SimpleFileOptions::default()).unwrap();
+        writer
+            .start_file(name, SimpleFileOptions::default())
+            .unwrap();
         let text = fs::read(folder.path().join("out").join(name)).unwrap();
         writer.write_all(&text).unwrap();
     }
@@ -129,7 +159,10 @@ fn a_folder_a_zip_and_single_files_give_the_same_verdict() {
     assert_eq!(verdict["findings"]["medium"], 1);
     assert_eq!(verdict["coverage"], Value::Null);
     let rules = verdict["rules"].as_array().unwrap();
-    let skipped = rules.iter().find(|rule| rule["rule"] == "max-skipped").unwrap();
+    let skipped = rules
+        .iter()
+        .find(|rule| rule["rule"] == "max-skipped")
+        .unwrap();
     assert_eq!(skipped["verdict"], "warn");
     assert_eq!(skipped["why"], "1 of 4 skipped (25.0 %), 0.0 % allowed");
 }
@@ -146,29 +179,61 @@ fn what_is_missing_or_cut_off_fails_and_never_passes() {
     }
     let folder = build(&suite(1, ""));
     fs::remove_file(folder.path().join("out/reports/junit.xml")).unwrap();
-    ends(&gate(folder.path(), &["out"]), 1, &["matches 'reports/*.xml'"]);
+    ends(
+        &gate(folder.path(), &["out"]),
+        1,
+        &["matches 'reports/*.xml'"],
+    );
     fs::write(folder.path().join("a.zip"), b"PK\x03\x04 and no more").unwrap();
-    ends(&gate(folder.path(), &["a.zip"]), 2, &["could not use a.zip"]);
+    ends(
+        &gate(folder.path(), &["a.zip"]),
+        2,
+        &["could not use a.zip"],
+    );
 }
 
 #[test]
 fn a_history_is_begun_compared_with_and_kept_when_the_gate_fails() {
     let arguments = |run| ["out", "--history", "history.json", "--run", run];
     let folder = build(&suite(10, ""));
-    ends(&gate(folder.path(), &arguments("1")), 0, &["there is no earlier run that passed"]);
+    ends(
+        &gate(folder.path(), &arguments("1")),
+        0,
+        &["there is no earlier run that passed"],
+    );
     let junit = folder.path().join("out/reports/junit.xml");
     fs::write(&junit, suite(9, "")).unwrap();
     let before = fs::read(folder.path().join("history.json")).unwrap();
-    ends(&gate(folder.path(), &arguments("2")), 1, &["9 ran, 10 did before", "shop lost 1"]);
-    assert_eq!(fs::read(folder.path().join("history.json")).unwrap(), before);
+    ends(
+        &gate(folder.path(), &arguments("2")),
+        1,
+        &["9 ran, 10 did before", "shop lost 1"],
+    );
+    assert_eq!(
+        fs::read(folder.path().join("history.json")).unwrap(),
+        before
+    );
     fs::write(&junit, suite(11, "")).unwrap();
-    ends(&gate(folder.path(), &arguments("3")), 0, &["11 ran, 10 did before"]);
+    ends(
+        &gate(folder.path(), &arguments("3")),
+        0,
+        &["11 ran, 10 did before"],
+    );
     let history: Value =
         serde_json::from_slice(&fs::read(folder.path().join("history.json")).unwrap()).unwrap();
-    let runs: Vec<_> = history["points"].as_array().unwrap().iter().map(|p| &p["run"]).collect();
+    let runs: Vec<_> = history["points"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| &p["run"])
+        .collect();
     assert_eq!(runs, ["1", "3"]);
     fs::write(folder.path().join("history.json"), "{").unwrap();
-    ends(&gate(folder.path(), &arguments("4")), 2, &["could not read the history"]);
+    ends(
+        &gate(folder.path(), &arguments("4")),
+        2,
+        &["could not read the history"],
+    );
 }
 
 #[test]
@@ -180,10 +245,15 @@ fn no_output_carries_a_control_character_or_markup_out_of_a_report() {
         let output = gate(folder.path(), &["out", "--format", format]);
         ends(&output, 1, &[]);
         let text = String::from_utf8(output.stdout).unwrap();
-        let control = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
+        let control = text
+            .chars()
+            .find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
         assert_eq!(control, None, "{format}");
         if matches!(format, "html" | "markdown") {
-            assert!(!text.contains("<script>alert") && !text.contains("<img src=x"), "{format}");
+            assert!(
+                !text.contains("<script>alert") && !text.contains("<img src=x"),
+                "{format}"
+            );
         }
     }
 }
@@ -193,7 +263,11 @@ fn the_commit_is_compared_with_the_one_given() {
     let folder = build(&suite(1, ""));
     let config = CONFIG.replace("rules:", "rules:\n      same-commit: fail");
     fs::write(folder.path().join("penstock.yaml"), config).unwrap();
-    ends(&gate(folder.path(), &["out", "--commit", COMMIT]), 0, &["same-commit"]);
+    ends(
+        &gate(folder.path(), &["out", "--commit", COMMIT]),
+        0,
+        &["same-commit"],
+    );
     let other = gate(folder.path(), &["out", "--commit", "fedcba9876543210"]);
     ends(&other, 1, &["the release is of fedcba9876543210"]);
 }

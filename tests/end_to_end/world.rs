@@ -21,6 +21,7 @@ use cli::run::{Ending, Remote};
 use cli::stack::{Balancer, STACK, Stack, StackConfig};
 use engine::ReleaseLog;
 use release::{Head, Release, ReleaseId};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -176,6 +177,17 @@ impl World {
         let ending = tokio::time::timeout(Duration::from_secs(180), follow).await;
         ran.ending = Some(ending.context("the pipeline did not end")??);
         Ok(ran)
+    }
+
+    /// The first line of this message that a function logged and that `is_it`.
+    pub fn logged(&self, message: &str, is_it: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let log = std::fs::read_to_string(self.stack.emulator_log())?;
+        let lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut lines = lines.filter(|line| line["message"] == message);
+        let found = lines.find(|line| is_it(line));
+        found.with_context(|| format!("no function logged such a '{message}'"))
     }
 
     /// What a Python script with boto3 prints: for services that no function writes to.

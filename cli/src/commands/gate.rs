@@ -239,7 +239,8 @@ fn gather_all(gate: &Gate, paths: &[PathBuf]) -> anyhow::Result<Evidence> {
     let mut evidence = gather(&gate, &mut places).map_err(unusable)?;
     let named = [&gate.diff, &gate.commit_file];
     for path in given {
-        let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| path.ends_with(name));
+        let is_named =
+            |name: &Option<String>| name.as_ref().is_some_and(|name| path.ends_with(name));
         if named.into_iter().any(is_named) {
             continue;
         }
@@ -257,7 +258,9 @@ fn gather_all(gate: &Gate, paths: &[PathBuf]) -> anyhow::Result<Evidence> {
 fn unusable(error: GatherError) -> anyhow::Error {
     match error {
         GatherError::Glob(error) => anyhow!("{}", chain(&error)),
-        GatherError::Input(error) => anyhow::Error::new(error).context("could not read the reports"),
+        GatherError::Input(error) => {
+            anyhow::Error::new(error).context("could not read the reports")
+        }
     }
 }
 
@@ -347,15 +350,25 @@ fn walk(root: &Path, glob: &str) -> Result<Vec<String>, ReadError> {
     let relative = glob.strip_prefix("./").unwrap_or(glob);
     let matcher = reports::glob(relative)?;
     // The part before the first wildcard names one folder, so that only that is searched.
-    let fixed = relative.find(['*', '?', '[', '{']).unwrap_or(relative.len());
-    let base = relative[..fixed].rfind('/').map_or("", |end| &relative[..end]);
+    let fixed = relative
+        .find(['*', '?', '[', '{'])
+        .unwrap_or(relative.len());
+    let base = relative[..fixed]
+        .rfind('/')
+        .map_or("", |end| &relative[..end]);
     let mut found = Vec::new();
-    let files = WalkDir::new(root.join(base)).sort_by_file_name().into_iter();
+    let files = WalkDir::new(root.join(base))
+        .sort_by_file_name()
+        .into_iter();
     for (count, entry) in files.enumerate() {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) if error.depth() == 0 => break,
-            Err(error) => return Err(ReadError::Input { source: error.into() }),
+            Err(error) => {
+                return Err(ReadError::Input {
+                    source: error.into(),
+                });
+            }
         };
         if count >= FILES_MAX {
             let source = io::Error::other(format!(
@@ -383,7 +396,10 @@ fn text(gate: &str, verdict: &GateVerdict) -> String {
     };
     let mut lines = vec![format!("{head} gate {gate} {}", verdict.headline())];
     let width = verdict.rules.iter().map(|rule| rule.rule.len()).max();
-    let kept = verdict.rules.iter().filter(|rule| rule.verdict == Verdict::Pass);
+    let kept = verdict
+        .rules
+        .iter()
+        .filter(|rule| rule.verdict == Verdict::Pass);
     for rule in verdict.broken().chain(kept) {
         let mark = match rule.verdict {
             Verdict::Pass => style("✓").green(),
@@ -403,13 +419,22 @@ fn text(gate: &str, verdict: &GateVerdict) -> String {
         format!("  {id}{}\n      {}", style(note).dim(), judged.case.message)
     });
     lines.extend(listed("Failing tests", verdict.totals.failing(), shown));
-    let counting = verdict.found.iter().filter(|f| f.standing == Standing::Counts);
+    let counting = verdict
+        .found
+        .iter()
+        .filter(|f| f.standing == Standing::Counts);
     let shown = counting.clone().map(|judged| {
         let finding = &judged.finding;
-        let at = [&finding.package, &finding.path].into_iter().find(|at| !at.is_empty());
+        let at = [&finding.package, &finding.path]
+            .into_iter()
+            .find(|at| !at.is_empty());
         let at = at.map_or_else(String::new, |at| format!(" in {at}"));
         let severity = finding.severity.name();
-        format!("  {severity:8}  {}{at}\n            {}", style(&finding.id).bold(), finding.message)
+        format!(
+            "  {severity:8}  {}{at}\n            {}",
+            style(&finding.id).bold(),
+            finding.message
+        )
     });
     let counts: &BTreeMap<_, u64> = &verdict.findings.clone().unwrap_or_default();
     lines.extend(listed("Findings", counts.values().sum(), shown));
@@ -421,7 +446,10 @@ fn listed(heading: &str, count: u64, items: impl Iterator<Item = String>) -> Vec
     if count == 0 {
         return Vec::new();
     }
-    let mut lines = vec![String::new(), format!("{} ({count})", style(heading).underlined())];
+    let mut lines = vec![
+        String::new(),
+        format!("{} ({count})", style(heading).underlined()),
+    ];
     lines.extend(items.take(SHOWN_MAX));
     if count > SHOWN_MAX as u64 {
         lines.push(format!("  and {} more", count - SHOWN_MAX as u64));

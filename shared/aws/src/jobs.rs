@@ -66,6 +66,7 @@ impl JobReporter for Aws {
                 answer = what,
                 aws_calls,
                 artifact_bytes_fetched,
+                peak_memory_bytes = peak_memory_bytes(),
                 "job answered"
             ),
             Err(error) if is_closed(&error) => {
@@ -75,6 +76,15 @@ impl JobReporter for Aws {
         }
         Ok(())
     }
+}
+
+/// The most that was resident of this process so far; None where the system does not tell (proc(5):
+/// `VmHWM` of `/proc/self/status`, in kB of 1024 bytes).
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: u64 = line?.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// CloudWatch takes a line of metrics out of the log by itself, when it stands alone.
