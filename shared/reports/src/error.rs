@@ -31,8 +31,11 @@ pub enum ReadError {
         source: Cause,
     },
     /// The artifact is a zip as an attacker would make one.
-    #[error("could not open the artifact: {0}")]
-    Hostile(#[from] Hostile),
+    #[error("could not read the artifact: {reason}")]
+    Hostile {
+        /// What is wrong with it. Part of the text, so not also a `source()` of its own.
+        reason: Hostile,
+    },
     /// A pattern that is meant to find reports is not one.
     #[error("could not understand the pattern {glob}; write it like target/**/TEST-*.xml")]
     Glob {
@@ -206,6 +209,12 @@ impl Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {} (byte {})", self.line, self.byte)
+    }
+}
+
+impl From<Hostile> for ReadError {
+    fn from(reason: Hostile) -> Self {
+        Self::Hostile { reason }
     }
 }
 

@@ -31,7 +31,7 @@ fn open(bytes: Vec<u8>) -> Result<Archive<Cursor<Vec<u8>>>, ReadError> {
 
 fn hostile(bytes: Vec<u8>) -> Hostile {
     match open(bytes).map(|_| ()) {
-        Err(ReadError::Hostile(why)) => why,
+        Err(ReadError::Hostile { reason: why }) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -39,7 +39,7 @@ fn hostile(bytes: Vec<u8>) -> Hostile {
 /// Why a file of the zip is not read.
 fn hostile_file(bytes: Vec<u8>, name: &str) -> Hostile {
     match open(bytes).unwrap().report(name, None) {
-        Err(ReadError::Hostile(why)) => why,
+        Err(ReadError::Hostile { reason: why }) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -307,7 +307,8 @@ fn reports_that_together_inflate_beyond_the_bound_are_hostile() {
     }
     let error = archive.report("out.xml", None).unwrap_err();
     let limit = TOTAL_BYTES_MAX;
-    let too_much = matches!(error, ReadError::Hostile(why) if why == Hostile::TotalBytes { limit });
+    let too_much =
+        matches!(error, ReadError::Hostile { reason: why } if why == Hostile::TotalBytes { limit });
     assert!(too_much);
 }
 
