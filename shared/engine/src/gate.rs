@@ -59,6 +59,7 @@ impl fmt::Display for Stream {
 /// What is stored of a stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Memory {
     /// The runs that passed.
     Kept(History),
