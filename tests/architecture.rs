@@ -18,12 +18,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "penstock-actions",
-        &["penstock-engine", "penstock-release", "penstock-reports"],
+        &[
+            "penstock-engine",
+            "penstock-pages",
+            "penstock-release",
+            "penstock-reports",
+        ],
     ),
     (
         "penstock-aws",
         &["penstock-engine", "penstock-release", "penstock-stats"],
     ),
+    ("penstock-pages", &["penstock-release", "penstock-reports"]),
     ("penstock-lambda", &["penstock-engine", "penstock-release"]),
     ("penstock-tests", &[]),
 ];

@@ -158,6 +158,34 @@ fn a_small_file_is_read_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_file_has_the_time_at_which_it_was_changed() {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let at = zip::DateTime::from_date_and_time(2026, 11, 23, 10, 59, 58).unwrap();
+    let options = SimpleFileOptions::default();
+    writer
+        .start_file("a", options.last_modified_time(at))
+        .unwrap();
+    writer
+        .start_file("b", options.last_modified_time(zip::DateTime::DEFAULT))
+        .unwrap();
+    let archive = open(writer.finish().unwrap().into_inner()).unwrap();
+    let changed = archive.modified("a").map(|at| at.to_string());
+    assert_eq!(changed.as_deref(), Some("2026-11-23T10:59:58Z"));
+    let earliest = archive.modified("b").map(|at| at.to_string());
+    assert_eq!(earliest.as_deref(), Some("1980-01-01T00:00:00Z"));
+    assert_eq!(archive.modified("c"), None);
+}
+
+#[test]
+fn a_diff_is_read_out_of_the_zip() {
+    let diff = b"--- a/x.rs\n+++ b/x.rs\n@@ -1 +1,2 @@\n a\n+b\n";
+    let mut archive = open(zip(&[("change.diff", diff)])).unwrap();
+    let read = archive.diff("change.diff").unwrap().unwrap();
+    assert_eq!(read.files().next().unwrap(), ("x.rs", &[2..=2][..]));
+    assert_eq!(archive.diff("other.diff").unwrap(), None);
+}
+
+#[test]
 fn directories_and_symbolic_links_are_not_files() {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default();
