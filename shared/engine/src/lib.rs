@@ -17,5 +17,6 @@ pub use drive::{Driven, ROUNDS_MAX, begin, drive, roll_back};
 pub use error::{AppendError, Class, PortError, chain};
 pub use job::{Artifact, Credentials, Invocation, Job, UserParameters};
 pub use ports::{
-    ArtifactStore, Clock, HealthProbe, JobReporter, MetricSource, Ports, ReleaseLog, TrafficTarget,
+    ArtifactStore, Clock, HealthProbe, JobReporter, MetricSource, Ports, ReleaseLog, ReportSource,
+    Sourced, TrafficTarget,
 };

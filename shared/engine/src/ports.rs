@@ -10,6 +10,7 @@ use std::io::{Read, Seek};
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed};
 use release::config::TargetSpec;
+use release::gate::{Found, ImageRef};
 use release::{
     Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
 };
@@ -92,6 +93,29 @@ pub trait HealthProbe {
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError>;
 }
 
+/// What keeps reports by itself: CodeBuild those of its builds, ECR those of its images' scans.
+pub trait ReportSource {
+    /// The reports of one build in one report group. `group` is a name or an ARN, `build` a build's
+    /// id (`PROJECT:UUID`) or its ARN.
+    async fn build_reports(&self, group: &str, build: &str) -> Result<Sourced, PortError>;
+
+    /// What the scan of one image found.
+    async fn image_findings(&self, image: &ImageRef) -> Result<Sourced, PortError>;
+}
+
+/// What a source of reports says.
+#[derive(Debug, Clone)]
+pub enum Sourced {
+    /// Not finished: it is worth looking again.
+    Pending {
+        /// What is not, such as `the scan of shop/web:v1`, and what can be done about it.
+        what: String,
+    },
+    /// Finished. What the source could not make a report of is found too, as
+    /// [`Found::Unreadable`].
+    Found(Vec<Found>),
+}
+
 /// What holds a job's artifacts.
 pub trait ArtifactStore {
     /// An artifact's bytes, wherever they are kept.
@@ -121,7 +145,14 @@ pub trait Clock {
 
 /// All of them.
 pub trait Ports:
-    ReleaseLog + TrafficTarget + MetricSource + HealthProbe + ArtifactStore + JobReporter + Clock
+    ReleaseLog
+    + TrafficTarget
+    + MetricSource
+    + HealthProbe
+    + ReportSource
+    + ArtifactStore
+    + JobReporter
+    + Clock
 {
 }
 
@@ -130,6 +161,7 @@ impl<T> Ports for T where
         + TrafficTarget
         + MetricSource
         + HealthProbe
+        + ReportSource
         + ArtifactStore
         + JobReporter
         + Clock

@@ -195,7 +195,8 @@ impl FindingsReport {
         }
     }
 
-    fn more(&mut self, severity: Severity, count: u64) {
+    /// Counts findings of this severity that are known by their number only.
+    pub fn more(&mut self, severity: Severity, count: u64) {
         let sum = self.unlisted.entry(severity).or_default();
         *sum = sum.saturating_add(count);
     }

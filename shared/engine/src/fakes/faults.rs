@@ -9,6 +9,7 @@ use std::io::Cursor;
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed};
 use release::config::TargetSpec;
+use release::gate::ImageRef;
 use release::{
     Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
 };
@@ -16,7 +17,7 @@ use release::{
 use super::World;
 use crate::{
     AppendError, Artifact, ArtifactStore, Class, Clock, HealthProbe, Invocation, Job, JobReporter,
-    MetricSource, PortError, ReleaseLog, TrafficTarget,
+    MetricSource, PortError, ReleaseLog, ReportSource, Sourced, TrafficTarget,
 };
 
 /// What happens at one port call.
@@ -292,6 +293,16 @@ impl HealthProbe for Run<'_> {
                 .collect())
         })
         .await
+    }
+}
+
+impl ReportSource for Run<'_> {
+    async fn build_reports(&self, group: &str, _build: &str) -> Result<Sourced, PortError> {
+        self.through(|world| world.source(group)).await
+    }
+
+    async fn image_findings(&self, image: &ImageRef) -> Result<Sourced, PortError> {
+        self.through(|world| world.source(&image.to_string())).await
     }
 }
 

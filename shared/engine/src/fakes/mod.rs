@@ -14,7 +14,7 @@ use release::{TargetId, Weight, Window, WindowQuery};
 use serde_json::Value;
 use stats::Counts;
 
-use crate::{AppendError, Class, Invocation, PortError};
+use crate::{AppendError, Class, Invocation, PortError, Sourced};
 
 pub use faults::{Fault, Mutant, Run};
 
@@ -50,6 +50,9 @@ pub struct State {
     pub artifacts: BTreeMap<(String, String), Vec<u8>>,
     /// What the next probes see, in turn; the last one stays.
     pub probes: Vec<Probed>,
+    /// What the next looks at a report group (by its name or ARN) or at an image (by its name and
+    /// tag or digest) see, in turn; the last one stays.
+    pub sources: BTreeMap<String, Vec<Sourced>>,
 }
 
 /// Who holds a target.
@@ -79,6 +82,7 @@ impl Default for World {
                 answers: Vec::new(),
                 artifacts: BTreeMap::new(),
                 probes: Vec::new(),
+                sources: BTreeMap::new(),
             }),
         }
     }
@@ -240,6 +244,19 @@ impl World {
         if state.answers.iter().all(|(answered, _)| answered != job) {
             state.answers.push((job.to_owned(), reply.clone()));
         }
+    }
+
+    fn source(&self, name: &str) -> Result<Sourced, PortError> {
+        let mut state = self.change();
+        let seen = state.sources.get_mut(name);
+        let next = seen.and_then(|seen| match seen.len() {
+            0 | 1 => seen.first().cloned(),
+            _ => Some(seen.remove(0)),
+        });
+        next.ok_or_else(|| {
+            let doing = format!("look at {name}");
+            PortError::new(Class::Misconfigured, doing, "there is no such thing")
+        })
     }
 
     fn probe(&self) -> Probed {
