@@ -19,7 +19,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "penstock-aws",
-        &["penstock-engine", "penstock-release", "penstock-stats"],
+        &[
+            "penstock-engine",
+            "penstock-release",
+            "penstock-reports",
+            "penstock-stats",
+        ],
     ),
     ("penstock-lambda", &["penstock-engine", "penstock-release"]),
     ("penstock-tests", &[]),

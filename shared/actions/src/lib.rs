@@ -4,6 +4,7 @@ mod artifacts;
 mod canary_shift;
 mod health_check;
 mod rollback_trigger;
+mod sources;
 mod test_gate;
 
 pub use canary_shift::CanaryShift;
