@@ -27,7 +27,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "penstock-aws",
-        &["penstock-engine", "penstock-release", "penstock-stats"],
+        &[
+            "penstock-engine",
+            "penstock-release",
+            "penstock-reports",
+            "penstock-stats",
+        ],
     ),
     ("penstock-pages", &["penstock-release", "penstock-reports"]),
     ("penstock-lambda", &["penstock-engine", "penstock-release"]),

@@ -3,6 +3,7 @@
 pub mod alb;
 pub mod commands;
 pub mod demo;
+pub mod kept;
 pub mod load;
 pub mod pipeline;
 pub mod player;

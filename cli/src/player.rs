@@ -1,4 +1,5 @@
-//! The player: CodePipeline and the load balancer of the laptop on one port, beside the emulator that has the rest.
+//! The player: CodePipeline and the load balancer of the laptop on one port, and what CodeBuild and ECR keep of builds
+//! and images, beside the emulator that has the rest.
 //!
 //! ```no_run
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,6 +32,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tower::ServiceExt;
 
 use crate::alb::{Alb, AlbConfig, AlbError};
+use crate::kept::Kept;
 use crate::pipeline::{Engine, Settings, api, submit};
 
 /// Where the player listens unless told otherwise.
@@ -125,6 +127,7 @@ pub struct Player {
     engine: Engine,
     account: Account,
     alb: Arc<Alb>,
+    kept: Kept,
     /// The publisher of metrics and the bridge of alarms.
     companions: JoinSet<()>,
     farewell: oneshot::Sender<()>,
@@ -159,7 +162,8 @@ impl Player {
         companions.spawn(Publisher::new(&sdk).run(move || counted.take_finished_seconds()));
         companions.spawn(Bridge::new(&sdk).run());
 
-        let router = router(engine.clone(), alb.router());
+        let kept = Kept::default();
+        let router = router(engine.clone(), alb.router(), kept.clone());
         let (farewell, told) = oneshot::channel::<()>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async {
             let _told_or_dropped = told.await;
@@ -174,6 +178,7 @@ impl Player {
             engine,
             account,
             alb,
+            kept,
             companions,
             farewell,
             server,
@@ -193,6 +198,11 @@ impl Player {
     /// The load balancer.
     pub fn alb(&self) -> &Arc<Alb> {
         &self.alb
+    }
+
+    /// What CodeBuild and ECR keep.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Asks the emulator for its account id.
@@ -244,15 +254,17 @@ fn settings(config: &PlayerConfig, address: SocketAddr) -> Settings {
     }
 }
 
-/// `/` is CodePipeline's where the call names it, and else the load balancer's; both APIs know no other path.
-fn router(engine: Engine, balancer: Router) -> Router {
+/// `/` is the API's that the call names, and else the load balancer's; none of them knows another path.
+fn router(engine: Engine, balancer: Router, kept: Kept) -> Router {
     Router::new()
         .route("/", post(call))
         .with_state(Apis {
             engine: engine.clone(),
             balancer,
+            kept: kept.clone(),
         })
         .merge(submit::router(engine))
+        .merge(kept.router())
         .layer(middleware::from_fn(only_by_local_name))
 }
 
@@ -260,6 +272,7 @@ fn router(engine: Engine, balancer: Router) -> Router {
 struct Apis {
     engine: Engine,
     balancer: Router,
+    kept: Kept,
 }
 
 async fn call(State(apis): State<Apis>, request: Request) -> Response {
@@ -270,9 +283,11 @@ async fn call(State(apis): State<Apis>, request: Request) -> Response {
     if let Some(answer) = api::answer(&apis.engine, &parts.headers, &body) {
         return answer;
     }
+    if let Some(answer) = apis.kept.answer(&parts.headers, &body) {
+        return answer;
+    }
     if let Some(target) = parts.headers.get("x-amz-target") {
-        let told =
-            format!("the player serves CodePipeline and ELBv2; send {target:?} to the emulator");
+        let told = format!("the player does not serve {target:?}; send it to the emulator");
         let body = serde_json::json!({"__type": "UnknownOperationException", "message": told});
         return (StatusCode::BAD_REQUEST, body.to_string()).into_response();
     }

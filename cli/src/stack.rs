@@ -196,6 +196,8 @@ impl Emulator {
             .env("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY)
             .env("AWS_ENDPOINT_URL", endpoint)
             .env("AWS_ENDPOINT_URL_CODEPIPELINE", player)
+            .env("AWS_ENDPOINT_URL_CODEBUILD", player)
+            .env("AWS_ENDPOINT_URL_ECR", player)
             .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player)
             .stdin(Stdio::null())
             .stdout(

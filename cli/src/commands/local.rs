@@ -16,6 +16,8 @@ use crate::player::{BUILD_VARIABLES, ENDPOINT, PORT, Player, PlayerConfig};
 ///   export AWS_ENDPOINT_URL=http://127.0.0.1:4566
 ///   export AWS_ENDPOINT_URL_CODEPIPELINE=http://127.0.0.1:4570
 ///   export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=http://127.0.0.1:4570
+///   export AWS_ENDPOINT_URL_CODEBUILD=http://127.0.0.1:4570
+///   export AWS_ENDPOINT_URL_ECR=http://127.0.0.1:4570
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub struct Local {

@@ -47,18 +47,31 @@ impl<I: Input> Inputs<I> {
 
     /// The configuration, from the first artifact that has it.
     pub(crate) fn config(&mut self) -> Result<Config, ActionError> {
-        let path = &self.path;
-        for (artifact, archive) in self.names.iter().zip(&mut self.archives) {
-            let found = archive.read_small(path, CONFIG_BYTES_MAX as u64);
-            if let Some(bytes) = found.map_err(|error| unread(artifact, error))? {
-                return parse(path, bytes);
-            }
+        let path = self.path.clone();
+        if let Some(bytes) = self.small(&path, CONFIG_BYTES_MAX as u64)? {
+            return parse(&path, bytes);
         }
         Err(ActionError::Refused(format!(
             "no {path} in the input artifacts ({}): list it under artifacts in the buildspec, or \
              set \"config\" in the action's UserParameters",
             self.names.join(", ")
         )))
+    }
+
+    /// The whole of a small file, from the first artifact that has it.
+    pub(crate) fn small(
+        &mut self,
+        path: &str,
+        bytes_max: u64,
+    ) -> Result<Option<Vec<u8>>, ActionError> {
+        for (artifact, archive) in self.names.iter().zip(&mut self.archives) {
+            let found = archive.read_small(path, bytes_max);
+            let found = found.map_err(|error| unread(artifact, error))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// The artifacts, in the pipeline's order.

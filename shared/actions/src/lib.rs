@@ -5,6 +5,7 @@ mod canary_shift;
 pub mod gather;
 mod health_check;
 mod rollback_trigger;
+mod sources;
 mod test_gate;
 
 pub use canary_shift::CanaryShift;

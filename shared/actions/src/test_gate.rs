@@ -8,7 +8,7 @@ use engine::{
 };
 use jiff::Timestamp;
 use pages::GatePage;
-use release::gate::{Context, Evidence, Gate, GateVerdict, History};
+use release::gate::{Context, Evidence, Gate, GateVerdict, History, IMAGE_FILE_BYTES_MAX};
 use release::{FailureKind, JobReply};
 use zip::ZipWriter;
 use zip::result::ZipError;
@@ -16,6 +16,7 @@ use zip::write::SimpleFileOptions;
 
 use crate::artifacts::{Inputs, in_config, port_error};
 use crate::gather::{GatherError, gather};
+use crate::sources::{self, Asked};
 
 /// The action `test-gate`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,11 +36,22 @@ impl Action for TestGate {
         let Looked {
             name,
             gate,
-            evidence,
+            mut evidence,
+            image_file,
         } = looked;
+        let asked = Asked {
+            gate: &gate,
+            build: job.parameters.build.as_deref(),
+            image_file: image_file.as_deref(),
+        };
+        let story = job.story(Self::NAME)?;
+        match sources::look(ports, &story, asked).await? {
+            sources::Looked::Wait(reply) => return Ok(reply),
+            sources::Looked::Found(found) => found.into_iter().for_each(|f| evidence.add(f)),
+        }
         let stream = stream(job, &name, &gate)?;
         let history = match &stream {
-            Some(stream) => recall_history(ports, stream, &job.story(Self::NAME)?).await?,
+            Some(stream) => recall_history(ports, stream, &story).await?,
             None => History::default(),
         };
         let verdict = gate.judge(
@@ -85,6 +97,8 @@ struct Looked {
     name: String,
     gate: Gate,
     evidence: Evidence,
+    /// The file that the gate's `image-scan` names.
+    image_file: Option<Vec<u8>>,
 }
 
 impl Looked {
@@ -96,10 +110,15 @@ impl Looked {
             GatherError::Glob(error) => ActionError::Refused(chain(&error)),
             GatherError::Input(error) => ActionError::Port(port_error(error)),
         })?;
+        let image_file = match &gate.image_scan {
+            Some(scan) => inputs.small(&scan.file, IMAGE_FILE_BYTES_MAX as u64)?,
+            None => None,
+        };
         Ok(Self {
             name: name.to_owned(),
             gate: gate.clone(),
             evidence,
+            image_file,
         })
     }
 }

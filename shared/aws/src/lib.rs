@@ -12,8 +12,10 @@ pub mod local;
 mod log;
 mod metrics;
 mod probes;
+mod sources;
 mod targets;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -23,6 +25,11 @@ use calls::Calls;
 
 /// The environment variable with the name of the release log's table.
 pub const TABLE_VARIABLE: &str = "PENSTOCK_TABLE";
+
+/// The environment variable with what the ARN of every report group in the function's account and
+/// region begins with, `arn:aws:codebuild:REGION:ACCOUNT:report-group/`. Without it a gate must name
+/// report groups by their ARNs.
+pub const REPORT_GROUPS_VARIABLE: &str = "PENSTOCK_REPORT_GROUPS";
 
 /// One attempt of an AWS call; the SDK makes three, well inside a function's time.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -34,11 +41,26 @@ pub struct Aws {
     calls: Calls,
     sdk: SdkConfig,
     table: String,
+    report_groups: Option<String>,
     dynamodb: aws_sdk_dynamodb::Client,
     codepipeline: aws_sdk_codepipeline::Client,
     cloudwatch: aws_sdk_cloudwatch::Client,
     elb: aws_sdk_elasticloadbalancingv2::Client,
     ecs: aws_sdk_ecs::Client,
+    // Only some gates ask these, so no other function pays for them at its start.
+    codebuild: OnceLock<aws_sdk_codebuild::Client>,
+    ecr: OnceLock<aws_sdk_ecr::Client>,
+}
+
+/// A client of one service that counts its calls.
+macro_rules! client {
+    ($service:ident, $sdk:expr, $calls:expr) => {
+        $service::Client::from_conf(
+            $service::config::Builder::from($sdk)
+                .interceptor($calls.clone())
+                .build(),
+        )
+    };
 }
 
 /// Why the ports could not be opened.
@@ -48,35 +70,42 @@ pub struct NoTable;
 
 impl Aws {
     /// Opens the ports as the environment says: region, credentials and endpoints in the SDK's own
-    /// variables, the table in [`TABLE_VARIABLE`].
+    /// variables, the table in [`TABLE_VARIABLE`], report groups in [`REPORT_GROUPS_VARIABLE`].
     pub async fn from_env() -> Result<Self, NoTable> {
         let table = std::env::var(TABLE_VARIABLE).map_err(|_| NoTable)?;
-        Ok(Self::new(&sdk_config().await, table))
+        let mut aws = Self::new(&sdk_config().await, table);
+        aws.report_groups = std::env::var(REPORT_GROUPS_VARIABLE).ok();
+        Ok(aws)
     }
 
     /// Opens the ports with this configuration and table.
     pub fn new(sdk: &SdkConfig, table: String) -> Self {
         let calls = Calls::default();
-        /// A client of one service that counts its calls.
-        macro_rules! client {
-            ($service:ident) => {
-                $service::Client::from_conf(
-                    $service::config::Builder::from(sdk)
-                        .interceptor(calls.clone())
-                        .build(),
-                )
-            };
-        }
         Self {
             table,
-            dynamodb: client!(aws_sdk_dynamodb),
-            codepipeline: client!(aws_sdk_codepipeline),
-            cloudwatch: client!(aws_sdk_cloudwatch),
-            elb: client!(aws_sdk_elasticloadbalancingv2),
-            ecs: client!(aws_sdk_ecs),
+            report_groups: None,
+            dynamodb: client!(aws_sdk_dynamodb, sdk, calls),
+            codepipeline: client!(aws_sdk_codepipeline, sdk, calls),
+            cloudwatch: client!(aws_sdk_cloudwatch, sdk, calls),
+            elb: client!(aws_sdk_elasticloadbalancingv2, sdk, calls),
+            ecs: client!(aws_sdk_ecs, sdk, calls),
+            codebuild: OnceLock::new(),
+            ecr: OnceLock::new(),
             sdk: sdk.clone(),
             calls,
         }
+    }
+
+    /// Made when first used.
+    fn codebuild(&self) -> &aws_sdk_codebuild::Client {
+        let make = || client!(aws_sdk_codebuild, &self.sdk, self.calls);
+        self.codebuild.get_or_init(make)
+    }
+
+    /// Made when first used.
+    fn ecr(&self) -> &aws_sdk_ecr::Client {
+        let make = || client!(aws_sdk_ecr, &self.sdk, self.calls);
+        self.ecr.get_or_init(make)
     }
 }
 

@@ -23,6 +23,6 @@ pub use gate::{
 pub use job::{Artifact, Credentials, Invocation, Job, PARAMETER_CHARS_MAX, UserParameters};
 pub use ports::{
     ArtifactStore, Clock, Executions, GateHistory, HealthProbe, JobReporter, MetricSource, Ports,
-    ReleaseLog, Telemetry, TrafficTarget,
+    ReleaseLog, ReportSource, Sourced, Telemetry, TrafficTarget,
 };
 pub use reports::Input;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed};
 use release::config::TargetSpec;
+use release::gate::{Found, ImageRef};
 use release::{
     Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
 };
@@ -92,6 +93,29 @@ pub trait HealthProbe {
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError>;
 }
 
+/// What keeps reports by itself: CodeBuild those of its builds, ECR those of its images' scans.
+pub trait ReportSource {
+    /// The reports of one build in one report group. `group` is a name or an ARN, `build` a build's
+    /// id (`PROJECT:UUID`) or its ARN.
+    async fn build_reports(&self, group: &str, build: &str) -> Result<Sourced, PortError>;
+
+    /// What the scan of one image found.
+    async fn image_findings(&self, image: &ImageRef) -> Result<Sourced, PortError>;
+}
+
+/// What a source of reports says.
+#[derive(Debug, Clone)]
+pub enum Sourced {
+    /// Not finished: it is worth looking again.
+    Pending {
+        /// What is not, such as `the scan of shop/web:v1`, and what can be done about it.
+        what: String,
+    },
+    /// Finished. What the source could not make a report of is found too, as
+    /// [`Found::Unreadable`].
+    Found(Vec<Found>),
+}
+
 /// What holds a job's artifacts.
 pub trait ArtifactStore {
     /// An artifact's bytes, fetched as they are read. An error of theirs that a caller can do
@@ -161,6 +185,7 @@ pub trait Ports:
     + TrafficTarget
     + MetricSource
     + HealthProbe
+    + ReportSource
     + ArtifactStore
     + GateHistory
     + Executions
@@ -175,6 +200,7 @@ impl<T> Ports for T where
         + TrafficTarget
         + MetricSource
         + HealthProbe
+        + ReportSource
         + ArtifactStore
         + GateHistory
         + Executions

@@ -76,7 +76,8 @@ pub struct TestCase {
 
 impl TestCase {
     /// A test of these names, each made fit to print.
-    pub(crate) fn named(suite: &str, classname: &str, name: &str) -> Self {
+    #[must_use]
+    pub fn named(suite: &str, classname: &str, name: &str) -> Self {
         let [suite, classname, name] =
             [suite, classname, name].map(|part| text::line(part, NAME_CHARS_MAX));
         Self {
@@ -85,6 +86,13 @@ impl TestCase {
             name,
             ..Self::default()
         }
+    }
+
+    /// The same test with its message, made fit to print.
+    #[must_use]
+    pub fn saying(mut self, message: &str) -> Self {
+        self.message = text::line(message, MESSAGE_CHARS_MAX);
+        self
     }
 
     /// The same test's name in every run: suite, class and name, joined by `::`. What is empty, and
@@ -178,6 +186,30 @@ impl AddAssign for Totals {
 }
 
 impl TestReport {
+    /// Counts a test, and lists it as far as there is room; false when there is none.
+    pub fn count(&mut self, case: TestCase) -> bool {
+        let (outcome, flaky) = (case.outcome, case.flaky);
+        self.totals += Totals {
+            tests: 1,
+            passed: u64::from(outcome == Outcome::Passed),
+            failed: u64::from(outcome == Outcome::Failed),
+            errors: u64::from(outcome == Outcome::Errored),
+            skipped: u64::from(outcome == Outcome::Skipped),
+            flaky: u64::from(outcome == Outcome::Passed && flaky),
+        };
+        if outcome != Outcome::Skipped {
+            self.ran(case.group(), 1);
+        }
+        self.list(case)
+    }
+
+    /// Counts tests that are known by their number only; `told` is listed and says so.
+    pub fn count_unlisted(&mut self, totals: Totals, told: TestCase) {
+        self.totals += totals;
+        self.ran(told.group(), totals.ran());
+        self.list(told);
+    }
+
     /// Lists a test that has been counted, as far as there is room; false when there is none.
     pub fn list(&mut self, case: TestCase) -> bool {
         let [failing, others] = &mut self.listed_bytes;

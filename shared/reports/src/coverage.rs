@@ -297,6 +297,20 @@ impl CoverageReport {
         }
     }
 
+    /// Adds a file of which only numbers are known, of a path as the report writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMuch`] when the report has more files than a report may have.
+    pub fn add_counted(
+        &mut self,
+        path: &str,
+        lines: Ratio,
+        branches: Ratio,
+    ) -> Result<(), TooMuch> {
+        self.add(path, FileCoverage::counted(Some(lines), Some(branches)))
+    }
+
     /// Adds what is known of a file, of a path as the report writes it.
     pub(crate) fn add(&mut self, path: &str, mut file: FileCoverage) -> Result<(), TooMuch> {
         file.map.seal();

@@ -230,7 +230,7 @@ impl FindingsReport {
     }
 
     /// Counts findings that are not listed.
-    pub(crate) fn more(&mut self, severity: Severity, count: u64) {
+    pub fn more(&mut self, severity: Severity, count: u64) {
         if count == 0 {
             return;
         }

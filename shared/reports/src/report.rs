@@ -52,6 +52,15 @@ pub struct Provenance {
 }
 
 impl Provenance {
+    /// Of a report that was made at this time.
+    #[must_use]
+    pub fn of(began: Option<Timestamp>) -> Self {
+        Self {
+            began,
+            ..Self::default()
+        }
+    }
+
     /// Notes a time as a report writes it: RFC 3339, with or without zone. What is not a time is
     /// passed over.
     pub(crate) fn began(&mut self, time: &str) {

@@ -49,20 +49,9 @@ impl Tally {
             }
             return;
         }
-        let (outcome, flaky) = (case.outcome, case.flaky);
-        self.report.totals += Totals {
-            tests: 1,
-            passed: u64::from(outcome == Outcome::Passed),
-            failed: u64::from(outcome == Outcome::Failed),
-            errors: u64::from(outcome == Outcome::Errored),
-            skipped: u64::from(outcome == Outcome::Skipped),
-            flaky: u64::from(outcome == Outcome::Passed && flaky),
-        };
-        if outcome != Outcome::Skipped {
-            self.report.ran(case.group(), 1);
-        }
+        let outcome = case.outcome;
         let place = self.report.failing.len();
-        let listed = self.report.list(case).then_some(place);
+        let listed = self.report.count(case).then_some(place);
         // Beyond the bound a retry is not recognised, and its test stays failed.
         if let Some(identity) = identity
             && outcome.is_failing()
@@ -75,15 +64,13 @@ impl Tally {
     /// Counts failing tests that are known by their number only.
     pub(crate) fn count_unlisted(&mut self, failed: u64, errors: u64, told: TestCase) {
         self.cases += 1;
-        let tests = failed.saturating_add(errors);
-        self.report.totals += Totals {
-            tests,
+        let totals = Totals {
+            tests: failed.saturating_add(errors),
             failed,
             errors,
             ..Totals::default()
         };
-        self.report.ran(told.group(), tests);
-        self.report.list(told);
+        self.report.count_unlisted(totals, told);
     }
 
     pub(crate) fn finish(self, duration_seconds: f64) -> TestReport {

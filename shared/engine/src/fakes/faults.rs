@@ -8,6 +8,7 @@ use std::future::pending;
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed};
 use release::config::TargetSpec;
+use release::gate::ImageRef;
 use release::{
     Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
 };
@@ -15,8 +16,8 @@ use release::{
 use super::{Throttled, World};
 use crate::{
     AppendError, Artifact, ArtifactStore, Class, Clock, Executions, GateHistory, HealthProbe,
-    Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled, ReleaseLog, Stream,
-    Telemetry, TrafficTarget,
+    Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled, ReleaseLog,
+    ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
 };
 
 /// What happens at one port call.
@@ -292,6 +293,16 @@ impl HealthProbe for Run<'_> {
                 .collect())
         })
         .await
+    }
+}
+
+impl ReportSource for Run<'_> {
+    async fn build_reports(&self, group: &str, _build: &str) -> Result<Sourced, PortError> {
+        self.through(|world| world.source(group)).await
+    }
+
+    async fn image_findings(&self, image: &ImageRef) -> Result<Sourced, PortError> {
+        self.through(|world| world.source(&image.to_string())).await
     }
 }
 

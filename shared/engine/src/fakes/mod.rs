@@ -15,7 +15,7 @@ use release::{TargetId, Weight, Window, WindowQuery};
 use serde_json::Value;
 use stats::Counts;
 
-use crate::{AppendError, Class, Invocation, Lost, Memory, PortError, Recalled, Stream};
+use crate::{AppendError, Class, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream};
 
 pub use artifact::Throttled;
 pub use faults::{Fault, Mutant, Run};
@@ -60,6 +60,9 @@ pub struct State {
     pub histories: BTreeMap<Stream, (u64, Value)>,
     /// When executions began, by pipeline and execution.
     pub executions: BTreeMap<(String, String), Timestamp>,
+    /// What the next looks at a report group (by its name or ARN) or at an image (by its name and
+    /// tag or digest) see, in turn; the last one stays.
+    pub sources: BTreeMap<String, Vec<Sourced>>,
 }
 
 /// Who holds a target.
@@ -93,6 +96,7 @@ impl Default for World {
                 probes: Vec::new(),
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),
+                sources: BTreeMap::new(),
             }),
         }
     }
@@ -284,6 +288,19 @@ impl World {
         let next = stored.map_or(1, |version| version + 1);
         state.histories.insert(stream.clone(), (next, memory));
         Ok(())
+    }
+
+    fn source(&self, name: &str) -> Result<Sourced, PortError> {
+        let mut state = self.change();
+        let seen = state.sources.get_mut(name);
+        let next = seen.and_then(|seen| match seen.len() {
+            0 | 1 => seen.first().cloned(),
+            _ => Some(seen.remove(0)),
+        });
+        next.ok_or_else(|| {
+            let doing = format!("look at {name}");
+            PortError::new(Class::Misconfigured, doing, "there is no such thing")
+        })
     }
 
     fn probe(&self) -> Probed {

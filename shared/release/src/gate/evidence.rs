@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use reports::{Content, CoverageReport, Diff, FindingsReport, Format, Report, TestReport};
+use reports::{
+    Content, CoverageReport, Diff, FindingsReport, Format, Provenance, Report, TestReport,
+};
 use serde::{Serialize, Serializer};
 
 use super::{RuleVerdict, Verdict};
@@ -15,7 +17,7 @@ const DATED_MAX: usize = 1_000;
 const PATH_CHARS_MAX: usize = 300;
 
 /// What was found where the gate looked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[expect(
     clippy::large_enum_variant,
     reason = "there is one at a time, and it is added up at once"
@@ -30,6 +32,8 @@ pub enum Found {
         /// What it says.
         report: Report,
     },
+    /// A report that AWS keeps.
+    Kept(Kept),
     /// The file that holds the commit that was tested.
     Commit(String),
     /// The change that is being released.
@@ -44,6 +48,28 @@ pub enum Found {
         /// The glob.
         glob: String,
     },
+}
+
+/// A report that AWS keeps.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The service that keeps it.
+    pub by: Keeper,
+    /// What people know it by: a report's or an image's name.
+    pub name: String,
+    /// What it says.
+    pub content: Content,
+    /// What the service says of its making.
+    pub provenance: Provenance,
+}
+
+/// A service that keeps reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// A report group of CodeBuild.
+    CodeBuild,
+    /// A scan of an image in ECR.
+    Ecr,
 }
 
 impl Found {
@@ -66,15 +92,37 @@ impl Found {
 /// A report that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileRead {
-    /// Its path in the artifact.
+    /// Its path in the artifact, or its name at the service that keeps it.
     pub path: String,
-    /// The format it was read in.
-    #[serde(serialize_with = "by_name")]
-    pub format: Format,
+    /// How it was read.
+    pub format: ReadAs,
 }
 
-fn by_name<S: Serializer>(format: &Format, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(format.name())
+/// How a report was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadAs {
+    /// From a file in this format.
+    Format(Format),
+    /// From the service that keeps it.
+    Kept(Keeper),
+}
+
+impl ReadAs {
+    /// The format's name, or the service's: `codebuild` or `ecr`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Format(format) => format.name(),
+            Self::Kept(Keeper::CodeBuild) => "codebuild",
+            Self::Kept(Keeper::Ecr) => "ecr",
+        }
+    }
+}
+
+impl Serialize for ReadAs {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
 }
 
 /// The sum of all that was found. Its size does not grow with the number of reports, but for their
@@ -108,7 +156,18 @@ impl Evidence {
                 path,
                 modified,
                 report,
-            } => self.add_report(path, modified, report),
+            } => {
+                let format = ReadAs::Format(report.format);
+                let began = report.provenance.began.or(modified);
+                self.add_report(FileRead { path, format }, began, report.content);
+                self.commits.extend(report.provenance.commits);
+            }
+            Found::Kept(kept) => {
+                let (path, format) = (kept.name, ReadAs::Kept(kept.by));
+                let began = kept.provenance.began;
+                self.add_report(FileRead { path, format }, began, kept.content);
+                self.commits.extend(kept.provenance.commits);
+            }
             Found::Commit(commit) => {
                 self.commits.insert(commit);
             }
@@ -121,9 +180,10 @@ impl Evidence {
         }
     }
 
-    fn add_report(&mut self, path: String, modified: Option<Timestamp>, report: Report) {
-        let path = reports::printable(&path, PATH_CHARS_MAX);
-        match report.provenance.began.or(modified) {
+    fn add_report(&mut self, mut file: FileRead, began: Option<Timestamp>, content: Content) {
+        file.path = reports::printable(&file.path, PATH_CHARS_MAX);
+        let path = &file.path;
+        match began {
             Some(began) => {
                 let is_older = self
                     .oldest
@@ -138,8 +198,7 @@ impl Evidence {
             }
             None => {}
         }
-        self.commits.extend(report.provenance.commits);
-        match report.content {
+        match content {
             Content::Tests(tests) => {
                 if tests.totals.tests == 0 {
                     self.refuse(format!(
@@ -156,8 +215,7 @@ impl Evidence {
             }
             Content::Findings(findings) => self.findings.get_or_insert_default().merge(findings),
         }
-        let format = report.format;
-        self.files.push(FileRead { path, format });
+        self.files.push(file);
     }
 
     fn refuse(&mut self, why: String) {

@@ -7,17 +7,22 @@
 //! | [`Context`] | what the reports are compared with: the time, the commit, the last run that passed |
 //! | [`GateVerdict`] | what each rule says, and why; what people are shown |
 //! | [`History`] | what is kept of the runs that passed |
+//! | [`CodeBuildReports`], [`ImageScan`] | what the gate looks at that AWS itself keeps |
+//! | [`GateWait`] | how long it waits until AWS has finished |
 
 mod cases;
 mod coverage;
 mod evidence;
 mod findings;
 mod history;
+mod image;
 mod limit;
 mod metric;
 mod origin;
 mod rules;
+mod sources;
 mod verdict;
+mod wait;
 
 use jiff::civil::Date;
 use reports::Format;
@@ -27,13 +32,16 @@ use crate::config::Check;
 
 pub use cases::{JudgedCase, Weighed};
 pub use coverage::CHANGED_LINES_MIN;
-pub use evidence::{Evidence, FileRead, Found};
+pub use evidence::{Evidence, FileRead, Found, Keeper, Kept, ReadAs};
 pub use findings::{JudgedFinding, Standing};
 pub use history::{History, POINTS_MAX, Point, Run};
+pub use image::{IMAGE_FILE_BYTES_MAX, IMAGES_MAX, ImageRef, ImageVersion, images};
 pub use limit::{Level, Limit, Percent, Time, Verdict};
 pub use origin::Context;
 pub use rules::{Age, Budget, PathCoverage, Rules};
+pub use sources::{CodeBuildReports, ImageScan};
 pub use verdict::{CoverageSummary, GateVerdict, RuleVerdict};
+pub use wait::{GateWait, Patience, Pending, WaitEvent};
 
 /// Most entries of a quarantine or of an allow-list.
 const ENTRIES_MAX: usize = 1_000;
@@ -43,7 +51,14 @@ const ENTRIES_MAX: usize = 1_000;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Gate {
     /// Globs of the reports in the input artifacts; each must find at least one.
+    #[serde(default)]
     pub reports: Vec<ReportGlob>,
+    /// The reports that CodeBuild keeps of the build.
+    #[serde(default)]
+    pub codebuild: Option<CodeBuildReports>,
+    /// The images whose scan ECR keeps.
+    #[serde(default)]
+    pub image_scan: Option<ImageScan>,
     /// The name of the reports' format; detected by content when absent.
     #[serde(default)]
     pub format: Option<Format>,
@@ -116,7 +131,8 @@ pub struct Allowed {
 
 impl Check for Gate {
     fn check(&self) -> Result<(), String> {
-        if self.reports.is_empty() {
+        let of_aws = self.codebuild.is_some() || self.image_scan.is_some();
+        if self.reports.is_empty() && !of_aws {
             return Err("`reports` is empty: name at least one glob, such as reports/*.xml".into());
         }
         for (key, count) in [
@@ -148,6 +164,12 @@ impl Check for Gate {
                         .to_owned(),
                 );
             }
+        }
+        if let Some(codebuild) = &self.codebuild {
+            codebuild.check()?;
+        }
+        if let Some(scan) = &self.image_scan {
+            scan.check()?;
         }
         self.rules.check()
     }
