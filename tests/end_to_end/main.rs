@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod history;
+mod kept;
 mod releases;
 mod reports;
 mod tools;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         reports::TESTS,
         bad_input::TESTS,
         history::TESTS,
+        kept::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();

@@ -18,10 +18,6 @@ const PATH_CHARS_MAX: usize = 300;
 
 /// What was found where the gate looked.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one at a time, and it is added up at once"
-)]
 pub enum Found {
     /// A report.
     Report {
