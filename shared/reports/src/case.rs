@@ -180,18 +180,23 @@ impl AddAssign for Totals {
 impl TestReport {
     /// Lists a test that has been counted, as far as there is room; false when there is none.
     pub fn list(&mut self, case: TestCase) -> bool {
+        self.offer(case).is_none()
+    }
+
+    /// Lists a test that has been counted, or gives it back when there is no room.
+    pub(crate) fn offer(&mut self, case: TestCase) -> Option<TestCase> {
         let [failing, others] = &mut self.listed_bytes;
         let (list, bytes, max) = match case.outcome.is_failing() {
             true => (&mut self.failing, failing, FAILING_LISTED_MAX),
             false => (&mut self.others, others, OTHERS_LISTED_MAX),
         };
         let sum = bytes.saturating_add(case.text_bytes());
-        let has_room = list.len() < max && sum <= LISTED_BYTES_MAX;
-        if has_room {
-            *bytes = sum;
-            list.push(case);
+        if list.len() >= max || sum > LISTED_BYTES_MAX {
+            return Some(case);
         }
-        has_room
+        *bytes = sum;
+        list.push(case);
+        None
     }
 
     /// Counts tests of one group that ran.
