@@ -77,8 +77,8 @@ impl<R: Read> Window<R> {
     /// What is at hand, after reading until that is `count` bytes ([`Self::REACH_BYTES_MAX`] at
     /// most) or there are no more.
     pub(super) fn reach(&mut self, count: usize) -> &[u8] {
-        while self.end - self.start < count && matches!(self.stopped, Stopped::No) {
-            self.read_more();
+        if self.end - self.start < count {
+            self.read_until(count);
         }
         self.bytes()
     }
@@ -103,6 +103,13 @@ impl<R: Read> Window<R> {
             }
         }
         Ok(self.bytes())
+    }
+
+    #[cold]
+    fn read_until(&mut self, count: usize) {
+        while self.end - self.start < count && matches!(self.stopped, Stopped::No) {
+            self.read_more();
+        }
     }
 
     fn read_more(&mut self) {
