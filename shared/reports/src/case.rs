@@ -157,6 +157,19 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Of one test.
+    pub(crate) fn of(case: &TestCase) -> Self {
+        let is = |outcome| u64::from(case.outcome == outcome);
+        Self {
+            tests: 1,
+            passed: is(Outcome::Passed),
+            failed: is(Outcome::Failed),
+            errors: is(Outcome::Errored),
+            skipped: is(Outcome::Skipped),
+            flaky: is(Outcome::Passed) * u64::from(case.flaky),
+        }
+    }
+
     /// Tests that failed or broke. A report may claim any number.
     #[must_use]
     pub fn failing(&self) -> u64 {
@@ -188,16 +201,8 @@ impl AddAssign for Totals {
 impl TestReport {
     /// Counts a test, and lists it as far as there is room; false when there is none.
     pub fn count(&mut self, case: TestCase) -> bool {
-        let (outcome, flaky) = (case.outcome, case.flaky);
-        self.totals += Totals {
-            tests: 1,
-            passed: u64::from(outcome == Outcome::Passed),
-            failed: u64::from(outcome == Outcome::Failed),
-            errors: u64::from(outcome == Outcome::Errored),
-            skipped: u64::from(outcome == Outcome::Skipped),
-            flaky: u64::from(outcome == Outcome::Passed && flaky),
-        };
-        if outcome != Outcome::Skipped {
+        self.totals += Totals::of(&case);
+        if case.outcome != Outcome::Skipped {
             self.ran(case.group(), 1);
         }
         self.list(case)
@@ -212,18 +217,23 @@ impl TestReport {
 
     /// Lists a test that has been counted, as far as there is room; false when there is none.
     pub fn list(&mut self, case: TestCase) -> bool {
+        self.offer(case).is_none()
+    }
+
+    /// Lists a test that has been counted, or gives it back when there is no room.
+    pub(crate) fn offer(&mut self, case: TestCase) -> Option<TestCase> {
         let [failing, others] = &mut self.listed_bytes;
         let (list, bytes, max) = match case.outcome.is_failing() {
             true => (&mut self.failing, failing, FAILING_LISTED_MAX),
             false => (&mut self.others, others, OTHERS_LISTED_MAX),
         };
         let sum = bytes.saturating_add(case.text_bytes());
-        let has_room = list.len() < max && sum <= LISTED_BYTES_MAX;
-        if has_room {
-            *bytes = sum;
-            list.push(case);
+        if list.len() >= max || sum > LISTED_BYTES_MAX {
+            return Some(case);
         }
-        has_room
+        *bytes = sum;
+        list.push(case);
+        None
     }
 
     /// Counts tests of one group that ran.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use memchr::memchr_iter;
+
 use crate::formats::Format;
 use crate::limits::TooMuch;
 use crate::text;
@@ -201,7 +203,7 @@ impl Position {
     pub(crate) const START: Self = Self { line: 1, byte: 0 };
 
     pub(crate) fn advance(&mut self, over: &[u8]) {
-        self.line += over.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.line += memchr_iter(b'\n', over).count() as u64;
         self.byte += over.len() as u64;
     }
 }

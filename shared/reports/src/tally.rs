@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::mem;
 
-use crate::case::{Outcome, TestCase, TestReport, Totals};
+use crate::case::{OTHER_SUITES, Outcome, SUITES_MAX, TestCase, TestReport, Totals};
 use crate::limits::RETRIES_REMEMBERED_MAX;
 
 /// The sum of the cases so far.
@@ -19,6 +19,8 @@ pub(crate) struct Tally {
     failed: HashMap<u64, Failed>,
     /// Where in the report's list of failing tests one is that has passed since.
     forgiven: Vec<usize>,
+    /// What becomes the report's `suites`, where it is quicker to find.
+    ran: HashMap<String, u64>,
 }
 
 /// A test that has failed.
@@ -38,20 +40,34 @@ impl Tally {
     /// Counts a case. `identity` is the same for all attempts at one test, and for nothing else;
     /// None for a test that cannot be told from others.
     pub(crate) fn count(&mut self, identity: Option<u64>, case: TestCase) {
+        self.count_reusing(identity, case);
+    }
+
+    /// The same. Gives back a case that it did not list, as its memory can serve the next one.
+    pub(crate) fn count_reusing(
+        &mut self,
+        identity: Option<u64>,
+        case: TestCase,
+    ) -> Option<TestCase> {
         self.cases += 1;
         if let Some(identity) = identity
             && let Some(failed) = self.failed.get(&identity)
         {
-            if case.outcome == Outcome::Passed {
-                let failed = (failed.outcome, failed.listed);
-                self.failed.remove(&identity);
-                self.forgive(failed, case);
+            if case.outcome != Outcome::Passed {
+                return Some(case);
             }
-            return;
+            let failed = (failed.outcome, failed.listed);
+            self.failed.remove(&identity);
+            return self.forgive(failed, case);
         }
         let outcome = case.outcome;
+        self.report.totals += Totals::of(&case);
+        if outcome != Outcome::Skipped {
+            self.ran(case.group(), 1);
+        }
         let place = self.report.failing.len();
-        let listed = self.report.count(case).then_some(place);
+        let spare = self.report.offer(case);
+        let listed = spare.is_none().then_some(place);
         // Beyond the bound a retry is not recognised, and its test stays failed.
         if let Some(identity) = identity
             && outcome.is_failing()
@@ -59,6 +75,7 @@ impl Tally {
         {
             self.failed.insert(identity, Failed { outcome, listed });
         }
+        spare
     }
 
     /// Counts failing tests that are known by their number only.
@@ -70,15 +87,19 @@ impl Tally {
             errors,
             ..Totals::default()
         };
-        self.report.count_unlisted(totals, told);
+        self.report.totals += totals;
+        self.ran(told.group(), totals.tests);
+        self.report.list(told);
     }
 
     pub(crate) fn finish(self, duration_seconds: f64) -> TestReport {
         let Self {
             mut report,
             mut forgiven,
+            ran,
             ..
         } = self;
+        report.suites = ran.into_iter().collect();
         report.duration_seconds = duration_seconds;
         if !forgiven.is_empty() {
             forgiven.sort_unstable();
@@ -89,21 +110,37 @@ impl Tally {
         report
     }
 
+    /// Counts tests of one group that ran, as [`TestReport::ran`] does.
+    fn ran(&mut self, group: &str, tests: u64) {
+        if let Some(sum) = self.ran.get_mut(group) {
+            *sum = sum.saturating_add(tests);
+            return;
+        }
+        let is_full = self.ran.len() >= SUITES_MAX;
+        let name = if is_full { OTHER_SUITES } else { group };
+        let sum = self.ran.entry(name.to_owned()).or_default();
+        *sum = sum.saturating_add(tests);
+    }
+
     /// A test that had failed has passed, as `case` says.
-    fn forgive(&mut self, (before, listed): (Outcome, Option<usize>), case: TestCase) {
+    fn forgive(
+        &mut self,
+        (before, listed): (Outcome, Option<usize>),
+        case: TestCase,
+    ) -> Option<TestCase> {
         let totals = &mut self.report.totals;
         match before {
             Outcome::Failed => totals.failed -= 1,
             Outcome::Errored => totals.errors -= 1,
-            Outcome::Passed | Outcome::Skipped => return,
+            Outcome::Passed | Outcome::Skipped => return Some(case),
         }
         totals.passed += 1;
         totals.flaky += 1;
         self.forgiven.extend(listed);
-        self.report.list(TestCase {
+        self.report.offer(TestCase {
             flaky: true,
             ..case
-        });
+        })
     }
 }
 
@@ -175,6 +212,16 @@ mod tests {
             .map(|case| (&case.name[..], case.flaky))
             .collect();
         assert_eq!(passed, [("1", true)]);
+    }
+
+    #[test]
+    fn what_ran_is_counted_by_group_as_the_report_itself_does() {
+        let (mut tally, mut expected) = (Tally::default(), TestReport::default());
+        for number in (0..SUITES_MAX + 2).chain(0..3) {
+            tally.ran(&number.to_string(), 2);
+            expected.ran(&number.to_string(), 2);
+        }
+        assert!(tally.finish(0.0).suites == expected.suites);
     }
 
     proptest! {

@@ -5,10 +5,29 @@ use std::borrow::Cow;
 /// The first line of `raw` that is not blank, cut at `chars_max` characters, with terminal escapes
 /// taken out and every other character that could move a cursor or reorder text made visible.
 pub fn line(raw: &str, chars_max: usize) -> String {
-    raw.lines()
-        .map(|line| neutral(line, chars_max))
-        .find(|line| !line.is_empty())
-        .unwrap_or_default()
+    let mut kept = String::new();
+    line_into(raw, chars_max, &mut kept);
+    kept
+}
+
+/// Puts what [`line()`] gives into `kept`, in place of what is there.
+pub(crate) fn line_into(raw: &str, chars_max: usize, kept: &mut String) {
+    kept.clear();
+    if raw.len() <= chars_max && is_plain(raw) {
+        kept.push_str(raw.trim_matches(' '));
+        return;
+    }
+    let lines = raw.lines().map(|line| neutral(line, chars_max));
+    for line in lines.filter(|line| !line.is_empty()).take(1) {
+        kept.push_str(&line);
+    }
+}
+
+/// Whether every character is one that [`line()`] keeps as it is: printable ASCII, as nearly all
+/// names are. It looks at all bytes, as that is quicker than to stop at the first that is not.
+fn is_plain(raw: &str) -> bool {
+    let is_printable = |byte: u8| matches!(byte, b' '..=b'~');
+    raw.bytes().fold(true, |all, byte| all & is_printable(byte))
 }
 
 /// The beginning of a text that comes in pieces: enough of it to find its first line.
@@ -193,6 +212,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_plain_is_kept_as_what_is_not_would_be(
+            raw in "[ -~]{0,30}|[ a-c\t\n\u{7f}é]{0,30}",
+            chars_max in 0..40_usize,
+        ) {
+            let mut lines = raw.lines().map(|line| neutral(line, chars_max));
+            let expected = lines.find(|line| !line.is_empty()).unwrap_or_default();
+            prop_assert_eq!(line(&raw, chars_max), expected);
+        }
+
         #[test]
         fn no_text_keeps_a_control_character_or_grows_beyond_its_bound(raw in any::<String>()) {
             let kept = line(&raw, 20);

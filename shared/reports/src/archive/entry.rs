@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use flate2::Crc;
+use crc32fast::Hasher;
 use flate2::read::DeflateDecoder;
 
 use super::directory::{Fields, File, LOCAL_BYTES};
@@ -40,7 +40,7 @@ pub(super) fn open<'a, I: Input>(
     Ok(Checked {
         inner,
         left: file.size,
-        crc: Crc::new(),
+        checksum: Hasher::new(),
         expected: file.crc,
     })
 }
@@ -64,7 +64,7 @@ impl<R: Read> Read for Inflate<R> {
 struct Checked<R> {
     inner: R,
     left: u64,
-    crc: Crc,
+    checksum: Hasher,
     expected: u32,
 }
 
@@ -76,12 +76,12 @@ impl<R: Read> Read for Checked<R> {
             return damaged("it is larger than the list of entries says");
         };
         self.left = left;
-        self.crc.update(&buffer[..count]);
+        self.checksum.update(&buffer[..count]);
         let at_end = count == 0 && !buffer.is_empty();
         if at_end && left > 0 {
             return damaged("it is smaller than the list of entries says");
         }
-        if at_end && self.crc.sum() != self.expected {
+        if at_end && self.checksum.clone().finalize() != self.expected {
             return damaged("its checksum is wrong");
         }
         Ok(count)

@@ -251,6 +251,10 @@ impl Visitor for Reading {
         Ok(())
     }
 
+    fn wants_text(&self) -> bool {
+        false
+    }
+
     fn text(&mut self, _: &str) {}
 
     fn close(&mut self, _: &str) {

@@ -20,7 +20,9 @@
 //!   `git.commit`, `git_commit` or `revision` which commit it is of.
 //! - What a test printed is skipped.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem;
 
 use quick_xml::Error;
 
@@ -84,6 +86,8 @@ struct Reading {
     tally: Tally,
     seconds: f64,
     provenance: Provenance,
+    /// A case that is done with, whose memory the next one takes.
+    spare: TestCase,
 }
 
 /// An open element.
@@ -202,20 +206,23 @@ impl Case {
 
 impl Reading {
     fn frame(&mut self, element: &Element<'_>) -> Result<Frame, Error> {
-        let mark = match self.open.last() {
-            Some(Frame::Marking(_)) => return Ok(Frame::Other),
-            Some(Frame::Suite(_) | Frame::Case(_)) => Mark::of(element)?,
-            Some(Frame::Other) | None => None,
-        };
-        Ok(match (element.name(), mark) {
-            ("testsuites" | "testsuite", _) => Frame::Suite(self.suite(element)?),
-            ("testcase", _) => self.case(element)?,
-            ("property", _) => {
+        let around = self.open.last();
+        if matches!(around, Some(Frame::Marking(_))) {
+            return Ok(Frame::Other);
+        }
+        let may_mark = matches!(around, Some(Frame::Suite(_) | Frame::Case(_)));
+        Ok(match element.name() {
+            "testsuites" | "testsuite" => Frame::Suite(self.suite(element)?),
+            "testcase" => self.case(element)?,
+            "property" => {
                 self.property(element)?;
                 Frame::Other
             }
-            (_, Some(mark)) => Frame::Marking(Marking::new(mark, element)?),
-            (_, None) => Frame::Other,
+            _ if may_mark => match Mark::of(element)? {
+                Some(mark) => Frame::Marking(Marking::new(mark, element)?),
+                None => Frame::Other,
+            },
+            _ => Frame::Other,
         })
     }
 
@@ -250,23 +257,26 @@ impl Reading {
         })
     }
 
-    fn case(&self, element: &Element<'_>) -> Result<Frame, Error> {
-        let [classname, name, file] = element.attributes(["classname", "name", "file"])?;
-        let [time, status, result] = element.attributes(["time", "status", "result"])?;
+    fn case(&mut self, element: &Element<'_>) -> Result<Frame, Error> {
+        let [classname, name, file, time, status, result] =
+            element.attributes(["classname", "name", "file", "time", "status", "result"])?;
         let identity = name.as_deref().filter(|name| !name.is_empty()).map(|name| {
             let mut path = self.path();
             (&classname, name, &file).hash(&mut path);
             path.finish()
         });
-        let outcome = [status, result].map(|says| outcome_of(&says.unwrap_or_default()));
-        let case = TestCase {
-            suite: self.suite_name(),
-            classname: one_line(classname.as_deref(), NAME_CHARS_MAX),
-            name: one_line(name.as_deref(), NAME_CHARS_MAX),
+        let outcome = [status, result].map(|says| says.map_or(Outcome::Passed, outcome_of));
+        let mut case = TestCase {
             outcome: outcome[0].max(outcome[1]),
+            flaky: false,
             seconds: time.as_deref().and_then(seconds),
-            ..TestCase::default()
+            ..mem::take(&mut self.spare)
         };
+        case.message.clear();
+        self.suite_name().clone_into(&mut case.suite);
+        for (raw, kept) in [(classname, &mut case.classname), (name, &mut case.name)] {
+            text::line_into(raw.as_deref().unwrap_or_default(), NAME_CHARS_MAX, kept);
+        }
         Ok(Frame::Case(Case {
             case,
             identity,
@@ -286,12 +296,9 @@ impl Reading {
         innermost.map_or_else(DefaultHasher::new, |suite| suite.path.clone())
     }
 
-    fn suite_name(&self) -> String {
+    fn suite_name(&self) -> &str {
         let mut names = self.suites().map(|suite| suite.name.as_str());
-        names
-            .find(|name| !name.is_empty())
-            .unwrap_or_default()
-            .to_owned()
+        names.find(|name| !name.is_empty()).unwrap_or_default()
     }
 
     fn end_marking(&mut self, marking: Marking) {
@@ -302,7 +309,7 @@ impl Reading {
                     && outcome.is_failing()
                 {
                     let mut broken = TestCase {
-                        suite: self.suite_name(),
+                        suite: self.suite_name().to_owned(),
                         ..TestCase::default()
                     };
                     marking.end(outcome, &mut broken);
@@ -318,7 +325,7 @@ impl Reading {
         if self.tally.cases() == suite.cases_before && (failed, errors) != (0, 0) {
             let name = Some(suite.name).filter(|name| !name.is_empty());
             let told = TestCase {
-                suite: name.unwrap_or_else(|| self.suite_name()),
+                suite: name.unwrap_or_else(|| self.suite_name().to_owned()),
                 message: format!("{failed} failures and {errors} errors, and no test is listed"),
                 outcome: Outcome::Failed,
                 ..TestCase::default()
@@ -349,6 +356,10 @@ impl Visitor for Reading {
         Ok(())
     }
 
+    fn wants_text(&self) -> bool {
+        matches!(self.open.last(), Some(Frame::Marking(_)))
+    }
+
     fn text(&mut self, text: &str) {
         if let Some(Frame::Marking(marking)) = self.open.last_mut() {
             marking.text.push(text);
@@ -361,7 +372,8 @@ impl Visitor for Reading {
             Some(Frame::Case(case)) => {
                 let (identity, case) = case.ended();
                 let seconds = case.seconds.unwrap_or(0.0);
-                self.tally.count(identity, case);
+                let spare = self.tally.count_reusing(identity, case);
+                self.spare = spare.unwrap_or_default();
                 self.took(seconds);
             }
             Some(Frame::Marking(marking)) => self.end_marking(marking),
@@ -375,7 +387,7 @@ fn one_line(value: Option<&str>, chars_max: usize) -> String {
 }
 
 /// What the `status` or `result` attribute of a case says: GoogleTest's, CTest's, Boost's, behave's.
-fn outcome_of(status: &str) -> Outcome {
+fn outcome_of(status: Cow<'_, str>) -> Outcome {
     match status.trim().to_ascii_lowercase().as_str() {
         "disabled" | "ignored" | "notrun" | "pending" | "skipped" | "suppressed" | "untested" => {
             Outcome::Skipped
@@ -392,15 +404,21 @@ fn outcome_of(status: &str) -> Outcome {
 /// separates thousands where it can (`1,234`), and is the decimal mark elsewhere (`0,123`, `1,5`).
 pub(super) fn seconds(time: &str) -> Option<f64> {
     let time = time.trim();
-    let plain = match (time.rfind(','), time.rfind('.')) {
-        (None, _) => time.to_owned(),
-        (Some(comma), Some(dot)) if comma > dot => time.replace('.', "").replace(',', "."),
-        (Some(_), Some(_)) => time.replace(',', ""),
-        (Some(_), None) if is_grouped(time) => time.replace(',', ""),
-        (Some(_), None) => time.replacen(',', ".", 1),
+    let plain = match time.rfind(',') {
+        None => Cow::Borrowed(time),
+        Some(comma) => without_commas(time, comma).into(),
     };
     let seconds: f64 = plain.parse().ok()?;
     (seconds.is_finite() && seconds >= 0.0).then(|| seconds.min(SECONDS_MAX))
+}
+
+fn without_commas(time: &str, last: usize) -> String {
+    match time.rfind('.') {
+        Some(dot) if last > dot => time.replace('.', "").replace(',', "."),
+        Some(_) => time.replace(',', ""),
+        None if is_grouped(time) => time.replace(',', ""),
+        None => time.replacen(',', ".", 1),
+    }
 }
 
 /// Whether the commas are where thousands are separated, as in `12,345,678`.

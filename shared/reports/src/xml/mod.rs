@@ -5,11 +5,13 @@
 //! that the document declares.
 
 mod skim;
+mod window;
 
 use std::borrow::Cow;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
 use quick_xml::encoding::{DecodingReader, DetectedEncoding, detect_encoding};
 use quick_xml::errors::IllFormedError;
 use quick_xml::escape::resolve_xml_entity;
@@ -29,6 +31,12 @@ pub(crate) trait Visitor {
 
     /// An element begins.
     fn open(&mut self, element: &Element<'_>) -> Result<(), Error>;
+
+    /// Whether the text directly inside the innermost open element is of any use. Where it is not,
+    /// most of it is skipped unseen, which is much faster.
+    fn wants_text(&self) -> bool {
+        true
+    }
 
     /// Text inside the innermost open element; one text may come in several pieces.
     fn text(&mut self, text: &str);
@@ -74,7 +82,6 @@ pub(crate) fn walk(source: Source<'_>, visitor: &mut dyn Visitor) -> Result<(), 
     let name = source.name;
     let decoded = decode(name, source.head, source.body)?;
     let mut reader = Reader::from_reader(Skim::new(decoded));
-    reader.config_mut().expand_empty_elements = true;
     let mut walk = Walk {
         name,
         format: source.format,
@@ -85,21 +92,58 @@ pub(crate) fn walk(source: Source<'_>, visitor: &mut dyn Visitor) -> Result<(), 
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
-        reader.get_mut().begin_event();
-        let event = reader.read_event_into(&mut buffer);
-        let at = reader.get_ref().position();
-        let ended = event.is_err() && matches!(reader.get_mut().fill_buf(), Ok([]));
-        match event {
-            Err(error) if ended && is_about_an_end(&error) => {
+        let wants_text = walk.depth == 0 || walk.visitor.wants_text();
+        reader.get_mut().begin_event(wants_text);
+        match reader.read_event_into(&mut buffer) {
+            Ok(event) => match walk.see(event) {
+                Ok(Seen::More) => {}
+                Ok(Seen::End) => return Ok(()),
+                Err(fault) => return Err(fault.explain(name, reader.get_ref().position())),
+            },
+            Err(error) => {
+                let at = reader.get_ref().position();
+                let ended = matches!(reader.get_mut().fill_buf(), Ok([]));
+                let fault = match ended && is_about_an_end(&error) {
+                    true => Fault::Truncated,
+                    false => Fault::Parser(error),
+                };
+                return Err(fault.explain(name, at));
+            }
+        }
+    }
+}
+
+/// Why a document cannot be read on.
+enum Fault {
+    Truncated,
+    Malformed(&'static str),
+    /// The parser's or the visitor's.
+    Parser(Error),
+    /// One that has no place in the document.
+    Read(ReadError),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Parser(error)
+    }
+}
+
+impl Fault {
+    /// As the report's reader is told.
+    fn explain(self, name: &str, at: Position) -> ReadError {
+        match self {
+            Self::Truncated => {
                 let name = ReadError::name(name);
-                return Err(ReadError::Truncated { name, at });
+                ReadError::Truncated { name, at }
             }
-            Err(error) => return Err(fault(name, at, error)),
-            Ok(event) => {
-                if walk.see(event, at)? == Seen::End {
-                    return Ok(());
-                }
-            }
+            Self::Malformed(what) => ReadError::malformed(name, at, what),
+            Self::Parser(Error::Io(error)) => match Arc::try_unwrap(error) {
+                Ok(error) => ReadError::from_io(name, error),
+                Err(shared) => ReadError::unreadable(name, shared),
+            },
+            Self::Parser(error) => ReadError::malformed(name, at, error),
+            Self::Read(error) => error,
         }
     }
 }
@@ -119,48 +163,45 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn see(&mut self, event: Event<'_>, at: Position) -> Result<Seen, ReadError> {
+    fn see(&mut self, event: Event<'_>) -> Result<Seen, Fault> {
         match event {
-            Event::Start(start) => self.open(&Element(start), at)?,
-            Event::End(end) => {
-                self.depth = self.depth.saturating_sub(1);
-                self.visitor.close(end.local_name().into_inner());
+            Event::Start(start) => self.open(&Element(start))?,
+            Event::Empty(start) => {
+                let element = Element(start);
+                self.open(&element)?;
+                self.close(element.name());
             }
-            Event::Text(text) => self.text(&text.xml10_content(), at)?,
-            Event::CData(text) => self.text(&text.xml10_content(), at)?,
-            Event::GeneralRef(reference) => self.text(&resolve(&reference), at)?,
+            Event::End(end) => self.close(end.local_name().into_inner()),
+            Event::Text(text) => self.text(&text.xml10_content())?,
+            Event::CData(text) => self.text(&text.xml10_content())?,
+            Event::GeneralRef(reference) => self.text(&resolve(&reference))?,
             Event::DocType(doctype) => {
                 if doctype.contains('[') {
                     let name = ReadError::name(self.name);
-                    return Err(ReadError::Entities { name });
+                    return Err(Fault::Read(ReadError::Entities { name }));
                 }
             }
             Event::Eof if self.rooted && self.depth == 0 => return Ok(Seen::End),
-            Event::Eof => {
-                let name = ReadError::name(self.name);
-                return Err(ReadError::Truncated { name, at });
-            }
-            // An empty element comes as a start and an end: `expand_empty_elements`.
-            Event::Empty(_) | Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
+            Event::Eof => return Err(Fault::Truncated),
+            Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
         }
         Ok(Seen::More)
     }
 
-    fn open(&mut self, element: &Element<'_>, at: Position) -> Result<(), ReadError> {
+    fn open(&mut self, element: &Element<'_>) -> Result<(), Fault> {
         let found = element.name();
         if self.depth == 0 && self.rooted {
-            let what = "there is a second root element";
-            return Err(ReadError::malformed(self.name, at, what));
+            return Err(Fault::Malformed("there is a second root element"));
         }
         if self.depth == 0 {
             self.rooted = true;
             let roots = self.visitor.roots();
             if !roots.is_empty() && !roots.contains(&found) {
-                return Err(ReadError::WrongFormat {
+                return Err(Fault::Read(ReadError::WrongFormat {
                     name: ReadError::name(self.name),
                     format: self.format,
                     found: text::line(found, crate::NAME_CHARS_MAX),
-                });
+                }));
             }
         }
         for (what, size, limit) in [
@@ -172,21 +213,26 @@ impl Walk<'_> {
             ),
         ] {
             if size > limit {
-                return Err(ReadError::too_large(self.name, what, limit as u64));
+                let error = ReadError::too_large(self.name, what, limit as u64);
+                return Err(Fault::Read(error));
             }
         }
         self.depth += 1;
-        self.visitor
-            .open(element)
-            .map_err(|error| fault(self.name, at, error))
+        self.visitor.open(element)?;
+        Ok(())
     }
 
-    fn text(&mut self, text: &str, at: Position) -> Result<(), ReadError> {
+    fn close(&mut self, name: &str) {
+        self.depth = self.depth.saturating_sub(1);
+        self.visitor.close(name);
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Fault> {
         if self.depth > 0 {
             self.visitor.text(text);
         } else if !text.trim().is_empty() {
             let what = "there is text outside of the root element";
-            return Err(ReadError::malformed(self.name, at, what));
+            return Err(Fault::Malformed(what));
         }
         Ok(())
     }
@@ -214,18 +260,8 @@ fn is_about_an_end(error: &Error) -> bool {
     }
 }
 
-fn fault(name: &str, at: Position, error: Error) -> ReadError {
-    match error {
-        Error::Io(error) => match Arc::try_unwrap(error) {
-            Ok(error) => ReadError::from_io(name, error),
-            Err(shared) => ReadError::unreadable(name, shared),
-        },
-        error => ReadError::malformed(name, at, error),
-    }
-}
-
 /// Decodes to UTF-8, which is what the parser reads. A byte order mark decides, then the document's
-/// declaration, then it is UTF-8.
+/// declaration, then it is UTF-8, which is left as it is and not checked here.
 ///
 /// `DecodingReader` can be told an encoding only before it has handed out its first 64 bytes, too
 /// late for a declaration that is longer, so the declaration is read from `head` beforehand.
@@ -233,34 +269,49 @@ fn decode<'a>(
     name: &str,
     head: &[u8],
     body: &'a mut dyn BufRead,
-) -> Result<DecodingReader<&'a mut dyn BufRead>, ReadError> {
+) -> Result<Box<dyn Read + 'a>, ReadError> {
+    use DetectedEncoding::{
+        AsciiCompatible, Utf8Bom, Utf16BeBom, Utf16BeLike, Utf16LeBom, Utf16LeLike,
+    };
+    let declared = match detect_encoding(head) {
+        Some(Utf16BeBom | Utf16BeLike | Utf16LeBom | Utf16LeLike) => {
+            return Ok(Box::new(DecodingReader::new(body)));
+        }
+        Some(mark @ Utf8Bom) => {
+            // It is there: `head` begins with it.
+            body.consume(mark.bom_len());
+            None
+        }
+        Some(AsciiCompatible) => declared(name, head)?,
+        None => None,
+    };
+    let Some(encoding) = declared.filter(|&encoding| encoding != encoding_rs::UTF_8) else {
+        return Ok(Box::new(body));
+    };
     let mut decoded = DecodingReader::new(body);
-    if !matches!(
-        detect_encoding(head),
-        Some(DetectedEncoding::AsciiCompatible)
-    ) {
-        return Ok(decoded);
-    }
+    decoded.set_encoding(encoding);
+    Ok(Box::new(decoded))
+}
+
+/// The encoding that the document declares; None when it declares none that can be.
+fn declared(name: &str, head: &[u8]) -> Result<Option<&'static Encoding>, ReadError> {
     let mut buffer = Vec::new();
     let Ok(Event::Decl(declaration)) = Reader::from_reader(head).read_event_into(&mut buffer)
     else {
-        return Ok(decoded);
+        return Ok(None);
     };
     let Some(Ok(label)) = declaration.encoding() else {
-        return Ok(decoded);
+        return Ok(None);
     };
     match declaration.encoder() {
-        Some(encoding) if encoding.is_ascii_compatible() => decoded.set_encoding(encoding),
+        Some(encoding) if encoding.is_ascii_compatible() => Ok(Some(encoding)),
         // Its first bytes show that it is not; .NET's StringWriter says so of what becomes UTF-8.
-        Some(encoding) if encoding.name().starts_with("UTF-16") => {}
-        Some(_) | None => {
-            return Err(ReadError::Encoding {
-                name: ReadError::name(name),
-                label: text::line(&label, crate::NAME_CHARS_MAX),
-            });
-        }
+        Some(encoding) if encoding.name().starts_with("UTF-16") => Ok(None),
+        Some(_) | None => Err(ReadError::Encoding {
+            name: ReadError::name(name),
+            label: text::line(&label, crate::NAME_CHARS_MAX),
+        }),
     }
-    Ok(decoded)
 }
 
 /// The root element, as far as it tells formats apart.
@@ -331,6 +382,10 @@ impl Visitor for RootFinder {
             Some(_) => {}
         }
         Ok(())
+    }
+
+    fn wants_text(&self) -> bool {
+        false
     }
 
     fn text(&mut self, _: &str) {}
