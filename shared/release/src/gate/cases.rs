@@ -89,14 +89,11 @@ pub(super) fn judge(
     judged: &[JudgedCase],
     context: &Context<'_>,
 ) -> Vec<RuleVerdict> {
-    let nothing = TestReport::default();
-    let report = tests.unwrap_or(&nothing);
-    let unwritten = |least| match tests {
-        Some(_) => Limit::fail(least),
-        None => Limit::off(),
+    let Some(report) = tests else {
+        return without_tests(rules);
     };
     let failures = match rules.only_new_failures {
-        Level::Off => unwritten(0),
+        Level::Off => Limit::fail(0),
         Level::Fail | Level::Warn => Limit::off(),
     };
     let said = [
@@ -104,12 +101,35 @@ pub(super) fn judge(
         of_errors(rules.max_errors.unwrap_or(failures), report, judged),
         of_new_failures(rules.only_new_failures, report, judged, context.last()),
         of_skipped(rules.max_skipped, report),
-        of_number(rules.min_tests.unwrap_or(unwritten(1)), report),
+        of_number(rules.min_tests.unwrap_or(Limit::fail(1)), report),
         of_drop(rules.max_test_drop, report, context.last()),
         of_flaky(rules.max_flaky, report),
         of_duration(rules, report),
     ];
     said.into_iter().flatten().collect()
+}
+
+/// Every rule that is written and has nothing to judge.
+fn without_tests(rules: &Rules) -> Vec<RuleVerdict> {
+    fn level<T: Copy>(limit: Option<Limit<T>>) -> Level {
+        let active = limit.and_then(|limit| limit.active());
+        active.map_or(Level::Off, |(_, level)| level)
+    }
+    let written = [
+        ("max-failures", level(rules.max_failures)),
+        ("max-errors", level(rules.max_errors)),
+        ("only-new-failures", rules.only_new_failures),
+        ("max-skipped", level(rules.max_skipped)),
+        ("min-tests", level(rules.min_tests)),
+        ("max-test-drop", level(rules.max_test_drop)),
+        ("max-flaky", level(rules.max_flaky)),
+        ("max-duration", level(rules.max_duration)),
+    ];
+    let why = "no report of tests was read";
+    let said = written
+        .into_iter()
+        .map(|(rule, level)| RuleVerdict::when(rule, level, false, why.to_owned()));
+    said.flatten().collect()
 }
 
 /// How many of these are quarantined.

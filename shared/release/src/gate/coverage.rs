@@ -9,6 +9,9 @@ use super::{Context, Evidence, Limit, Percent, RuleVerdict, Rules, Run};
 /// Below so many changed lines that can run, their coverage says nothing and is not judged.
 pub const CHANGED_LINES_MIN: u64 = 20;
 
+/// What a difference of two shares may be off by, in percentage points.
+const ROUNDING: f64 = 1e-9;
+
 /// How many files a reason names.
 const FILES_NAMED_MAX: usize = 3;
 
@@ -56,19 +59,17 @@ fn of_drop(
     let (limit, level) = limit?.active()?;
     let before = last.and_then(|last| last.point.lines);
     let (is_kept, why) = match (seen, before) {
-        (_, None) => (true, "no earlier run that passed has coverage".to_owned()),
-        (None, Some(before)) => (
-            false,
-            format!("no report covers any lines, {before} were covered before"),
-        ),
+        (None, _) => (false, "no report covers any lines".to_owned()),
+        (Some(_), None) => (true, "no earlier run that passed has coverage".to_owned()),
         (Some(seen), Some(before)) => {
             let drop = seen.below(before);
+            let is_within = drop.value() <= limit.value() + ROUNDING;
             let why = format!(
                 "{seen} of the lines covered, {before} before: {:.1} points lost, {:.1} allowed",
                 drop.value(),
                 limit.value()
             );
-            (drop <= limit, why)
+            (is_within, why)
         }
     };
     RuleVerdict::when(rule, level, is_kept, why)
@@ -117,21 +118,22 @@ fn of_changes(least: Option<Limit<Percent>>, evidence: &Evidence) -> Option<Rule
 fn of_change(least: Percent, diff: &Diff, seen: &CoverageReport) -> Result<String, String> {
     let changed = seen.of_changed(diff);
     let lines = changed.lines;
-    let named = match unmeasured(diff, seen, &changed).as_slice() {
+    let (unknown, files) = unmeasured(diff, seen, &changed);
+    let named = match files.as_slice() {
         [] => String::new(),
         files => format!("; no report knows {}", files.join(", ")),
     };
     match Percent::of(lines) {
+        // More of the change is in code that no report knows than in code that one does.
+        _ if unknown > lines.valid => Err(format!(
+            "{unknown} changed lines of code are in no report{named}: are these files measured, \
+             and does the report have the repository's paths?"
+        )),
         Some(share) if lines.valid >= CHANGED_LINES_MIN => {
             let why =
                 format!("{share} of the changed lines covered, at least {least} needed{named}");
             if share >= least { Ok(why) } else { Err(why) }
         }
-        // Nothing of the change was found, though code was changed: most likely the paths differ.
-        None if !named.is_empty() => Err(format!(
-            "none of the changed lines is in a report{named}: does the report have the \
-             repository's paths?"
-        )),
         Some(_) | None => Ok(format!(
             "{} changed lines can run: too few to judge, {CHANGED_LINES_MIN} needed{named}",
             lines.valid
@@ -139,24 +141,34 @@ fn of_change(least: Percent, diff: &Diff, seen: &CoverageReport) -> Result<Strin
     }
 }
 
-/// The first changed files of code that no report knows, with enough changed lines to matter. What
-/// is code is told by the endings of the files that the reports do know.
-fn unmeasured(diff: &Diff, seen: &CoverageReport, changed: &ChangedCoverage) -> Vec<String> {
+/// How many changed lines are in code that no report knows, and the first such files. Only files with
+/// enough changed lines to matter count. What is code is told by the endings of the files that the
+/// reports do know; a path with `test` or `spec` in it is a test, which nobody measures.
+fn unmeasured(diff: &Diff, seen: &CoverageReport, changed: &ChangedCoverage) -> (u64, Vec<String>) {
     let ending = |path: &str| {
-        path.rsplit('/')
-            .next()?
-            .rsplit_once('.')
-            .map(|(_, e)| e.to_owned())
+        let (_, ending) = path.rsplit('/').next()?.rsplit_once('.')?;
+        Some(ending.to_owned())
     };
     let code: BTreeSet<_> = seen.files().filter_map(|(path, _)| ending(path)).collect();
-    let files = diff.files().filter(|(path, lines)| {
+    let is_code = |path: &str| {
+        let lower = path.to_lowercase();
+        let is_test = lower.contains("test") || lower.contains("spec");
+        !is_test && ending(path).is_some_and(|ending| code.contains(&ending))
+    };
+    let files = diff.files().filter_map(|(path, lines)| {
         let touched = lines
             .iter()
             .map(|range| u64::from(range.end() - range.start()) + 1);
-        changed.unmeasured.contains(*path)
-            && ending(path).is_some_and(|ending| code.contains(&ending))
-            && touched.sum::<u64>() >= CHANGED_LINES_MIN
+        let touched: u64 = touched.sum();
+        let counts = changed.unmeasured.contains(path) && is_code(path);
+        (counts && touched >= CHANGED_LINES_MIN).then_some((path, touched))
     });
-    let names = files.map(|(path, _)| path.to_owned());
-    names.take(FILES_NAMED_MAX).collect()
+    let (mut sum, mut names) = (0, Vec::new());
+    for (path, touched) in files {
+        sum += touched;
+        if names.len() < FILES_NAMED_MAX {
+            names.push(path.to_owned());
+        }
+    }
+    (sum, names)
 }

@@ -13,6 +13,12 @@ use super::{RuleVerdict, Verdict};
 /// Most reports whose time or lack of one is remembered by name.
 const DATED_MAX: usize = 1_000;
 
+/// Most reasons why something could not be read that are told one by one.
+const UNREAD_NAMED_MAX: usize = 50;
+
+/// Most commits that are remembered.
+const COMMITS_MAX: usize = 100;
+
 /// Longest path that is shown, in characters.
 const PATH_CHARS_MAX: usize = 300;
 
@@ -142,6 +148,8 @@ pub struct Evidence {
     pub(super) undated: BTreeSet<String>,
     /// Why what should have been there could not be read.
     pub(super) unread: Vec<RuleVerdict>,
+    /// How many more could not be read.
+    pub(super) more_unread: u64,
 }
 
 impl Evidence {
@@ -156,17 +164,15 @@ impl Evidence {
                 let format = ReadAs::Format(report.format);
                 let began = report.provenance.began.or(modified);
                 self.add_report(FileRead { path, format }, began, report.content);
-                self.commits.extend(report.provenance.commits);
+                self.note_commits(report.provenance.commits);
             }
             Found::Kept(kept) => {
                 let (path, format) = (kept.name, ReadAs::Kept(kept.by));
                 let began = kept.provenance.began;
                 self.add_report(FileRead { path, format }, began, kept.content);
-                self.commits.extend(kept.provenance.commits);
+                self.note_commits(kept.provenance.commits);
             }
-            Found::Commit(commit) => {
-                self.commits.insert(commit);
-            }
+            Found::Commit(commit) => self.note_commits([commit]),
             Found::Diff(diff) => self.diff = Some(diff),
             Found::Unreadable { why } => self.refuse(why),
             Found::Missing { glob } => self.refuse(format!(
@@ -204,6 +210,11 @@ impl Evidence {
                 *self.tests.get_or_insert_default() += tests;
             }
             Content::Coverage(coverage) => {
+                if coverage.lines().valid == 0 && coverage.branches().valid == 0 {
+                    self.refuse(format!(
+                        "{path}: the report has no lines: did the tests run with coverage?"
+                    ));
+                }
                 let sum = self.coverage.get_or_insert_default();
                 if let Err(error) = sum.merge(coverage) {
                     self.refuse(format!("{path}: {error}"));
@@ -214,8 +225,32 @@ impl Evidence {
         self.files.push(file);
     }
 
+    /// Two commits are one too many, so a few more than that say all there is to say.
+    fn note_commits(&mut self, commits: impl IntoIterator<Item = String>) {
+        for commit in commits {
+            if self.commits.len() < COMMITS_MAX {
+                self.commits.insert(commit);
+            }
+        }
+    }
+
     fn refuse(&mut self, why: String) {
+        if self.unread.len() >= UNREAD_NAMED_MAX {
+            self.more_unread += 1;
+            return;
+        }
         let said = RuleVerdict::new("reports", Verdict::Fail, why);
         self.unread.push(said);
+    }
+
+    /// Why something that should have been read was not; nothing when all was.
+    pub(super) fn unread(&self) -> Vec<RuleVerdict> {
+        let nothing = self.files.is_empty() && self.unread.is_empty();
+        let nothing =
+            nothing.then(|| "no report was read, so there is nothing to judge".to_owned());
+        let more = (self.more_unread > 0).then(|| format!("and {} more", self.more_unread));
+        let said = nothing.into_iter().chain(more);
+        let said = said.map(|why| RuleVerdict::new("reports", Verdict::Fail, why));
+        self.unread.iter().cloned().chain(said).collect()
     }
 }

@@ -62,9 +62,16 @@ pub(super) fn weigh(
         .iter()
         .filter(|entry| !context.is_after(entry.expires));
     let entries: Vec<_> = entries.collect();
-    let is_known = |finding: &Finding| {
-        let last = context.last();
-        finding.known || last.is_some_and(|last| last.findings.contains(&finding.key()))
+    let mut known = match context.last() {
+        Some(last) => last.findings.clone(),
+        None => BTreeMap::new(),
+    };
+    // Of one key as many are known as there were, and none that has become worse.
+    let mut is_known = |finding: &Finding| {
+        let before = known.get_mut(&(finding.key()));
+        let before = before.filter(|(severity, left)| *severity >= finding.severity && *left > 0);
+        let listed = before.map(|(_, left)| *left -= 1).is_some();
+        finding.known || listed
     };
     let listed = findings.map_or(&[][..], |findings| &findings.listed);
     let judged = listed.iter().map(|finding| {
@@ -75,7 +82,13 @@ pub(super) fn weigh(
                 reason: entry.reason.clone(),
             },
             None if budget.only_new && is_known(finding) => Standing::Known,
-            None if budget.fixable_only && finding.fixed_in.is_empty() => Standing::NotFixable,
+            // What is in the code itself is always mended there.
+            None if budget.fixable_only
+                && !finding.package.is_empty()
+                && finding.fixed_in.is_empty() =>
+            {
+                Standing::NotFixable
+            }
             None => Standing::Counts,
         };
         let finding = finding.clone();

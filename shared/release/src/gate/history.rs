@@ -1,6 +1,6 @@
 //! What a gate remembers of the runs that passed, to compare the next one with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use reports::{Severity, Totals};
@@ -29,8 +29,8 @@ pub struct Run {
     pub suites: BTreeMap<String, u64>,
     /// The tests that failed and were let pass, by id, each with how many of its name.
     pub failing: BTreeMap<String, u64>,
-    /// The findings that were let pass, by key.
-    pub findings: BTreeSet<String>,
+    /// The findings that counted and were let pass, by key, with how bad and how many they were.
+    pub findings: BTreeMap<String, (Severity, u64)>,
 }
 
 /// The numbers of a run.
@@ -97,7 +97,7 @@ mod tests {
             },
             suites: BTreeMap::new(),
             failing: BTreeMap::new(),
-            findings: BTreeSet::new(),
+            findings: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Every rule, kept and broken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
@@ -99,10 +99,12 @@ fn finding(id: &str, severity: Severity) -> Finding {
 fn findings(findings: impl IntoIterator<Item = Finding>) -> Evidence {
     let mut report = FindingsReport::of("scan");
     findings.into_iter().for_each(|finding| report.add(finding));
-    Evidence {
-        findings: Some(report),
-        ..Evidence::default()
-    }
+    evidence([Found::Kept(Kept {
+        by: Keeper::Ecr,
+        name: "shop/web".to_owned(),
+        content: reports::Content::Findings(report),
+        provenance: reports::Provenance::default(),
+    })])
 }
 
 fn evidence(found: impl IntoIterator<Item = Found>) -> Evidence {
@@ -283,7 +285,10 @@ fn coverage_that_nobody_measured_is_not_enough() {
         ["min-line-coverage"]
     );
     let nothing = [tests([3, 0, 0, 0, 0]), coverage("")];
-    assert_eq!(broken(&judge(strict, nothing)), ["min-line-coverage"]);
+    assert_eq!(
+        broken(&judge(strict, nothing)),
+        ["reports", "min-line-coverage"]
+    );
 }
 
 #[test]
@@ -424,7 +429,10 @@ fn the_changed_lines_are_covered_where_there_are_enough_to_judge() {
     let without = judge(rules, [lines(1, 1)]);
     assert!(why(&without, "min-changed-coverage").contains("git diff"));
     assert_eq!(
-        broken(&judge(rules, [diff("src/a.rs", 50)])),
+        broken(&judge(
+            rules,
+            [tests([1, 0, 0, 0, 0]), diff("src/a.rs", 50)]
+        )),
         ["min-changed-coverage"]
     );
 }
@@ -494,8 +502,7 @@ fn findings_have_a_budget_for_each_severity() {
     assert_eq!(why(&verdict, "max-findings"), expected);
     assert_eq!(verdict.outputs()["critical"], "1");
     assert_eq!(verdict.outputs()["high"], "0");
-    let none =
-        gate("rules: {max-findings: {high: 0}}").judge(Evidence::default(), &context(&NOTHING));
+    let none = judge("rules: {max-findings: {high: 0}}", [tests([1, 0, 0, 0, 0])]);
     assert_eq!(broken(&none), ["max-findings"]);
 }
 
@@ -530,6 +537,124 @@ fn a_finding_on_the_allow_list_is_accepted_until_its_last_day_is_over() {
 }
 
 #[test]
+fn a_gate_that_read_no_report_fails() {
+    let off = "rules: {min-tests: off, max-failures: off}";
+    for found in [
+        vec![],
+        vec![Found::Commit(COMMIT.to_owned()), diff("a.rs", 1)],
+    ] {
+        assert_eq!(broken(&judge(off, found)), ["reports"]);
+    }
+}
+
+#[test]
+fn a_rule_about_tests_that_is_written_and_finds_none_is_broken() {
+    for (key, limit) in [
+        ("max-failures", "3"),
+        ("max-errors", "3"),
+        ("max-skipped", "50%"),
+        ("max-test-drop", "50%"),
+        ("max-flaky", "3"),
+        ("max-duration", "1h"),
+        ("only-new-failures", "fail"),
+    ] {
+        let verdict = judge(&format!("rules: {{{key}: {limit}}}"), [lines(1, 2)]);
+        assert_eq!(broken(&verdict), [key]);
+        assert_eq!(why(&verdict, key), "no report of tests was read");
+    }
+    let warned = judge("rules: {max-flaky: {limit: 1, level: warn}}", [lines(1, 2)]);
+    assert_eq!(broken(&warned), ["~max-flaky"]);
+}
+
+#[test]
+fn a_report_of_coverage_without_lines_is_not_one() {
+    let verdict = judge("", [tests([1, 0, 0, 0, 0]), coverage("")]);
+    assert_eq!(broken(&verdict), ["reports"]);
+    let drop = judge("rules: {max-coverage-drop: 1%}", [tests([1, 0, 0, 0, 0])]);
+    assert_eq!(broken(&drop), ["max-coverage-drop"]);
+}
+
+#[test]
+fn a_drop_as_large_as_allowed_is_allowed() {
+    let rules = "rules: {max-coverage-drop: 0.1%}";
+    let history = remembered(rules, [lines(802, 1000)]);
+    let verdict = gate(rules).judge(evidence([lines(801, 1000)]), &context(&history));
+    assert!(verdict.passed(), "{:?}", verdict.rules);
+}
+
+#[test]
+fn reasons_are_told_up_to_a_bound_and_then_counted() {
+    let unreadable = (0..10_000).map(|n| Found::Unreadable {
+        why: format!("could not read {n}"),
+    });
+    let verdict = judge("", unreadable);
+    assert!(verdict.rules.len() < 100);
+    assert!(verdict.rules.iter().any(|rule| rule.why == "and 9950 more"));
+}
+
+#[test]
+fn a_new_test_is_not_asked_to_be_covered_and_new_code_is() {
+    let rules = "rules: {min-changed-coverage: 80%}";
+    let with = |path| judge(rules, [lines(100, 100), diff(path, 50)]);
+    assert!(with("src/cart_test.rs").passed());
+    assert!(with("tests/cart.rs").passed());
+    assert_eq!(broken(&with("src/new.rs")), ["min-changed-coverage"]);
+}
+
+#[test]
+fn of_one_key_as_many_findings_are_known_as_there_were_and_none_that_is_worse() {
+    let rules = "rules: {max-findings: {high: 0, critical: 0, only-new: true}}";
+    let of = |severity| Finding {
+        path: "src/a.js".to_owned(),
+        package: String::new(),
+        ..finding("no-eval", severity)
+    };
+    let warn = rules.replace("only-new: true", "only-new: true, level: warn");
+    let mut context = context(&NOTHING);
+    context.run = "execution-1";
+    let first = gate(&warn).judge(findings([of(Severity::High)]), &context);
+    let history = first.remembered(History::default());
+    let with = |all: Vec<Finding>| {
+        let context = Context {
+            history: &history,
+            run: "execution-2",
+            ..context
+        };
+        gate(rules).judge(findings(all), &context).passed()
+    };
+    assert!(with(vec![of(Severity::High)]));
+    assert!(!with(vec![of(Severity::High), of(Severity::High)]));
+    assert!(!with(vec![of(Severity::Critical)]));
+}
+
+#[test]
+fn what_an_entry_excused_is_new_when_the_entry_goes() {
+    let allow = "allow: [{id: CVE-1, reason: r, expires: 2027-01-01}]";
+    let one = || findings([finding("CVE-1", Severity::High)]);
+    let mut context = context(&NOTHING);
+    let first = gate(allow).judge(one(), &context);
+    let history = first.remembered(History::default());
+    context.history = &history;
+    let rules = "rules: {max-findings: {high: 0, only-new: true}}";
+    assert!(!gate(rules).judge(one(), &context).passed());
+}
+
+#[test]
+fn fixable_only_excuses_packages_and_never_the_code_itself() {
+    let rules = "rules: {max-findings: {high: 0, fixable-only: true}}";
+    let in_code = Finding {
+        package: String::new(),
+        path: "src/a.js".to_owned(),
+        ..finding("no-eval", Severity::High)
+    };
+    assert!(
+        !gate(rules)
+            .judge(findings([in_code]), &context(&NOTHING))
+            .passed()
+    );
+}
+
+#[test]
 fn what_is_suppressed_or_known_or_not_fixable_does_not_count() {
     let rules = "rules: {max-findings: {high: 0, only-new: true, fixable-only: true}}";
     let high = |id: &str| Finding {
@@ -540,7 +665,7 @@ fn what_is_suppressed_or_known_or_not_fixable_does_not_count() {
     let mut run = gate("")
         .judge(Evidence::default(), &context(&NOTHING))
         .run();
-    run.findings = BTreeSet::from([high("old").key()]);
+    run.findings = BTreeMap::from([(high("old").key(), (Severity::High, 1))]);
     history = history.after(run);
     let suppressed = Finding {
         suppressed: true,
@@ -749,6 +874,10 @@ fn every_mistake_in_a_gate_names_the_fix() {
             "1 to 100 are allowed",
         ),
         ("rules: {max-findings: {critcal: 0}}", "critcal"),
+        (
+            "rules: {max-findings: {only-new: true}}",
+            "name at least one severity",
+        ),
         ("quarantine: [{test: '*', expires: 2026-11-23}]", "ticket"),
         (
             "quarantine: [{test: '', ticket: A-1, expires: 2026-11-23}]",

@@ -181,7 +181,7 @@ impl Gate {
         let rules = &self.rules;
         let tests = cases::weigh(self, evidence.tests.as_ref(), context);
         let findings = findings::weigh(self, evidence.findings.as_ref(), context);
-        let mut said = evidence.unread.clone();
+        let mut said = evidence.unread();
         said.extend(cases::judge(
             rules,
             evidence.tests.as_ref(),
@@ -234,7 +234,9 @@ impl Gate {
         }
         for entry in self.allow.iter().filter(|e| context.is_after(e.expires)) {
             let (id, reason, day) = (&entry.id, &entry.reason, entry.expires);
-            let found = findings.iter().any(|judged| entry.matches(&judged.finding));
+            let counts = |judged: &&JudgedFinding| judged.standing == Standing::Counts;
+            let mut counting = findings.iter().filter(counts);
+            let found = counting.any(|judged| entry.matches(&judged.finding));
             let (verdict, fix) = match found {
                 true => (Verdict::Fail, "mend it or renew the entry"),
                 false => (Verdict::Warn, "it is not found any more: remove the entry"),

@@ -71,7 +71,7 @@ fn of_age(age: Age, evidence: &Evidence, context: &Context<'_>) -> Said {
         ));
     }
     match &evidence.oldest {
-        Some((began, path)) if *began < since - SKEW => Err(format!(
+        Some((began, path)) if *began < since.checked_sub(SKEW).unwrap_or(since) => Err(format!(
             "{path} is of {began:.0}, older than {limit}: is it a report of an earlier run, from a \
              cache or from the repository?"
         )),

@@ -77,6 +77,18 @@ impl Default for Rules {
 
 impl Rules {
     pub(super) fn check(&self) -> Result<(), String> {
+        if let Some(budget) = &self.max_findings
+            && budget.level != Level::Off
+            && Severity::ALL
+                .into_iter()
+                .all(|s| budget.allowed(s).is_none())
+        {
+            return Err(
+                "`max-findings` limits nothing: name at least one severity, such as \
+                 {critical: 0, high: 0}"
+                    .to_owned(),
+            );
+        }
         let Some(paths) = &self.min_path_coverage else {
             return Ok(());
         };
@@ -163,7 +175,12 @@ impl Budget {
     pub(super) fn counted_as(&self, severity: Severity) -> Severity {
         match severity {
             Severity::Unknown if self.unknown.is_none() => Severity::High,
-            other => other,
+            Severity::Critical
+            | Severity::High
+            | Severity::Unknown
+            | Severity::Medium
+            | Severity::Low
+            | Severity::Info => severity,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     Context, Evidence, FileRead, History, JudgedCase, JudgedFinding, Level, Percent, Point, Run,
-    Verdict, Weighed, findings,
+    Standing, Verdict, Weighed, findings,
 };
 
 /// Longest reason of a rule, in characters.
@@ -212,12 +212,22 @@ impl GateVerdict {
         for judged in counted {
             *failing.entry(judged.case.id()).or_default() += 1;
         }
-        let findings = self.found.iter().map(|judged| judged.finding.key());
+        let mut findings: BTreeMap<String, (Severity, u64)> = BTreeMap::new();
+        let counted = self.found.iter().filter(|judged| match judged.standing {
+            Standing::Counts | Standing::Known => true,
+            // When what excuses it goes, it is a new one.
+            Standing::Suppressed | Standing::Allowed { .. } | Standing::NotFixable => false,
+        });
+        for JudgedFinding { finding, .. } in counted {
+            let (severity, count) = findings.entry(finding.key()).or_default();
+            *severity = finding.severity.max(*severity);
+            *count += 1;
+        }
         Run {
             point: self.point.clone(),
             suites: self.suites.clone(),
             failing,
-            findings: findings.collect(),
+            findings,
         }
     }
 
