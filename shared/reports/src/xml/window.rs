@@ -40,7 +40,7 @@ enum Stopped {
 }
 
 impl<R> Window<R> {
-    /// A window of which up to `most` bytes can be asked for at once.
+    /// The most that can be asked for at once, in bytes.
     pub(super) const REACH_BYTES_MAX: usize = WINDOW_BYTES / 2;
 
     pub(super) fn new(inner: R) -> Self {
