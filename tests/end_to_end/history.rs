@@ -59,7 +59,7 @@ fn run(number: usize, suites: usize, failing: usize) -> anyhow::Result<Run> {
             "commit": null, "totals": totals(), "duration_seconds": 0.1,
             "lines": null, "branches": null, "findings": {},
         },
-        "suites": suites, "failing": failing, "findings": [],
+        "suites": suites, "failing": failing, "findings": {},
     }))?)
 }
 

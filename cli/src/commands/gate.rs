@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use pages::GatePage;
 use release::config::{CONFIG_BYTES_MAX, Config};
 use release::gate::{
-    Context, Evidence, Gate, GateVerdict, History, ReportGlob, Standing, Verdict, Weighed,
+    Context, Evidence, Found, Gate, GateVerdict, History, ReportGlob, Standing, Verdict, Weighed,
 };
 use reports::{Archive, Diff, Format, ReadError, Report};
 use walkdir::WalkDir;
@@ -28,6 +28,8 @@ const UNUSABLE: u8 = 2;
 const FILES_MAX: usize = 1_000_000;
 /// The largest history that is read, in bytes.
 const HISTORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Longest name of a file that is shown, in characters.
+const NAME_CHARS_MAX: usize = 300;
 /// How many failing tests and findings are shown as text.
 const SHOWN_MAX: usize = 50;
 
@@ -237,6 +239,18 @@ fn gather_all(gate: &Gate, paths: &[PathBuf]) -> anyhow::Result<Evidence> {
     }
     places.push(Place::Given(given.clone()));
     let mut evidence = gather(&gate, &mut places).map_err(unusable)?;
+    for (key, is_named) in [
+        ("codebuild", gate.codebuild.is_some()),
+        ("image-scan", gate.image_scan.is_some()),
+    ] {
+        if is_named {
+            evidence.add(Found::Unreadable {
+                why: format!(
+                    "only the function test-gate looks at `{key}`; give it a gate of its own"
+                ),
+            });
+        }
+    }
     let named = [&gate.diff, &gate.commit_file];
     for path in given {
         let is_named =
@@ -331,9 +345,17 @@ impl Files for Place {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        let read = File::open(file).and_then(|file| file.take(bytes_max).read_to_end(&mut bytes));
-        read.map_err(|source| ReadError::Input { source })?;
-        Ok(Some(bytes))
+        let room = bytes_max.saturating_add(1);
+        let read = File::open(file).and_then(|file| file.take(room).read_to_end(&mut bytes));
+        let length = read.map_err(|source| ReadError::Input { source })? as u64;
+        match length > bytes_max {
+            false => Ok(Some(bytes)),
+            true => Err(ReadError::TooLarge {
+                name: reports::printable(path, NAME_CHARS_MAX),
+                what: "size in bytes of the file",
+                limit: bytes_max,
+            }),
+        }
     }
 
     fn modified(&self, path: &str) -> Option<Timestamp> {

@@ -32,24 +32,32 @@ impl Action for TestGate {
         job: &Job,
     ) -> Result<JobReply, ActionError> {
         let asked = job.clone();
-        let looked = Inputs::read(ports, job, move |inputs| Looked::at(&asked, inputs)).await?;
-        let Looked {
+        let wanted = Inputs::read(ports, job, move |inputs| Wanted::by(&asked, inputs)).await?;
+        let Wanted {
             name,
             gate,
-            mut evidence,
             image_file,
-        } = looked;
+            evidence,
+        } = wanted;
+        let stream = stream(job, &name, &gate)?;
         let asked = Asked {
             gate: &gate,
             build: job.parameters.build.as_deref(),
             image_file: image_file.as_deref(),
         };
         let story = job.story(Self::NAME)?;
-        match sources::look(ports, &story, asked).await? {
+        let kept = match sources::look(ports, &story, asked).await? {
             sources::Looked::Wait(reply) => return Ok(reply),
-            sources::Looked::Found(found) => found.into_iter().for_each(|f| evidence.add(f)),
-        }
-        let stream = stream(job, &name, &gate)?;
+            sources::Looked::Found(found) => found,
+        };
+        let mut evidence = match evidence {
+            Some(evidence) => evidence,
+            None => {
+                let gate = gate.clone();
+                Inputs::read(ports, job, move |inputs| look(&gate, inputs)).await?
+            }
+        };
+        kept.into_iter().for_each(|found| evidence.add(found));
         let history = match &stream {
             Some(stream) => recall_history(ports, stream, &story).await?,
             None => History::default(),
@@ -92,35 +100,44 @@ fn answer(verdict: &GateVerdict) -> JobReply {
     }
 }
 
-/// What was found in the input artifacts.
-struct Looked {
+/// What the job asks for.
+struct Wanted {
     name: String,
     gate: Gate,
-    evidence: Evidence,
     /// The file that the gate's `image-scan` names.
     image_file: Option<Vec<u8>>,
+    /// The reports in the input artifacts. Where the gate may have to wait they are read afterwards,
+    /// once and not at every look.
+    evidence: Option<Evidence>,
 }
 
-impl Looked {
-    fn at<I: Input>(job: &Job, inputs: &mut Inputs<I>) -> Result<Self, ActionError> {
+impl Wanted {
+    fn by<I: Input>(job: &Job, inputs: &mut Inputs<I>) -> Result<Self, ActionError> {
         let config = inputs.config()?;
         let section = job.parameters.section.as_deref();
         let (name, gate) = config.gate(section).map_err(in_config(job))?;
-        let evidence = gather(gate, inputs.archives()).map_err(|error| match error {
-            GatherError::Glob(error) => ActionError::Refused(chain(&error)),
-            GatherError::Input(error) => ActionError::Port(port_error(error)),
-        })?;
         let image_file = match &gate.image_scan {
             Some(scan) => inputs.small(&scan.file, IMAGE_FILE_BYTES_MAX as u64)?,
             None => None,
         };
+        let evidence = match gate.codebuild.is_some() || gate.image_scan.is_some() {
+            true => None,
+            false => Some(look(gate, inputs)?),
+        };
         Ok(Self {
             name: name.to_owned(),
             gate: gate.clone(),
-            evidence,
             image_file,
+            evidence,
         })
     }
+}
+
+fn look<I: Input>(gate: &Gate, inputs: &mut Inputs<I>) -> Result<Evidence, ActionError> {
+    gather(gate, inputs.archives()).map_err(|error| match error {
+        GatherError::Glob(error) => ActionError::Refused(chain(&error)),
+        GatherError::Input(error) => ActionError::Port(port_error(error)),
+    })
 }
 
 /// Where the runs of this gate are remembered; None when the pipeline is not known and no rule looks

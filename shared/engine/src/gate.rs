@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Class, GateHistory, PortError};
 
-/// The longest name of a stream, in characters: a pipeline's (100), a slash, and a section's (103).
-pub const STREAM_CHARS_MAX: usize = 204;
+/// The longest name of a stream, in characters: a pipeline's (100), a stage's (100) and a section's
+/// (103), with slashes between them.
+pub const STREAM_CHARS_MAX: usize = 305;
 
 /// How often a run is folded in again because another one was faster. After that the caller is told
 /// [`Class::Conflict`], and a further job goes on.

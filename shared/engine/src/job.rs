@@ -95,16 +95,20 @@ fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error>
 }
 
 impl UserParameters {
-    /// Which runs the gate in this section is compared with: those of the same pipeline and stage,
-    /// or section where no stage is named. None when no pipeline is named, because one section may
-    /// be used by many.
+    /// Which runs the gate in this section is compared with: those of the same pipeline, stage (where
+    /// one is named) and section. None when no pipeline is named, because one section may be used by
+    /// many.
     pub fn stream(&self, section: &str) -> Result<Option<Stream>, StreamError> {
-        let part = self.stage.as_deref().unwrap_or(section);
-        let name = self
-            .pipeline
-            .as_deref()
-            .map(|name| format!("{name}/{part}"));
-        name.map(Stream::try_from).transpose()
+        let Some(pipeline) = &self.pipeline else {
+            return Ok(None);
+        };
+        let parts = [
+            Some(pipeline.as_str()),
+            self.stage.as_deref(),
+            Some(section),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        Stream::try_from(parts.join("/")).map(Some)
     }
 
     fn penstock_yaml() -> String {
@@ -197,7 +201,7 @@ mod tests {
         assert_eq!(stream(r#"{"pipeline":"shop"}"#).unwrap(), "shop/unit");
         assert_eq!(
             stream(r#"{"pipeline":"shop","stage":"Test"}"#).unwrap(),
-            "shop/Test"
+            "shop/Test/unit"
         );
         let long = UserParameters {
             pipeline: Some("p".repeat(PARAMETER_CHARS_MAX)),

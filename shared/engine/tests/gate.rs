@@ -1,6 +1,6 @@
 //! What a gate remembers survives every single fault, every duplicate and every rival.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use engine::fakes::{Fault, Run, World};
 use engine::{
@@ -35,7 +35,7 @@ fn run(name: &str, second: i64) -> GateRun {
         },
         suites: BTreeMap::from([(name.to_owned(), 3)]),
         failing: BTreeMap::new(),
-        findings: BTreeSet::new(),
+        findings: BTreeMap::new(),
     }
 }
 

@@ -169,7 +169,9 @@ fn case(number: usize) -> TestCase {
         classname: class.to_owned(),
         name: format!("{does}_{number}"),
         seconds: Some(
-            0.0007 * (number * 7919 % 997) as f64 * if number.is_multiple_of(131) { 9.0 } else { 0.1 },
+            0.0007
+                * (number * 7919 % 997) as f64
+                * if number.is_multiple_of(131) { 9.0 } else { 0.1 },
         ),
         ..TestCase::default()
     }

@@ -16,6 +16,9 @@ pub const POINTS_MAX: usize = 60;
 pub struct History {
     /// The last run that passed, whole.
     pub last: Option<Run>,
+    /// The one before, which the last was compared with.
+    #[serde(default)]
+    pub previous: Option<Run>,
     /// The runs that passed, the oldest first; [`POINTS_MAX`] at most.
     pub points: Vec<Point>,
 }
@@ -72,9 +75,23 @@ impl History {
             .as_ref()
             .is_none_or(|last| last.point.run == run.point.run || last.point.at <= run.point.at);
         if is_newer {
-            self.last = Some(run);
+            let before = self.last.replace(run);
+            let run = |run: &Run| run.point.run.clone();
+            if before.as_ref().map(run) != self.last.as_ref().map(run) {
+                self.previous = before;
+            }
         }
         self
+    }
+
+    /// The last run that passed before this one: a run that is judged again, because its job was
+    /// delivered twice or its stage retried, is not compared with itself.
+    pub fn before(&self, run: &str) -> Option<&Run> {
+        let last = self.last.as_ref();
+        match last.is_some_and(|last| last.point.run == run) {
+            true => self.previous.as_ref(),
+            false => last,
+        }
     }
 }
 

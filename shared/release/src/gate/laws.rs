@@ -665,6 +665,7 @@ fn what_is_suppressed_or_known_or_not_fixable_does_not_count() {
     let mut run = gate("")
         .judge(Evidence::default(), &context(&NOTHING))
         .run();
+    run.point.run = "execution-1".to_owned();
     run.findings = BTreeMap::from([(high("old").key(), (Severity::High, 1))]);
     history = history.after(run);
     let suppressed = Finding {
@@ -789,6 +790,18 @@ fn only_a_run_that_passes_is_remembered() {
 }
 
 #[test]
+fn a_run_that_is_judged_again_is_not_compared_with_itself() {
+    let rules = "rules: {max-test-drop: {limit: 0%, level: warn}}";
+    let history = remembered(rules, [tests([10, 0, 0, 0, 0])]);
+    let first = gate(rules).judge(evidence([tests([5, 0, 0, 0, 0])]), &context(&history));
+    let history = first.remembered(history);
+    let again = gate(rules).judge(evidence([tests([5, 0, 0, 0, 0])]), &context(&history));
+    assert_eq!(again.rules, first.rules);
+    assert_eq!(broken(&again), ["~max-test-drop"]);
+    assert_eq!(again.remembered(history.clone()), history);
+}
+
+#[test]
 fn a_report_that_claims_more_failures_than_there_are_numbers_fails() {
     let most = u64::MAX;
     let claims = format!("<testsuite failures='{most}' errors='{most}'/>");
@@ -874,6 +887,13 @@ fn every_mistake_in_a_gate_names_the_fix() {
             "1 to 100 are allowed",
         ),
         ("rules: {max-findings: {critcal: 0}}", "critcal"),
+        ("rules: {max-findings: {high: }}", "invalid u64"),
+        ("rules: {min-line-coverage: }", "expected a limit"),
+        ("rules: {max-report-age: 48h}", "at most 24h"),
+        (
+            "quarantine: [{test: a, ticket: \"A\\e[2J\", expires: 2026-11-23}]",
+            "control character",
+        ),
         (
             "rules: {max-findings: {only-new: true}}",
             "name at least one severity",

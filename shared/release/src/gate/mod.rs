@@ -146,6 +146,14 @@ impl Check for Gate {
                 ));
             }
         }
+        let quarantined = self.quarantine.iter().flat_map(|e| [&e.test, &e.ticket]);
+        let allowed = self.allow.iter().flat_map(|e| [&e.id, &e.reason]);
+        if quarantined
+            .chain(allowed)
+            .any(|text| text.contains(char::is_control))
+        {
+            return Err("an entry of `quarantine` or `allow` has a control character".to_owned());
+        }
         let blank = |text: &str| text.trim().is_empty();
         for entry in &self.quarantine {
             if blank(&entry.test) || blank(&entry.ticket) {

@@ -34,7 +34,7 @@ impl Context<'_> {
     }
 
     pub(super) fn last(&self) -> Option<&Run> {
-        self.history.last.as_ref()
+        self.history.before(self.run)
     }
 }
 

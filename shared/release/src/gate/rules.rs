@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use reports::Severity;
 use serde::de::{Error as _, IntoDeserializer, value::StringDeserializer};
 use serde::{Deserialize, Deserializer};
@@ -16,40 +17,59 @@ const PATHS_MAX: usize = 100;
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Rules {
     /// The most tests that may fail. 0 when not written, unless `only-new-failures` is.
+    #[serde(deserialize_with = "written")]
     pub max_failures: Option<Limit<u64>>,
     /// The most tests that may end in an error. 0 when not written, unless `only-new-failures` is.
+    #[serde(deserialize_with = "written")]
     pub max_errors: Option<Limit<u64>>,
     /// The largest share of the tests that may be skipped.
+    #[serde(deserialize_with = "written")]
     pub max_skipped: Option<Limit<Percent>>,
     /// The fewest tests that must have run (skipped ones did not). 1 when not written and there is
     /// a report of tests.
+    #[serde(deserialize_with = "written")]
     pub min_tests: Option<Limit<u64>>,
     /// How much smaller the number of tests that ran may be than in the last run that passed.
+    #[serde(deserialize_with = "written")]
     pub max_test_drop: Option<Limit<Percent>>,
     /// The most tests that may fail before they pass.
+    #[serde(deserialize_with = "written")]
     pub max_flaky: Option<Limit<u64>>,
     /// No test may fail that did not fail in the last run that passed.
     pub only_new_failures: Level,
     /// How long all tests together may take.
+    #[serde(deserialize_with = "written")]
     pub max_duration: Option<Limit<Time>>,
     /// The least share of lines that tests must reach.
+    #[serde(deserialize_with = "written")]
     pub min_line_coverage: Option<Limit<Percent>>,
     /// The least share of branches that tests must reach.
+    #[serde(deserialize_with = "written")]
     pub min_branch_coverage: Option<Limit<Percent>>,
     /// How many percentage points of line coverage may be lost against the last run that passed.
+    #[serde(deserialize_with = "written")]
     pub max_coverage_drop: Option<Limit<Percent>>,
     /// The least share of lines that tests must reach in some files.
+    #[serde(deserialize_with = "written")]
     pub min_path_coverage: Option<PathCoverage>,
     /// The least share of the changed lines that tests must reach; not judged below
     /// [`CHANGED_LINES_MIN`](super::CHANGED_LINES_MIN) of them.
+    #[serde(deserialize_with = "written")]
     pub min_changed_coverage: Option<Limit<Percent>>,
     /// The most findings, by severity. When not written and there is a report of findings: none that
     /// is critical, high or of unknown severity.
+    #[serde(deserialize_with = "written")]
     pub max_findings: Option<Budget>,
     /// How old a report may be.
+    #[serde(deserialize_with = "written")]
     pub max_report_age: Option<Limit<Age>>,
     /// The reports must be of the commit that is being released.
     pub same_commit: Level,
+}
+
+/// A key without a value is a mistake, and not a rule that is off.
+fn written<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 impl Default for Rules {
@@ -130,16 +150,22 @@ pub struct PathCoverage {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Budget {
     /// CVSS 9.0 and above.
+    #[serde(deserialize_with = "written")]
     pub critical: Option<u64>,
     /// CVSS 7.0 to 8.9.
+    #[serde(deserialize_with = "written")]
     pub high: Option<u64>,
     /// Of which the report does not say how bad they are.
+    #[serde(deserialize_with = "written")]
     pub unknown: Option<u64>,
     /// CVSS 4.0 to 6.9.
+    #[serde(deserialize_with = "written")]
     pub medium: Option<u64>,
     /// CVSS 0.1 to 3.9.
+    #[serde(deserialize_with = "written")]
     pub low: Option<u64>,
     /// Worth knowing.
+    #[serde(deserialize_with = "written")]
     pub info: Option<u64>,
     /// Count only those that the last run that passed did not have.
     pub only_new: bool,
@@ -200,11 +226,12 @@ impl<'de> Deserialize<'de> for Age {
         if text == "execution" {
             return Ok(Self::Execution);
         }
-        let again: StringDeserializer<D::Error> = text.clone().into_deserializer();
-        Time::deserialize(again).map(Self::Time).map_err(|_| {
-            D::Error::custom(format!(
+        if text.parse::<SignedDuration>().is_err() {
+            return Err(D::Error::custom(format!(
                 "'{text}' is not an age: write execution, or a time such as 2h"
-            ))
-        })
+            )));
+        }
+        let again: StringDeserializer<D::Error> = text.into_deserializer();
+        Time::deserialize(again).map(Self::Time)
     }
 }
