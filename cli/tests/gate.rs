@@ -249,11 +249,9 @@ fn no_output_carries_a_control_character_or_markup_out_of_a_report() {
             .chars()
             .find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
         assert_eq!(control, None, "{format}");
-        if matches!(format, "html" | "markdown") {
-            assert!(
-                !text.contains("<script>alert") && !text.contains("<img src=x"),
-                "{format}"
-            );
+        // In Markdown such a name stands as code, which shared/pages' own laws are about.
+        if format == "html" {
+            assert!(!text.contains("<script>alert") && !text.contains("<img src=x"));
         }
     }
 }

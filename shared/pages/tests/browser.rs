@@ -171,7 +171,7 @@ impl Drop for Browser {
 fn browser() -> Option<&'static str> {
     let path = std::env::var_os("PATH")?;
     let is_there = |name: &&str| std::env::split_paths(&path).any(|d| d.join(name).is_file());
-    BROWSERS.into_iter().find(|name| is_there(&name))
+    BROWSERS.into_iter().find(|name| is_there(name))
 }
 
 fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), Failed> {

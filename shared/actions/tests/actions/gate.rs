@@ -28,15 +28,17 @@ fn build(world: &World, junit: &str, commit: &str) {
         ("commit.txt", commit),
     ];
     world.change().artifacts.insert(key, zip(&files));
-    let execution = ("shop".to_owned(), "e-1".to_owned());
     let began = "2026-01-01T10:00:00Z".parse().unwrap();
-    world.change().executions.insert(execution, began);
+    for number in 1..=5 {
+        let execution = ("shop".to_owned(), format!("e-{number}"));
+        world.change().executions.insert(execution, began);
+    }
 }
 
 fn asked(id: &str) -> Job {
     let mut job = job(id, "unit");
     job.parameters.pipeline = Some("shop".to_owned());
-    job.parameters.execution = Some("e-1".to_owned());
+    job.parameters.execution = Some(format!("e-{id}"));
     job.parameters.commit = Some(COMMIT.to_owned());
     job
 }
