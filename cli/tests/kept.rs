@@ -77,7 +77,7 @@ async fn a_report_is_read_once_it_has_been_generated() {
     let (player, aws) = player().await;
     let error = aws.build_reports(GROUP, BUILD).await.unwrap_err();
     assert_eq!(error.class, Class::Misconfigured, "{error}");
-    let others = || (0..120).map(|id| report(id, "shop:other", "SUCCEEDED"));
+    let others = || (1_000..1_120).map(|id| report(id, "shop:other", "SUCCEEDED"));
     for (reports, part) in [
         (vec![], "a report of build shop:0f0e"),
         (others().collect(), "a report of build shop:0f0e"),
