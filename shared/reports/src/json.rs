@@ -266,7 +266,12 @@ mod tests {
     fn a_value_of_another_type_counts_as_absent() {
         let text = br#"[1, "x", true, null, {"a": [1]}, -2, 1.5, 1e999]"#;
         let mut seen = Vec::new();
-        let read = |json: &mut Json<'_>| json.array(|json| Ok(seen.push(json.integer()?)));
+        let read = |json: &mut Json<'_>| {
+            json.array(|json| {
+                seen.push(json.integer()?);
+                Ok(())
+            })
+        };
         assert!(with(text, read).unwrap());
         let expected = [Some(1), None, None, None, None, None, None, None];
         assert_eq!(seen, expected);
@@ -311,7 +316,12 @@ mod tests {
             .collect();
         for text in [&utf16[..], "\u{feff}[\"ä\"]".as_bytes()] {
             let mut strings = Vec::new();
-            let read = |json: &mut Json<'_>| json.array(|json| Ok(strings.extend(json.string()?)));
+            let read = |json: &mut Json<'_>| {
+                json.array(|json| {
+                    strings.extend(json.string()?);
+                    Ok(())
+                })
+            };
             with(text, read).unwrap();
             assert_eq!(strings, ["ä"]);
         }
