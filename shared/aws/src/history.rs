@@ -41,7 +41,7 @@ const CHUNK_BYTES: usize = 350_000;
 /// The largest body before it is compressed, in bytes.
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The most chunks that are read: those of the largest body, were it not to shrink at all.
-const CHUNKS_MAX: usize = BODY_BYTES_MAX / CHUNK_BYTES + 2;
+const CHUNKS_MAX: usize = BODY_BYTES_MAX / CHUNK_BYTES + 8;
 /// How many chunks are read, written or deleted at once.
 const CHUNKS_AT_ONCE: usize = 8;
 /// How often a history is read again because a newer one replaced it meanwhile.

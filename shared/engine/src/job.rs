@@ -205,6 +205,7 @@ mod tests {
         );
         let long = UserParameters {
             pipeline: Some("p".repeat(PARAMETER_CHARS_MAX)),
+            stage: Some("s".to_owned()),
             ..UserParameters::default()
         };
         assert!(long.stream("unit").is_err());

@@ -16,7 +16,7 @@ pub const POINTS_MAX: usize = 60;
 pub struct History {
     /// The last run that passed, whole.
     pub last: Option<Run>,
-    /// The one before, which the last was compared with.
+    /// The one before.
     #[serde(default)]
     pub previous: Option<Run>,
     /// The runs that passed, the oldest first; [`POINTS_MAX`] at most.
@@ -70,16 +70,22 @@ impl History {
         self.points.insert(place, run.point.clone());
         let over = self.points.len().saturating_sub(POINTS_MAX);
         self.points.drain(..over);
-        let is_newer = self
-            .last
-            .as_ref()
-            .is_none_or(|last| last.point.run == run.point.run || last.point.at <= run.point.at);
-        if is_newer {
+        let is_at_or_after = |known: Option<&Run>| {
+            known.is_none_or(|known| {
+                known.point.run == run.point.run || known.point.at <= run.point.at
+            })
+        };
+        if is_at_or_after(self.last.as_ref()) {
+            let name = run.point.run.clone();
             let before = self.last.replace(run);
-            let run = |run: &Run| run.point.run.clone();
-            if before.as_ref().map(run) != self.last.as_ref().map(run) {
+            if before
+                .as_ref()
+                .is_some_and(|before| before.point.run != name)
+            {
                 self.previous = before;
             }
+        } else if is_at_or_after(self.previous.as_ref()) {
+            self.previous = Some(run);
         }
         self
     }
@@ -153,6 +159,7 @@ mod tests {
             let fold = |runs: Vec<Run>| runs.into_iter().fold(History::default(), History::after);
             let (told, shuffled) = (fold(runs), fold(shuffled));
             prop_assert_eq!(told.last, shuffled.last);
+            prop_assert_eq!(told.previous, shuffled.previous);
             prop_assert!(shuffled.points.len() <= POINTS_MAX);
             prop_assert_eq!(told.points, shuffled.points);
         }
