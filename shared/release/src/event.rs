@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use stats::Counts;
+use stats::{Counts, JudgeConfig};
 
 use crate::{Generation, Reason, ReleaseId, Weight, config::Plan};
 
@@ -33,6 +33,13 @@ pub struct Started {
     pub arms: Arms,
     /// Alarms that were firing already; each is ignored until it clears once.
     pub alarms_firing: BTreeSet<String>,
+}
+
+impl Started {
+    /// What the judge of this release runs on.
+    pub fn judge_config(&self) -> JudgeConfig {
+        self.plan.judge.config()
+    }
 }
 
 /// What both arms did in one observation window, by metric.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use stats::{Judge, Verdict};
+use stats::{Judge, JudgeConfig, Verdict};
 
 use crate::config::{Plan, Step};
 use crate::{Claim, Effect, Event, FailureKind, Generation, JobReply, Outcome, Proof, Reason};
@@ -67,7 +67,7 @@ impl Release {
             step: 0,
             step_since: started.at,
             step_windows: 0,
-            judge: Judge::new(&started.plan.judge.config()),
+            judge: Judge::new(&started.judge_config()),
             judged_until: started.at,
             alarms_firing: started.alarms_firing.clone(),
             alarms_ignored: started.alarms_firing.clone(),
@@ -82,6 +82,11 @@ impl Release {
         &self.started.plan
     }
 
+    /// What the judge runs on, from the beginning to the end.
+    pub fn judge_config(&self) -> JudgeConfig {
+        self.started.judge_config()
+    }
+
     /// The plan's current step; `None` when all are done.
     pub fn current_step(&self) -> Option<&Step> {
         self.plan().steps.get(self.step)
@@ -89,12 +94,12 @@ impl Release {
 
     /// What the judge says now.
     pub fn verdict(&self) -> Verdict {
-        self.judge.verdict(&self.plan().judge.config())
+        self.judge.verdict(&self.judge_config())
     }
 
     /// The judge's sentence, with its numbers.
     pub fn evidence(&self) -> String {
-        self.judge.explain(&self.plan().judge.config())
+        self.judge.explain(&self.judge_config())
     }
 
     /// An alarm that fires and was not firing all along.
@@ -166,7 +171,7 @@ impl Release {
         if window.start < self.judged_until {
             return; // used already: never bet twice on one window
         }
-        let config = self.plan().judge.config();
+        let config = self.judge_config();
         // A metric without a share is stored for replay, not judged.
         let judged = window
             .metrics
