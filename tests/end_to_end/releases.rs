@@ -1,26 +1,19 @@
 //! Releases under real traffic.
 
-use std::time::Duration;
-
 use anyhow::{Context, ensure};
 use aws::local::cloudwatch::types::StateValue;
 use cli::pipeline::event::Event;
-use engine::{Clock, MetricSource, ReleaseLog};
-use release::config::Config;
+use engine::ReleaseLog;
 use release::{Phase, Reason};
 
 use crate::Test;
-use crate::world::{Action, Service, World};
+use crate::world::{Action, World, nothing};
 
 pub const TESTS: &[Test] = &[
     ("a_good_version_is_promoted_and_checked", good),
     (
         "a_bad_version_goes_back_and_the_pipeline_says_why_with_the_numbers",
         bad,
-    ),
-    (
-        "a_slow_version_goes_back_though_it_answers_everything",
-        slow,
     ),
     (
         "an_alarm_takes_the_traffic_back_and_the_waiting_action_is_told",
@@ -51,10 +44,6 @@ pub const TESTS: &[Test] = &[
 
 const CANARY: &str = "canary-shift";
 const CHECK: &str = "health-check";
-
-async fn nothing(_: &Event) -> anyhow::Result<()> {
-    Ok(())
-}
 
 fn good(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
@@ -125,53 +114,6 @@ fn bad(world: &World) -> anyhow::Result<()> {
         );
         Ok(())
     })
-}
-
-fn slow(world: &World) -> anyhow::Result<()> {
-    world.runtime.block_on(async {
-        let service = world.service().await?;
-        service.candidate.slows(50);
-        let config = service.config();
-        let actions = [Action::new(CANARY, "web")];
-        let release = async {
-            known_speed(world, &service).await?;
-            world
-                .run(&[("penstock.yaml", &config)], &actions, nothing)
-                .await
-        };
-        let ran = service.under_load(release).await?;
-        ran.failed(
-            "JobFailed",
-            &["rolled back: the candidate is worse: slow:p9", "evidence"],
-        )?;
-        ensure!(world.weights(&service).await? == (1, 0));
-        let release = world.release(&ran.release.context("it has an id")?).await?;
-        let errors = release
-            .judge
-            .metric("errors")
-            .context("errors were judged")?;
-        ensure!(errors.canary().count > 0 && errors.canary().bad == 0);
-        Ok(())
-    })
-}
-
-/// Waits until CloudWatch knows how fast the stable version is.
-async fn known_speed(world: &World, service: &Service) -> anyhow::Result<()> {
-    let config = Config::parse(&service.config())?;
-    let (_, plan) = config.release(None)?;
-    let percentiles = plan.metrics.percentiles();
-    for _ in 0..100 {
-        let (stable, now) = (&service.balancer.blue, world.aws.now());
-        let known = world
-            .aws
-            .percentiles(&plan.target, stable, &percentiles, now)
-            .await?;
-        if known.len() == percentiles.len() {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    anyhow::bail!("nobody knows how fast the stable version is")
 }
 
 fn alarm(world: &World) -> anyhow::Result<()> {

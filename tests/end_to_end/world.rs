@@ -406,6 +406,11 @@ pub fn commit(folder: &Path, files: &[(&str, &str)]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What to do at an event of a run of which nothing is expected.
+pub async fn nothing(_: &Event) -> anyhow::Result<()> {
+    Ok(())
+}
+
 /// A service under release.
 pub struct Service {
     pub alarm: String,
