@@ -1,6 +1,7 @@
 //! The commands of `penstock`, one file each.
 
 pub mod abort;
+pub mod by_hand;
 pub mod check;
 pub mod demo;
 pub mod gate;

@@ -232,6 +232,7 @@ impl Plan {
         let steps = self.steps.iter().map(|step| match step {
             Step::SetWeight(_) => SignedDuration::ZERO,
             Step::Judge { windows } => self.step_time(*windows),
+            Step::Wait(time) | Step::Approve(time) => *time,
         });
         steps.fold(SignedDuration::ZERO, SignedDuration::saturating_add)
     }
@@ -309,6 +310,8 @@ fn check_steps(steps: &[Step]) -> Result<(), String> {
                      the one before"
                 ));
             }
+            Step::Wait(time) => duration("wait", time, SignedDuration::from_secs(1))?,
+            Step::Approve(time) => duration("approve", time, SignedDuration::from_secs(1))?,
             Step::Judge { windows } if (1..=STEP_WINDOWS_MAX).contains(&windows) => {}
             Step::Judge { windows } => {
                 return Err(format!(
@@ -332,6 +335,10 @@ pub enum Step {
         /// Windows with requests in both arms.
         windows: u32,
     },
+    /// Stay for so long. The judge watches on, and its doubt prolongs the step.
+    Wait(#[serde(deserialize_with = "read_duration")] SignedDuration),
+    /// Stay until somebody approves; go back when nobody has after so long.
+    Approve(#[serde(deserialize_with = "read_duration")] SignedDuration),
 }
 
 /// What to do when there were too few requests to tell.

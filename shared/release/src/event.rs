@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use stats::{Counts, JudgeConfig};
 
 use crate::config::{Counting, Plan};
-use crate::{Generation, Reason, ReleaseId, Weight};
+use crate::{By, Generation, Order, Reason, ReleaseId, Weight};
 
 /// The two sides of a release, as the target names them (target group ARNs for a load balancer).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +152,13 @@ pub enum Event {
         /// Why it may go on.
         because: Reason,
     },
+    /// Somebody gave an order by hand.
+    Ordered {
+        /// What.
+        order: Order,
+        /// Who, why and when.
+        by: By,
+    },
     /// From here on the release only goes back.
     RollbackDecided {
         /// When.
@@ -175,6 +182,7 @@ impl Event {
     pub fn at(&self) -> Timestamp {
         match self {
             Self::Started(started) => started.at,
+            Self::Ordered { by, .. } => by.at,
             Self::Intended { at, .. }
             | Self::Performed { at, .. }
             | Self::Observed { at, .. }
