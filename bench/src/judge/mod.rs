@@ -15,6 +15,7 @@
 //! | `tally` | what came of them |
 //! | `goals` | what was promised beforehand |
 //! | `tables` | the figures for a terminal |
+//! | `plot` | the figures as a picture |
 //! | `limit` | how many requests anybody needs |
 
 pub mod cells;
@@ -22,6 +23,7 @@ pub mod deciders;
 pub mod goals;
 pub mod ladder;
 pub mod limit;
+pub mod plot;
 pub mod random;
 pub mod release;
 pub mod tables;

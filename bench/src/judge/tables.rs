@@ -80,6 +80,19 @@ pub fn percent(part: Part) -> String {
     }
 }
 
+/// The part that was given up for want of requests.
+pub fn given_up(tally: &Tally) -> String {
+    percent(Part {
+        hits: tally.gave_up,
+        of: tally.releases,
+    })
+}
+
+/// The part that was rolled back.
+pub fn rolled_back(tally: &Tally) -> String {
+    percent(tally.rolled_back())
+}
+
 fn interval(part: Part) -> String {
     let (low, high) = part.interval();
     format!("{low:.2}-{high:.2}")
@@ -98,12 +111,16 @@ pub fn requests(count: f64) -> String {
     text
 }
 
-/// Median and p90 of requests.
-pub fn exposed(tally: &Tally) -> String {
-    match &tally.exposed {
-        Some(sample) => format!("{} / {}", requests(sample.median()), requests(sample.p90())),
-        None => "-".to_owned(),
-    }
+/// Requests that met a harmful canary, of the release in the middle.
+pub fn exposed_median(tally: &Tally) -> String {
+    let text = |sample: &Sample| requests(sample.median());
+    tally.exposed.as_ref().map_or("-".to_owned(), text)
+}
+
+/// Requests that met a harmful canary, which nine of ten releases do not exceed.
+pub fn exposed_p90(tally: &Tally) -> String {
+    let text = |sample: &Sample| requests(sample.p90());
+    tally.exposed.as_ref().map_or("-".to_owned(), text)
 }
 
 /// Median and p90 of minutes.
@@ -133,9 +150,9 @@ pub fn limit(cases: &[Case], needed: &[Needed]) -> String {
     let heading = [
         "",
         "limit",
-        "three metrics",
+        "Penstock",
         "median",
-        "errors only",
+        "+ slowness",
         "median",
         "oracle",
         "median",

@@ -20,8 +20,10 @@ use penstock::{Inconclusive, Penstock};
 /// Who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
-    /// Penstock by its defaults.
+    /// Penstock as canary-shift runs it by default: it judges errors.
     Penstock,
+    /// Penstock on errors and slowness, with the default shares.
+    PenstockWithSlowness,
     /// Penstock that takes the next step when there were too few requests to tell.
     PenstockGoesOn,
     /// Penstock that has been told the size of a cluster of errors.
@@ -44,8 +46,9 @@ pub enum Contender {
 
 impl Contender {
     /// Those of the main comparison.
-    pub const MAIN: [Self; 7] = [
+    pub const MAIN: [Self; 8] = [
         Self::Penstock,
+        Self::PenstockWithSlowness,
         Self::Kayenta,
         Self::Flagger,
         Self::Argo,
@@ -58,15 +61,16 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Self::Penstock => "Penstock",
-            Self::PenstockGoesOn => "Penstock, go-on",
-            Self::PenstockToldClusters => "Penstock, size told",
-            Self::PenstockRobust => "Penstock, robust",
+            Self::PenstockWithSlowness => "+ slowness",
+            Self::PenstockGoesOn => "+ go-on",
+            Self::PenstockToldClusters => "+ size told",
+            Self::PenstockRobust => "+ robust",
             Self::Oracle => "oracle",
             Self::Kayenta => "Kayenta",
             Self::Flagger => "Flagger",
-            Self::Argo => "Argo Rollouts",
-            Self::AlarmOnRate => "alarm > 1 %",
-            Self::AlarmOnErrors => "alarm > 0",
+            Self::Argo => "Argo",
+            Self::AlarmOnRate => "alarm >1%",
+            Self::AlarmOnErrors => "alarm >0",
         }
     }
 
@@ -75,8 +79,9 @@ impl Contender {
         let penstock = |config, inconclusive| Box::new(Penstock::new(config, inconclusive));
         let wait = Inconclusive::Wait;
         match self {
-            Self::Penstock => penstock(penstock::three_metrics(), wait),
-            Self::PenstockGoesOn => penstock(penstock::three_metrics(), Inconclusive::GoOn),
+            Self::Penstock => penstock(penstock::errors_only(), wait),
+            Self::PenstockWithSlowness => penstock(penstock::with_slowness(), wait),
+            Self::PenstockGoesOn => penstock(penstock::errors_only(), Inconclusive::GoOn),
             Self::PenstockToldClusters => penstock(penstock::clusters_of(scenario.cluster), wait),
             Self::PenstockRobust => penstock(penstock::robust(), wait),
             Self::Oracle => Box::new(Oracle::new(scenario, seed)),

@@ -43,35 +43,36 @@ enum StepVerdict {
     Wait,
 }
 
-/// The judge as it is in production: three metrics with the default shares, and `hold`.
-pub fn three_metrics() -> JudgeConfig {
+/// The judge as canary-shift runs it by default: errors are the one metric.
+pub fn errors_only() -> JudgeConfig {
     JudgeConfig {
+        weights: [("errors".to_owned(), 1.0)].into(),
         hold: HOLD,
         ..JudgeConfig::default()
     }
 }
 
-/// The same for errors that come in clusters of a size that is known.
+/// The judge on errors and slowness, with its default shares.
+pub fn with_slowness() -> JudgeConfig {
+    JudgeConfig {
+        weights: JudgeConfig::default().weights,
+        ..errors_only()
+    }
+}
+
+/// The judge for errors that come in clusters of a size that is known.
 pub fn clusters_of(size: u32) -> JudgeConfig {
     JudgeConfig {
         eta: [("errors".to_owned(), f64::from(size).recip())].into(),
-        ..three_metrics()
+        ..errors_only()
     }
 }
 
-/// The same for errors that come in clusters of a size that nobody knows.
+/// The judge for errors that come in clusters of a size that nobody knows.
 pub fn robust() -> JudgeConfig {
     JudgeConfig {
         robust: ["errors".to_owned()].into(),
-        ..three_metrics()
-    }
-}
-
-/// The same for a target that tells errors only.
-pub fn errors_only() -> JudgeConfig {
-    JudgeConfig {
-        weights: [("errors".to_owned(), 1.0)].into(),
-        ..three_metrics()
+        ..errors_only()
     }
 }
 
@@ -177,14 +178,14 @@ mod tests {
 
     #[test]
     fn every_variant_is_a_valid_configuration() {
-        for config in [three_metrics(), clusters_of(10), robust(), errors_only()] {
+        for config in [errors_only(), with_slowness(), clusters_of(10), robust()] {
             assert_eq!(config.validate(), Ok(()));
         }
     }
 
     #[test]
     fn a_good_release_of_much_traffic_ends_its_steps_early() {
-        let outcome = carry_out(&mut new(three_metrics()), &Scenario::calm(1000.0, 0.001), 1);
+        let outcome = carry_out(&mut new(errors_only()), &Scenario::calm(1000.0, 0.001), 1);
         assert_eq!(outcome.ending, Ending::Promoted);
         // Three minutes for the first step, two for each other one.
         assert!(
@@ -208,14 +209,14 @@ mod tests {
             harm: Harm::Outage,
             ..Scenario::calm(100.0, 0.001)
         };
-        let outcome = carry_out(&mut new(three_metrics()), &outage, 1);
+        let outcome = carry_out(&mut new(errors_only()), &outage, 1);
         assert_eq!((outcome.ending, outcome.minutes), (Ending::RolledBack, 1));
     }
 
     #[test]
     fn without_requests_a_release_is_given_up_after_its_patience() {
         let silent = Scenario::calm(0.0, 0.001);
-        let outcome = carry_out(&mut new(three_metrics()), &silent, 1);
+        let outcome = carry_out(&mut new(errors_only()), &silent, 1);
         assert_eq!(
             (outcome.ending, outcome.minutes),
             (Ending::GaveUp, 5 + 1 + 10 + 1)
@@ -225,9 +226,9 @@ mod tests {
     #[test]
     fn going_on_is_not_waiting_for_requests() {
         let few = Scenario::calm(1.0, 0.001);
-        let outcome = carry_out(&mut new(three_metrics()), &few, 1);
+        let outcome = carry_out(&mut new(errors_only()), &few, 1);
         assert_eq!(outcome.ending, Ending::GaveUp);
-        let mut going_on = Penstock::new(three_metrics(), Inconclusive::GoOn);
+        let mut going_on = Penstock::new(errors_only(), Inconclusive::GoOn);
         assert_eq!(carry_out(&mut going_on, &few, 1).ending, Ending::Promoted);
     }
 }
