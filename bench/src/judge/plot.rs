@@ -358,15 +358,13 @@ fn legend(bottom: f64) -> String {
         y - 4.5
     );
     svg += &text(x + 16.0, y, "", "hollow: most were never rolled back");
-    let fine = format!(
-        "Simulated in closed loop: 100 requests a second, 0.1 % of which fail; 1 % of them for 5 minutes, \
-         5 % for 5, 25 % for 10, 50 % for 10, then all."
-    );
+    let fine = "Simulated in closed loop: 100 requests a second, 0.1 % of which fail; 1 % of them for \
+                5 minutes, 5 % for 5, 25 % for 10, 50 % for 10, then all.";
     let counted = format!(
         "A bad version's requests are counted up to minute {HORIZON_MINUTES}; the plan takes {PLANNED_MINUTES}. \
          How each is modelled, and all figures: docs/judge.md"
     );
-    svg += &text(8.0, y + 28.0, "font-size=\"12\"", &fine);
+    svg += &text(8.0, y + 28.0, "font-size=\"12\"", fine);
     svg + &text(8.0, y + 46.0, "font-size=\"12\"", &counted)
 }
 

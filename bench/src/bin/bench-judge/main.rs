@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
     let bad = results(some, cells::bad(), Contender::MAIN);
     print_bad(&bad);
     print_special(some);
-    let needed = limit::measure(some, &limit::cases());
+    let needed = limit::measure(many, &limit::cases());
     println!("REQUESTS UNTIL THE ROLLBACK AT A FIXED WEIGHT, mean and median, limits");
     println!("{}", tables::limit(&limit::cases(), &needed));
     print_goals(&good, &needed);
