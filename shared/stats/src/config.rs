@@ -233,9 +233,12 @@ impl JudgeConfig {
         self.weights.get(metric).copied().unwrap_or(0.0)
     }
 
-    /// The share of the limit of a metric.
+    /// The share of the limit of a metric. Compares key by key, because writing the key down
+    /// would allocate after every window.
     pub(crate) fn limit_share(&self, metric: &str) -> f64 {
-        self.share(&format!("{LIMIT_PREFIX}{metric}"))
+        let mut shares = self.weights.iter();
+        let share = shares.find(|(key, _)| key.strip_prefix(LIMIT_PREFIX) == Some(metric));
+        share.map_or(0.0, |(_, &share)| share)
     }
 
     /// How strongly the requests of a metric may be bet on.
