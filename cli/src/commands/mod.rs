@@ -4,6 +4,7 @@ pub mod abort;
 pub mod check;
 pub mod demo;
 pub mod gate;
+pub mod judge;
 pub mod load;
 pub mod local;
 pub mod run;
