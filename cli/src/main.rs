@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use penstock::commands::{abort, by_hand, check, demo, gate, load, local, run, status, tell};
+use penstock::commands::{abort, by_hand, check, demo, gate, judge, load, local, run, status, tell};
 use tracing::level_filters::LevelFilter;
 
 /// Releases that judge themselves: run a pipeline on a laptop, with the functions that run on AWS.
@@ -20,6 +20,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Gate(gate::GateCommand),
+    Judge(judge::JudgeCommand),
     Status(status::Status),
     #[command(flatten)]
     ByHand(by_hand::ByHand),
@@ -43,6 +44,7 @@ async fn main() -> ExitCode {
         Command::Run(command) => command.run().await,
         Command::Check(command) => command.run(),
         Command::Gate(command) => Ok(command.run()),
+        Command::Judge(command) => command.run(),
         Command::Status(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::ByHand(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Abort(command) => command.run().await.map(|()| ExitCode::SUCCESS),

@@ -5,6 +5,7 @@ pub mod by_hand;
 pub mod check;
 pub mod demo;
 pub mod gate;
+pub mod judge;
 pub mod load;
 pub mod local;
 pub mod run;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::noninferiority::Margin;
-use crate::range;
+use crate::range::{self, Range};
 
 /// The longest name of a metric, in bytes.
 pub const METRIC_NAME_LEN_MAX: usize = 64;
@@ -19,6 +19,36 @@ const LIMIT_PREFIX: &str = "slo:";
 
 /// Shares such as 0.7, 0.2 and 0.1 need not sum to exactly 1 in binary.
 const SHARES_TOLERANCE: f64 = 1e-9;
+
+type Number = fn(&JudgeConfig) -> f64;
+type NumberByMetric = fn(&JudgeConfig) -> &BTreeMap<String, f64>;
+
+/// The keys that hold one number, with their ranges.
+const NUMBERS: [(&str, Range, Number); 11] = [
+    ("alpha", range::ERROR_PROBABILITY, |config| config.alpha),
+    ("alpha_ni", range::ERROR_PROBABILITY, |config| {
+        config.alpha_ni
+    }),
+    ("pi0", range::PROPER_PART, |config| config.pi0),
+    ("hazard", range::NOT_ALL, |config| config.hazard),
+    ("r0", range::RATIO, |config| config.r0),
+    ("ni_ratio", range::RATIO, |config| config.ni_ratio),
+    ("ni_abs", range::PART, |config| config.ni_abs),
+    ("min_windows", range::WINDOWS, |config| {
+        config.min_windows.into()
+    }),
+    ("suspicion", range::ODDS, |config| config.suspicion),
+    ("blind_abs", range::RISE, |config| config.blind_abs),
+    ("hold", range::ODDS_OR_NEVER, |config| config.hold),
+];
+
+/// The keys that hold a number for each metric, with their ranges.
+const NUMBERS_BY_METRIC: [(&str, Range, NumberByMetric); 4] = [
+    ("r0_of", range::RATIO, |config| &config.r0_of),
+    ("eta", range::NOT_NOTHING, |config| &config.eta),
+    ("slo", range::PROPER_PART, |config| &config.slo),
+    ("weights", range::PART, |config| &config.weights),
+];
 
 /// The settings of a [`Judge`](crate::Judge). One release is judged under one configuration, which
 /// has passed [`validate`](Self::validate).
@@ -193,30 +223,29 @@ impl JudgeConfig {
     }
 
     fn validate_numbers(&self) -> Result<(), ConfigError> {
-        range::ERROR_PROBABILITY.check("alpha", self.alpha)?;
-        range::ERROR_PROBABILITY.check("alpha_ni", self.alpha_ni)?;
-        range::PROPER_PART.check("pi0", self.pi0)?;
-        range::NOT_ALL.check("hazard", self.hazard)?;
-        range::RATIO.check("r0", self.r0)?;
-        range::RATIO.check("ni_ratio", self.ni_ratio)?;
-        range::PART.check("ni_abs", self.ni_abs)?;
-        range::WINDOWS.check("min_windows", self.min_windows.into())?;
-        range::ODDS.check("suspicion", self.suspicion)?;
-        range::RISE.check("blind_abs", self.blind_abs)?;
-        range::ODDS_OR_NEVER.check("hold", self.hold)?;
-        for (metric, &ratio) in &self.r0_of {
-            range::RATIO.check(format_args!("r0_of.{metric}"), ratio)?;
+        for (key, range, value) in NUMBERS {
+            range.check(key, value(self))?;
         }
-        for (metric, &eta) in &self.eta {
-            range::NOT_NOTHING.check(format_args!("eta.{metric}"), eta)?;
-        }
-        for (metric, &limit) in &self.slo {
-            range::PROPER_PART.check(format_args!("slo.{metric}"), limit)?;
-        }
-        for (key, &share) in &self.weights {
-            range::PART.check(format_args!("weights.{key}"), share)?;
+        for (key, range, values) in NUMBERS_BY_METRIC {
+            for (metric, &value) in values(self) {
+                range.check(format_args!("{key}.{metric}"), value)?;
+            }
         }
         Ok(())
+    }
+
+    /// What the numbers of a key may be, in words, such as 'above 0 and at most 0.5'. `None` for
+    /// a key that does not hold numbers. Keys with a number for each metric may name the metric
+    /// (`eta.errors`).
+    pub fn allowed(key: &str) -> Option<&'static str> {
+        let key = key.split_once('.').map_or(key, |(key, _)| key);
+        let numbers = NUMBERS.iter().map(|(name, range, _)| (*name, range));
+        let by_metric = NUMBERS_BY_METRIC
+            .iter()
+            .map(|(name, range, _)| (*name, range));
+        let mut ranges = numbers.chain(by_metric);
+        let found = ranges.find(|(name, _)| *name == key);
+        found.map(|(_, range)| range.words())
     }
 
     /// The shares must fit into one fortune, and belong to limits one to one.
@@ -249,9 +278,12 @@ impl JudgeConfig {
         self.weights.get(metric).copied().unwrap_or(0.0)
     }
 
-    /// The share of the limit of a metric.
+    /// The share of the limit of a metric. Compares key by key, because writing the key down
+    /// would allocate after every window.
     pub(crate) fn limit_share(&self, metric: &str) -> f64 {
-        self.share(&format!("{LIMIT_PREFIX}{metric}"))
+        let mut shares = self.weights.iter();
+        let share = shares.find(|(key, _)| key.strip_prefix(LIMIT_PREFIX) == Some(metric));
+        share.map_or(0.0, |(_, &share)| share)
     }
 
     /// How strongly the requests of a metric may be bet on.
@@ -304,6 +336,20 @@ mod tests {
             refusal(|config| _ = config.eta.insert("errors".to_owned(), -1.0)),
             "could not use eta.errors = -1: it must be above 0 and at most 1"
         );
+    }
+
+    #[test]
+    fn what_a_key_may_hold_can_be_asked() {
+        let allowed =
+            ["alpha", "eta.errors", "weights", "robust", "alfa"].map(JudgeConfig::allowed);
+        let expected = [
+            Some("above 0 and at most 0.5"),
+            Some("above 0 and at most 1"),
+            Some("from 0 to 1"),
+            None,
+            None,
+        ];
+        assert_eq!(allowed, expected);
     }
 
     #[test]

@@ -260,6 +260,20 @@ fn a_window_with_one_refused_metric_changes_nothing() {
 }
 
 #[test]
+fn a_metric_that_comes_twice_in_one_window_is_refused_and_changes_nothing() {
+    let config = JudgeConfig::default();
+    let mut judge = Judge::new(&config);
+    let arm = Counts { count: 9, bad: 1 };
+    let window = ["errors", "slow:p90", "errors"].map(|metric| (metric, arm, arm));
+    let refused = judge.observe_window(&config, window).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "could not judge by metric \"errors\" twice in one window: give each metric once"
+    );
+    assert_eq!(judge, Judge::new(&config));
+}
+
+#[test]
 fn an_unknown_metric_is_refused_and_changes_nothing() {
     let config = JudgeConfig::default();
     let mut judge = Judge::new(&config);
