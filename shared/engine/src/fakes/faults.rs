@@ -176,6 +176,10 @@ impl ReleaseLog for Run<'_> {
         self.through(|world| world.load(id)).await
     }
 
+    async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
+        self.through(|world| world.events::<S>(id)).await
+    }
+
     async fn append<S: Story>(
         &self,
         id: &ReleaseId,

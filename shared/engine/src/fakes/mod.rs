@@ -125,17 +125,15 @@ impl World {
     }
 
     fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
+        Ok(Head::default().after(&self.events::<S>(id)?))
+    }
+
+    fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
         let state = self.look();
         let log = state.logs.get(&(S::KIND, id.clone()));
-        let events: Result<Vec<S::Event>, _> = log
-            .into_iter()
-            .flatten()
-            .cloned()
-            .map(serde_json::from_value)
-            .collect();
-        let events = events
-            .map_err(|e| PortError::new(Class::Permanent, format!("read the log of {id}"), e))?;
-        Ok(Head::default().after(&events))
+        let events = log.into_iter().flatten().cloned();
+        let events: Result<_, _> = events.map(serde_json::from_value).collect();
+        events.map_err(|e| PortError::new(Class::Permanent, format!("read the log of {id}"), e))
     }
 
     fn append<S: Story>(
