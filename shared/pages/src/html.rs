@@ -10,7 +10,7 @@ use release::gate::{FileRead, GateVerdict, Percent, Point, RuleVerdict, Verdict}
 use reports::{Ratio, Severity};
 
 use crate::listing::{Listing, Room};
-use crate::{GatePage, HEAD_CHARS_MAX, State, words};
+use crate::{GatePage, HEAD_CHARS_MAX, Look, State, words};
 
 use cases::Cases;
 use coverage::Coverage;
@@ -60,7 +60,7 @@ struct Page {
     commit: Option<String>,
     made: String,
     made_at: String,
-    state: State,
+    look: Look,
     lede: String,
     figures: Vec<Figure>,
     rules: Listing<Rule>,
@@ -101,7 +101,7 @@ pub(crate) fn page(page: &GatePage<'_>) -> String {
         commit: page.commit.map(head),
         made: words::moment(page.made),
         made_at: page.made.to_string(),
-        state: page.state(),
+        look: page.state().look(),
         lede: lede(verdict),
         figures: figures(page),
         rules: rules(verdict),

@@ -115,4 +115,33 @@ impl State {
             Self::Failed => "fail",
         }
     }
+
+    /// At the head of the page.
+    fn look(self) -> Look {
+        Look {
+            class: self.class(),
+            words: self.words(),
+            colour: match self {
+                Self::Passed => GREEN,
+                Self::Warned => AMBER,
+                Self::Failed => RED,
+            },
+        }
+    }
 }
+
+/// How the head of a page looks.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    /// The class of its colours, and the name of its symbol.
+    class: &'static str,
+    /// The largest words on the page.
+    words: &'static str,
+    /// Of the icon, as six hexadecimal digits: the page's style sheet does not reach it.
+    colour: &'static str,
+}
+
+const GREEN: &str = "17703f";
+const AMBER: &str = "8a5500";
+const RED: &str = "b3261e";
+const BLUE: &str = "2458a6";
