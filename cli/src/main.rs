@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use penstock::commands::{abort, check, demo, gate, load, local, run, status, tell};
+use penstock::commands::{abort, check, demo, gate, load, local, report, run, status, tell};
 use tracing::level_filters::LevelFilter;
 
 /// Releases that judge themselves: run a pipeline on a laptop, with the functions that run on AWS.
@@ -21,6 +21,7 @@ enum Command {
     Check(check::Check),
     Gate(gate::GateCommand),
     Status(status::Status),
+    Report(report::Report),
     Abort(abort::Abort),
     Load(load::Load),
     Demo(demo::Demo),
@@ -42,6 +43,7 @@ async fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Gate(command) => Ok(command.run()),
         Command::Status(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Report(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Abort(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Load(command) => load::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Demo(command) => command.run().await,

@@ -6,8 +6,10 @@ pub mod demo;
 pub mod gate;
 pub mod load;
 pub mod local;
+pub mod report;
 pub mod run;
 pub mod status;
+mod story;
 
 /// Says what went wrong, and what it came from.
 pub fn tell(error: &anyhow::Error) {

@@ -336,6 +336,10 @@ impl ArtifactStore for Run<'_> {
     async fn store(&self, _job: &Job, artifact: &Artifact, zip: Vec<u8>) -> Result<(), PortError> {
         let key = (artifact.bucket.clone(), artifact.key.clone());
         self.through(|world| {
+            if world.look().refuses_artifacts {
+                let doing = format!("store artifact {}", artifact.name);
+                return Err(PortError::new(Class::Denied, doing, "AccessDenied"));
+            }
             world.change().artifacts.insert(key, zip);
             Ok(())
         })

@@ -54,6 +54,8 @@ pub struct State {
     pub artifacts: BTreeMap<(String, String), Vec<u8>>,
     /// How many requests for parts of one artifact a run may make before it is throttled.
     pub artifact_requests: usize,
+    /// Whether the job may not store artifacts.
+    pub refuses_artifacts: bool,
     /// What the next probes see, in turn; the last one stays.
     pub probes: Vec<Probed>,
     /// What gates remember, as it would be on disk, and how often each was stored.
@@ -93,6 +95,7 @@ impl Default for World {
                 measured: Vec::new(),
                 artifacts: BTreeMap::new(),
                 artifact_requests: usize::MAX,
+                refuses_artifacts: false,
                 probes: Vec::new(),
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),

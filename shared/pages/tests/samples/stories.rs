@@ -39,6 +39,7 @@ pub fn all() -> Vec<Tale> {
         begun(),
         hostile(),
         day(),
+        of_many_metrics(),
     ]
 }
 
@@ -321,5 +322,5 @@ pub fn day() -> Tale {
 pub fn of_many_metrics() -> Tale {
     let metrics = (0..15).map(|n| format!("{n}{}", "<&>'".repeat(15)));
     let metrics: Vec<_> = metrics.collect();
-    tale("release-of-many-metrics", &measured(400, &metrics))
+    tale("release-huge", &measured(400, &metrics))
 }
