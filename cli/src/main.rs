@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use penstock::commands::{abort, check, demo, gate, load, local, report, run, status, tell};
+use penstock::commands::{
+    abort, check, demo, gate, load, local, replay, report, run, status, tell,
+};
 use tracing::level_filters::LevelFilter;
 
 /// Releases that judge themselves: run a pipeline on a laptop, with the functions that run on AWS.
@@ -22,6 +24,7 @@ enum Command {
     Gate(gate::GateCommand),
     Status(status::Status),
     Report(report::Report),
+    Replay(replay::ReplayCommand),
     Abort(abort::Abort),
     Load(load::Load),
     Demo(demo::Demo),
@@ -44,6 +47,7 @@ async fn main() -> ExitCode {
         Command::Gate(command) => Ok(command.run()),
         Command::Status(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Report(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Replay(command) => Ok(command.run().await),
         Command::Abort(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Load(command) => load::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Demo(command) => command.run().await,

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod gate;
 pub mod load;
 pub mod local;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod status;
