@@ -8,8 +8,11 @@ pub mod gate;
 pub mod judge;
 pub mod load;
 pub mod local;
+pub mod replay;
+pub mod report;
 pub mod run;
 pub mod status;
+mod story;
 
 /// Says what went wrong, and what it came from.
 pub fn tell(error: &anyhow::Error) {

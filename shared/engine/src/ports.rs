@@ -23,6 +23,11 @@ pub trait ReleaseLog {
     /// All events so far, folded. A story that has not begun is the default state at `seq` 0.
     async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError>;
 
+    /// The events themselves, all of them and in order; none when the story has not begun. A report
+    /// or a replay needs them; whoever only goes on needs [`load`](Self::load). Refused beyond
+    /// [`release::account::LOG_EVENTS_MAX`].
+    async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError>;
+
     /// Stores all of `events` right after `head`, or none of them. Claims ([`Story::claim`]) are
     /// taken and given back in the same write.
     async fn append<S: Story>(

@@ -5,10 +5,13 @@
 //!
 //! - [`Event`] is a past fact, [`Effect`] a command, [`Release`] what the facts add up to;
 //! - [`decide`] turns a release and an observation into new events, with a [`Reason`];
+//! - [`account`] tells what a release did and why, from its events;
+//! - [`replay`] shows the same events to another plan;
 //! - [`check`] does the same for a health check, [`gate`] for test and coverage reports;
 //! - [`config`] is `penstock.yaml`;
 //! - [`sources`] turn outside events (an alarm) into rollbacks.
 
+pub mod account;
 pub mod check;
 pub mod config;
 mod decide;
@@ -19,6 +22,7 @@ mod observation;
 mod order;
 mod reason;
 mod release;
+pub mod replay;
 mod reply;
 pub mod sources;
 mod story;

@@ -61,7 +61,7 @@ pub struct Release {
 }
 
 impl Release {
-    fn begin(started: Started) -> Self {
+    pub(crate) fn begin(started: Started) -> Self {
         Self {
             phase: Phase::Shifting,
             generation: Generation::default(),

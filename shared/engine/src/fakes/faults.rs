@@ -177,6 +177,10 @@ impl ReleaseLog for Run<'_> {
         self.through(|world| world.load(id)).await
     }
 
+    async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
+        self.through(|world| world.events::<S>(id)).await
+    }
+
     async fn append<S: Story>(
         &self,
         id: &ReleaseId,
@@ -344,6 +348,10 @@ impl ArtifactStore for Run<'_> {
     async fn store(&self, _job: &Job, artifact: &Artifact, zip: Vec<u8>) -> Result<(), PortError> {
         let key = (artifact.bucket.clone(), artifact.key.clone());
         self.through(|world| {
+            if world.look().refuses_artifacts {
+                let doing = format!("store artifact {}", artifact.name);
+                return Err(PortError::new(Class::Denied, doing, "AccessDenied"));
+            }
             world.change().artifacts.insert(key, zip);
             Ok(())
         })
