@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use stats::JudgeConfig;
 
 pub use error::ConfigError;
-pub use target::{AlbRule, AllowList, TargetSpec};
+pub use target::{AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, VERSION_FILE_BYTES_MAX};
 
 use crate::Weight;
 use crate::check::CheckPlan;
