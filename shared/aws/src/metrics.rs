@@ -6,7 +6,7 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{
     Dimension, Metric, MetricDataQuery, MetricDataResult, MetricStat, StatusCode,
 };
-use engine::{MetricSource, PortError};
+use engine::{Class, MetricSource, PortError};
 use jiff::{SignedDuration, Timestamp};
 use release::config::{AlbRule, ERRORS, TargetSpec};
 use release::{ArmCounts, Arms, Window, WindowQuery};
@@ -36,7 +36,13 @@ impl MetricSource for Aws {
         arms: &Arms,
         query: WindowQuery,
     ) -> Result<Vec<Window>, PortError> {
-        let TargetSpec::AlbRule(alb) = target;
+        let alb = match target {
+            TargetSpec::AlbRule(alb) => alb,
+            TargetSpec::LambdaAlias(alias) => {
+                let what = format!("those of {} cannot be judged yet", alias.arn());
+                return Err(PortError::new(Class::Permanent, DOING, what));
+            }
+        };
         let queries: Vec<_> = [("canary", &arms.candidate), ("baseline", &arms.stable)]
             .into_iter()
             .flat_map(|(arm, group)| queries(alb, arm, group, query.length))
