@@ -107,13 +107,23 @@ async fn look_before(
         [] => Default::default(),
         alarms => ports.firing(alarms).await?,
     };
+    let at = ports.now();
+    let percentiles = plan.metrics.percentiles();
+    let slower_than = match percentiles.is_empty() {
+        true => Default::default(),
+        false => {
+            let (target, stable) = (&plan.target, &arms.stable);
+            ports.percentiles(target, stable, &percentiles, at).await?
+        }
+    };
     Ok(Started {
-        at: ports.now(),
+        at,
         release: id.clone(),
         execution: job.parameters.execution.clone(),
         plan: plan.clone(),
         arms,
         alarms_firing,
+        slower_than,
     })
 }
 

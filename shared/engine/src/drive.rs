@@ -237,8 +237,8 @@ async fn windows(
     let Some(query) = release.due_windows(seen.now) else {
         return Some(Vec::new());
     };
-    let (target, arms) = (&release.plan().target, &release.started.arms);
-    could_observe("the metrics", ports.windows(target, arms, query).await)
+    let windows = ports.windows(&release.started, query).await;
+    could_observe("the metrics", windows)
 }
 
 async fn alarms(

@@ -23,6 +23,7 @@ fn begin(now: Timestamp) -> Head<Option<Release>> {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        slower_than: BTreeMap::new(),
         plan,
     }))])
 }

@@ -36,6 +36,8 @@ pub struct JudgeConfig {
     /// How many times the baseline's bad rate is still no harm. For slowness 1.25 is kinder
     /// than 1: a canary has more cold starts.
     pub r0: f64,
+    /// What a metric has instead of `r0`.
+    pub r0_of: BTreeMap<String, f64>,
     /// The margin of early promotion: canary rate < `ni_ratio` * baseline rate + `ni_abs`.
     pub ni_ratio: f64,
     /// The margin of early promotion, in bad requests a request; see `ni_ratio`.
@@ -53,6 +55,8 @@ pub struct JudgeConfig {
     /// Metrics whose clusters have an unknown size. They are compared window by window instead of
     /// request by request, and never open an early promotion.
     pub robust: BTreeSet<String>,
+    /// Metrics in which too few requests to tell are no reason to be inconclusive.
+    pub optional: BTreeSet<String>,
     /// The share of the evidence that each metric contributes, summing to at most 1; `slo:x` is
     /// the limit of metric `x`. The share 0 makes a metric count for promotion only.
     pub weights: BTreeMap<String, f64>,
@@ -70,6 +74,7 @@ impl Default for JudgeConfig {
             pi0: 0.6,
             hazard: 0.05,
             r0: 1.0,
+            r0_of: BTreeMap::new(),
             ni_ratio: 1.25,
             ni_abs: 0.001,
             min_windows: 3,
@@ -77,6 +82,7 @@ impl Default for JudgeConfig {
             blind_abs: 0.05,
             eta: BTreeMap::new(),
             robust: BTreeSet::new(),
+            optional: BTreeSet::new(),
             weights: [("errors", 0.6), ("slow:p90", 0.2), ("slow:p99", 0.2)]
                 .map(|(metric, share)| (metric.to_owned(), share))
                 .into(),
@@ -121,7 +127,7 @@ pub enum ConfigError {
         /// How many there are.
         count: usize,
     },
-    /// `eta` or `robust` speaks of a metric that nothing else does.
+    /// `r0_of`, `eta`, `robust` or `optional` speaks of a metric that nothing else does.
     #[error("could not use {key}.{metric}: no such metric; add {metric} to weights, or remove it")]
     UnknownMetric {
         /// The key that names the metric.
@@ -174,9 +180,11 @@ impl JudgeConfig {
             let name = name.chars().take(METRIC_NAME_LEN_MAX).collect();
             return Err(ConfigError::Name { name });
         }
+        let ratios = self.r0_of.keys().map(|metric| ("r0_of", metric));
         let etas = self.eta.keys().map(|metric| ("eta", metric));
         let robusts = self.robust.iter().map(|metric| ("robust", metric));
-        let mut named = etas.chain(robusts);
+        let optionals = self.optional.iter().map(|metric| ("optional", metric));
+        let mut named = ratios.chain(etas).chain(robusts).chain(optionals);
         if let Some((key, metric)) = named.find(|(_, name)| !metrics.contains(name.as_str())) {
             let metric = metric.clone();
             return Err(ConfigError::UnknownMetric { key, metric });
@@ -196,6 +204,9 @@ impl JudgeConfig {
         range::ODDS.check("suspicion", self.suspicion)?;
         range::RISE.check("blind_abs", self.blind_abs)?;
         range::ODDS_OR_NEVER.check("hold", self.hold)?;
+        for (metric, &ratio) in &self.r0_of {
+            range::RATIO.check(format_args!("r0_of.{metric}"), ratio)?;
+        }
         for (metric, &eta) in &self.eta {
             range::NOT_NOTHING.check(format_args!("eta.{metric}"), eta)?;
         }
@@ -226,6 +237,11 @@ impl JudgeConfig {
             return Err(ConfigError::LimitWithoutShare { metric });
         }
         Ok(())
+    }
+
+    /// How many times the baseline's bad rate is still no harm, in this metric.
+    pub(crate) fn r0(&self, metric: &str) -> f64 {
+        self.r0_of.get(metric).copied().unwrap_or(self.r0)
     }
 
     /// The share of the comparison of a metric with the baseline.
@@ -293,12 +309,15 @@ mod tests {
     #[test]
     fn no_number_may_be_nan_or_infinite() {
         type Set = fn(&mut JudgeConfig, f64);
-        let settings: [(&str, Set); 13] = [
+        let settings: [(&str, Set); 14] = [
             ("alpha", |config, x| config.alpha = x),
             ("alpha_ni", |config, x| config.alpha_ni = x),
             ("pi0", |config, x| config.pi0 = x),
             ("hazard", |config, x| config.hazard = x),
             ("r0", |config, x| config.r0 = x),
+            ("r0_of.errors", |config, x| {
+                _ = config.r0_of.insert("errors".to_owned(), x);
+            }),
             ("ni_ratio", |config, x| config.ni_ratio = x),
             ("ni_abs", |config, x| config.ni_abs = x),
             ("suspicion", |config, x| config.suspicion = x),

@@ -55,7 +55,7 @@ impl Judge {
     /// The metric that is furthest from telling anything.
     fn explain_blindness(&self, config: &JudgeConfig) -> Option<String> {
         let sights = self
-            .observed()
+            .required(config)
             .map(|(name, metric)| (metric.sight(config), name, metric));
         let (sight, name, metric) = sights.max_by_key(|(sight, _, _)| *sight)?;
         match sight {

@@ -173,7 +173,6 @@ impl Judge {
     pub fn verdict(&self, config: &JudgeConfig) -> Verdict {
         let log_e = self.log_e(config);
         let good_enough = || self.every_observed(|metric| metric.is_good_enough(config));
-        let sees_clearly = || self.every_observed(|metric| metric.sight(config) == Sight::Clear);
 
         if self.peak_log_e >= -config.alpha.ln() {
             Verdict::Rollback
@@ -181,7 +180,7 @@ impl Judge {
             Verdict::Promote
         } else if config.hold > 0.0 && log_e >= config.hold.ln() {
             Verdict::Hold
-        } else if !sees_clearly() {
+        } else if !self.sees_clearly(config) {
             Verdict::Inconclusive
         } else {
             Verdict::Continue
@@ -227,6 +226,12 @@ impl Judge {
         self.metrics().filter(|(_, metric)| metric.is_observed())
     }
 
+    /// The observed metrics in which too few requests to tell are a reason to be inconclusive.
+    pub(crate) fn required(&self, config: &JudgeConfig) -> impl Iterator<Item = (&str, &Metric)> {
+        self.observed()
+            .filter(|(name, _)| !config.optional.contains(*name))
+    }
+
     /// The evidence of harm, strand by strand.
     pub(crate) fn strands(&self, config: &JudgeConfig) -> impl Iterator<Item = Strand<'_>> {
         self.metrics().flat_map(|(name, metric)| {
@@ -243,6 +248,19 @@ impl Judge {
                 .map(|log_e| strand(Kind::Limit, config.limit_share(name), log_e));
             [comparison].into_iter().chain(limit)
         })
+    }
+
+    /// Whether harm would be noticed, by each observed metric that is required for that. There must
+    /// be one, unless none is required at all.
+    fn sees_clearly(&self, config: &JudgeConfig) -> bool {
+        let needs_any = self
+            .metrics()
+            .any(|(name, _)| !config.optional.contains(name));
+        let mut seen = self.required(config).peekable();
+        match seen.peek() {
+            None => !needs_any && self.observed().next().is_some(),
+            Some(_) => seen.all(|(_, metric)| metric.sight(config) == Sight::Clear),
+        }
     }
 
     /// Whether something holds for each observed metric, of which there is at least one.

@@ -1,6 +1,6 @@
 //! What the versions behind an alias did, published to CloudWatch the way Lambda does it.
 //!
-//! Namespace `AWS/Lambda`, dimensions `FunctionName`, `Resource` (`FUNCTION:ALIAS`) and
+//! Namespace `AWS/Lambda`, dimensions `FunctionName` and `Resource` (`FUNCTION:ALIAS`), without and with
 //! `ExecutedVersion`. The emulator publishes by `FunctionName` alone, which is another metric to
 //! CloudWatch, so nothing is counted twice. As with a load balancer there is a datum for each second
 //! instead of each minute, and it carries the second in which the invocation ended, where AWS has
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{MetricDatum, StandardUnit};
 
-use super::metrics::{Measured, datum, dimension, distribution};
+use super::metrics::{DatumBuilder, Measured, datum, dimension, distribution};
 
 /// What the versions behind one alias did in one finished second.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,30 +41,46 @@ impl Measured for Second {
     const NAMESPACE: &'static str = "AWS/Lambda";
     const WHAT: &'static str = "function metrics";
 
-    /// `Invocations`, `Errors` (0 too, as Lambda does) and `Duration` in milliseconds.
     fn data(&self) -> Vec<MetricDatum> {
-        let resource = format!("{}:{}", self.function, self.alias);
-        let of_version = |(version, counts): (&String, &VersionCounts)| {
-            let dimensions = [
-                dimension("FunctionName", &self.function),
-                dimension("Resource", &resource),
-                dimension("ExecutedVersion", version),
-            ];
-            let datum = datum(DateTime::from_secs(self.at), &dimensions);
-            let count = |name: &str, count: u64| {
-                let datum = datum.clone().metric_name(name).value(count as f64);
-                datum.unit(StandardUnit::Count).build()
-            };
-            let mut data = vec![
-                count("Invocations", counts.invocations),
-                count("Errors", counts.errors),
-            ];
-            let duration = datum.clone().metric_name("Duration");
-            let duration = duration.unit(StandardUnit::Milliseconds);
-            data.extend(distribution(&duration, &counts.duration_micros, 1e3));
-            data
+        let of_alias = [
+            dimension("FunctionName", &self.function),
+            dimension("Resource", &format!("{}:{}", self.function, self.alias)),
+        ];
+        let at = DateTime::from_secs(self.at);
+        let mut all = VersionCounts::default();
+        let mut data = Vec::new();
+        for (version, counts) in &self.versions {
+            all.add(counts);
+            let [function, resource] = of_alias.clone();
+            let of_version = [function, resource, dimension("ExecutedVersion", version)];
+            data.extend(counts.data(&datum(at, &of_version)));
+        }
+        data.extend(all.data(&datum(at, &of_alias)));
+        data
+    }
+}
+
+impl VersionCounts {
+    fn add(&mut self, more: &Self) {
+        self.invocations += more.invocations;
+        self.errors += more.errors;
+        for (micros, count) in &more.duration_micros {
+            *self.duration_micros.entry(*micros).or_default() += count;
+        }
+    }
+
+    /// `Invocations`, `Errors` (0 too, as Lambda does) and `Duration` in milliseconds.
+    fn data(&self, datum: &DatumBuilder) -> Vec<MetricDatum> {
+        let count = |name: &str, count: u64| {
+            let datum = datum.clone().metric_name(name).value(count as f64);
+            datum.unit(StandardUnit::Count).build()
         };
-        self.versions.iter().flat_map(of_version).collect()
+        let duration = datum.clone().metric_name("Duration");
+        let duration = duration.unit(StandardUnit::Milliseconds);
+        let mut data = distribution(&duration, &self.duration_micros, 1e3);
+        data.push(count("Invocations", self.invocations));
+        data.push(count("Errors", self.errors));
+        data
     }
 }
 
@@ -73,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_version_is_counted_by_itself_with_the_dimensions_of_an_alias() {
+    fn each_version_is_counted_by_itself_and_all_of_them_for_the_alias() {
         let counts = |invocations, errors| VersionCounts {
             invocations,
             errors,
@@ -100,19 +116,22 @@ mod tests {
                 (name, dimensions.join(" "), datum.value().or(values))
             })
             .collect();
-        let seven = || "shop shop:live 7".to_owned();
-        let eight = || "shop shop:live 8".to_owned();
-        assert_eq!(
-            seen,
+        let of = |resource: &str, invocations: f64, errors: f64| {
             [
-                ("Invocations", seven(), Some(9.0)),
-                ("Errors", seven(), Some(0.0)),
-                ("Duration", seven(), Some(1.5)),
-                ("Invocations", eight(), Some(1.0)),
-                ("Errors", eight(), Some(1.0)),
-                ("Duration", eight(), Some(1.5)),
+                ("Duration", resource.to_owned(), Some(1.5)),
+                ("Invocations", resource.to_owned(), Some(invocations)),
+                ("Errors", resource.to_owned(), Some(errors)),
             ]
-        );
+        };
+        let expected = [
+            of("shop shop:live 7", 9.0, 0.0),
+            of("shop shop:live 8", 1.0, 1.0),
+            of("shop shop:live", 10.0, 1.0),
+        ];
+        assert_eq!(seen, expected.concat());
+        let times = data.iter().filter(|d| d.metric_name() == Some("Duration"));
+        let times: Vec<f64> = times.map(|d| d.counts().iter().sum()).collect();
+        assert_eq!(times, [9.0, 1.0, 10.0]);
         assert!(data.iter().all(|d| d.storage_resolution() == Some(1)));
     }
 }

@@ -7,7 +7,7 @@ use wildmatch::WildMatch;
 
 pub use lambda_alias::{LambdaAlias, NewVersion, VERSION_FILE_BYTES_MAX};
 
-use super::Step;
+use super::{Metrics, Step};
 use crate::{TargetId, Weight};
 
 /// What a release moves.
@@ -60,12 +60,13 @@ impl TargetSpec {
         }
     }
 
-    /// Refuses what is no such target, and steps that this kind of target cannot take.
-    pub(super) fn check(&self, steps: &[Step]) -> Result<(), String> {
+    /// Refuses what is no such target, steps that this kind of target cannot take, and metrics that
+    /// ask for what it has not.
+    pub(super) fn check(&self, steps: &[Step], metrics: &Metrics) -> Result<(), String> {
         match self {
             Self::AlbRule(alb) => alb.check(steps),
             // Lambda takes every weight.
-            Self::LambdaAlias(alias) => alias.check(),
+            Self::LambdaAlias(alias) => alias.check(metrics),
         }
     }
 }

@@ -6,10 +6,14 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::config::Metrics;
+
 /// The longest name of a function (Lambda's quota).
 const FUNCTION_CHARS_MAX: usize = 64;
 /// The longest name of an alias (Lambda `Alias`).
 const ALIAS_CHARS_MAX: usize = 128;
+/// Placeholders of queries that stand for nothing here.
+const OF_BALANCERS: [&str; 2] = ["${target-group}", "${load-balancer}"];
 /// The longest text of a [`NewVersion::File`] that is read: a version's ARN has less than 300 bytes.
 pub const VERSION_FILE_BYTES_MAX: u64 = 1024;
 /// What a message repeats of a file that names no version, in characters.
@@ -57,7 +61,7 @@ impl LambdaAlias {
         self.function.rsplit(':').next().unwrap_or_default()
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self, metrics: &Metrics) -> Result<(), String> {
         match parts_of(&self.function) {
             Some((function, None)) if is_name(function, FUNCTION_CHARS_MAX) => {}
             Some((function, Some(qualifier))) if is_name(function, FUNCTION_CHARS_MAX) => {
@@ -91,6 +95,13 @@ impl LambdaAlias {
                 Err("`version` is 0: the first version of a function is 1".to_owned())
             }
             NewVersion::Published | NewVersion::File(_) | NewVersion::Number(_) => Ok(()),
+        }?;
+        match OF_BALANCERS.iter().find(|name| metrics.ask_for(name)) {
+            Some(name) => Err(format!(
+                "`metrics` has a query with {name}: an alias has none; write ${{version}}, the \
+                 version's number"
+            )),
+            None => Ok(()),
         }
     }
 
