@@ -63,6 +63,7 @@ impl Production {
                 candidate: "green".to_owned(),
             },
             alarms_firing: BTreeSet::new(),
+            slower_than: BTreeMap::new(),
         }));
         let mut production = Self {
             head: Head::default().after(&[begun]),
