@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use release::config::{Config, ERRORS, Plan, Step};
 use release::replay::{Move, Replay};
 use release::{
-    ArmCounts, Arms, Effect, Event, Live, Observation, Outcome, Phase, Reason, Release, ReleaseId,
-    Started, Story, Weight, Window, ask_rollback, decide,
+    ArmCounts, Arms, By, Effect, Event, Live, Observation, Order, Outcome, Phase, Reason, Release,
+    ReleaseId, Started, Story, Weight, Window, ask_rollback, decide, take_order,
 };
 use stats::Counts;
 
@@ -31,6 +31,17 @@ struct Look {
     /// How long until what is intended is performed; none: the run has died before.
     performed_s: Option<i64>,
     asked: bool,
+    ordered: Option<Order>,
+}
+
+fn order() -> impl Strategy<Value = Order> {
+    prop_oneof![
+        Just(Order::Hold),
+        Just(Order::Resume),
+        Just(Order::SkipWait),
+        Just(Order::Approve),
+        Just(Order::Promote),
+    ]
 }
 
 fn look() -> impl Strategy<Value = Look> {
@@ -44,6 +55,7 @@ fn look() -> impl Strategy<Value = Look> {
         prop::bool::weighted(0.1),
         prop::option::weighted(0.9, 0_i64..20),
         prop::bool::weighted(0.01),
+        prop::option::weighted(0.1, order()),
     );
     (1_i64..200, seen, done).prop_map(|(wait_s, seen, done)| Look {
         wait_s,
@@ -54,6 +66,7 @@ fn look() -> impl Strategy<Value = Look> {
         is_cut_off: done.0,
         performed_s: done.1,
         asked: done.2,
+        ordered: done.3,
     })
 }
 
@@ -112,6 +125,7 @@ fn log(plan: &Plan, looks: &[Look]) -> Vec<Event> {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        slower_than: BTreeMap::new(),
         plan: plan.clone(),
     }))];
     let mut story: Option<Release> = None;
@@ -130,10 +144,17 @@ fn log(plan: &Plan, looks: &[Look]) -> Vec<Event> {
             }
             store(&mut story, decided);
         }
+        if let Some(order) = look.ordered {
+            now += SignedDuration::from_secs(1);
+            let by = By::new("ann", "a test", now);
+            let taken = take_order(story.as_ref().unwrap(), order, by);
+            store(&mut story, taken.into_iter().collect());
+        }
         if look.asked {
             now += SignedDuration::from_secs(1);
             let why = "it looks wrong".to_owned();
-            let asked = ask_rollback(story.as_ref().unwrap(), now, Reason::Asked { why });
+            let because = Reason::Asked { why, by: None };
+            let asked = ask_rollback(story.as_ref().unwrap(), now, because);
             store(&mut story, asked);
         }
         let release = story.as_ref().unwrap();
@@ -164,6 +185,7 @@ fn steady(minutes: usize, bad: impl Fn(usize) -> u64) -> Vec<Look> {
         is_cut_off: false,
         performed_s: Some(0),
         asked: false,
+        ordered: None,
     };
     (0..minutes).map(look).collect()
 }
