@@ -392,13 +392,19 @@ impl JudgePolicy {
 
     /// What the judge runs on. Errors are the one metric so far, so they carry the whole budget.
     pub fn config(&self) -> JudgeConfig {
+        let defaults = JudgeConfig::default();
         JudgeConfig {
             alpha: self.alpha,
             hold: self.hold,
+            // What holds the weight must not let an early promotion raise it.
+            suspicion: match self.hold {
+                0.0 => defaults.suspicion,
+                hold => hold.min(defaults.suspicion),
+            },
             r0: self.tolerated_ratio,
             eta: BTreeMap::from([(ERRORS.to_owned(), 1.0 / self.cluster_size)]),
             weights: BTreeMap::from([(ERRORS.to_owned(), 1.0)]),
-            ..JudgeConfig::default()
+            ..defaults
         }
     }
 }
