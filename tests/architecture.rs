@@ -34,7 +34,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "penstock-stats",
         ],
     ),
-    ("penstock-pages", &["penstock-release", "penstock-reports"]),
+    // stats: the judge's verdicts, and how it writes numbers.
+    (
+        "penstock-pages",
+        &["penstock-release", "penstock-reports", "penstock-stats"],
+    ),
     ("penstock-lambda", &["penstock-engine", "penstock-release"]),
     ("penstock-tests", &[]),
 ];

@@ -154,6 +154,9 @@ fn free_port() -> anyhow::Result<u16> {
         .port())
 }
 
+/// What the emulator's Python does before anything else: it makes good what it lacks.
+const SITE: &str = include_str!("stack/sitecustomize.py");
+
 /// The AWS emulator, with the functions that it runs.
 #[derive(Debug)]
 struct Emulator {
@@ -173,9 +176,7 @@ impl Emulator {
         let output = std::fs::File::create(&log).context("could not write the emulator's log")?;
         let site = config.work.join("site");
         std::fs::create_dir_all(&site).context("could not make a directory for the emulator")?;
-        // Its Runtime API waits 45 ms for an acknowledgement at every call otherwise.
-        let no_nagle = "import socketserver\nsocketserver.StreamRequestHandler.disable_nagle_algorithm = True\n";
-        std::fs::write(site.join("sitecustomize.py"), no_nagle)
+        std::fs::write(site.join("sitecustomize.py"), SITE)
             .context("could not set up the emulator")?;
         let port = endpoint.rsplit(':').next().unwrap_or_default();
         let work = config.work.display().to_string();

@@ -163,7 +163,7 @@ impl GateCommand {
 }
 
 /// None when it has a mistake, which is shown at its line.
-fn read_config(path: &Path) -> anyhow::Result<Option<Config>> {
+pub(super) fn read_config(path: &Path) -> anyhow::Result<Option<Config>> {
     let name = path.display().to_string();
     let text = read_text(path, CONFIG_BYTES_MAX as u64)
         .with_context(|| format!("could not read {name}; name the configuration by --config"))?;

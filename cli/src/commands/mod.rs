@@ -1,13 +1,18 @@
 //! The commands of `penstock`, one file each.
 
 pub mod abort;
+pub mod by_hand;
 pub mod check;
 pub mod demo;
 pub mod gate;
+pub mod judge;
 pub mod load;
 pub mod local;
+pub mod replay;
+pub mod report;
 pub mod run;
 pub mod status;
+mod story;
 
 /// Says what went wrong, and what it came from.
 pub fn tell(error: &anyhow::Error) {

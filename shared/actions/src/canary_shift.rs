@@ -1,13 +1,16 @@
 //! Moves traffic to the candidate step by step, judging each window.
 
 use engine::{
-    Action, ActionError, AppendError, Class, Invocation, Job, PortError, Ports, begin, drive,
-    roll_back,
+    Action, ActionError, AppendError, Class, Driven, Invocation, Job, PortError, Ports, begin,
+    drive, roll_back,
 };
+use pages::ReleasePage;
+use release::account::Account;
 use release::config::{AllowList, Plan};
-use release::{Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
+use release::{FailureKind, Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
 use crate::artifacts::{self, in_config};
+use crate::output;
 
 /// The action `canary-shift`.
 #[derive(Debug, Clone)]
@@ -83,13 +86,23 @@ async fn look_before(
         [] => Default::default(),
         alarms => ports.firing(alarms).await?,
     };
+    let at = ports.now();
+    let percentiles = plan.metrics.percentiles();
+    let slower_than = match percentiles.is_empty() {
+        true => Default::default(),
+        false => {
+            let (target, stable) = (&plan.target, &arms.stable);
+            ports.percentiles(target, stable, &percentiles, at).await?
+        }
+    };
     Ok(Started {
-        at: ports.now(),
+        at,
         release: id.clone(),
         execution: job.parameters.execution.clone(),
         plan: plan.clone(),
         arms,
         alarms_firing,
+        slower_than,
     })
 }
 
@@ -114,11 +127,68 @@ impl Action for CanaryShift {
                 Ok(begun) => begun,
             };
         }
-        match drive(ports, call, &id, head).await {
-            Ok(driven) => Ok(driven.release.reply(&driven.because)),
-            Err(error) if may_pass(&error) => Err(error.into()),
-            Err(error) => give_up(ports, call, &id, error).await,
+        let driven = match drive(ports, call, &id, head).await {
+            Ok(driven) => driven,
+            Err(error) if may_pass(&error) => return Err(error.into()),
+            Err(error) => give_up(ports, call, &id, error).await?,
+        };
+        let reply = driven.release.reply(&driven.because);
+        if driven.release.is_active() {
+            return Ok(reply);
         }
+        match store_report(ports, job, &id).await {
+            Ok(()) => Ok(reply),
+            // The release is over whatever becomes of its report; a further job stores it.
+            Err(error) if may_pass(&error) => Err(PortError {
+                doing: format!(
+                    "{}, for a release that is over: {}",
+                    error.doing,
+                    told(&reply)
+                ),
+                ..error
+            }
+            .into()),
+            Err(error) => Ok(without_report(&reply, &error)),
+        }
+    }
+}
+
+/// Stores what the release did, and why, as the output artifact: of one that was rolled back as
+/// well, since that is the one that somebody will look into.
+async fn store_report(ports: &impl Ports, job: &Job, id: &ReleaseId) -> Result<(), PortError> {
+    let files = async || {
+        let events = ports.events::<Option<Release>>(id).await?;
+        let account = Account::of(&events).ok_or_else(|| {
+            let why = "its log does not begin with a beginning";
+            PortError::new(Class::Permanent, format!("tell the story of {id}"), why)
+        })?;
+        let page = ReleasePage {
+            account: &account,
+            pipeline: job.parameters.pipeline.as_deref(),
+            made: ports.now(),
+        };
+        Ok(vec![
+            ("report.html", page.html()),
+            ("result.json", output::result_json(&account)?),
+        ])
+    };
+    output::store(ports, job, files).await
+}
+
+/// An action that succeeds without its output artifact would let a later one fail over it, and
+/// nobody would know why: it fails, and says how the release ended and what is missing.
+fn without_report(reply: &JobReply, error: &PortError) -> JobReply {
+    let ended = told(reply);
+    JobReply::Fail {
+        kind: FailureKind::JobFailed,
+        message: format!("{ended}; but its report is not in the output artifact: {error}"),
+    }
+}
+
+fn told(reply: &JobReply) -> &str {
+    match reply {
+        JobReply::Continue { summary, .. } | JobReply::Succeed { summary, .. } => summary,
+        JobReply::Fail { message, .. } => message,
     }
 }
 
@@ -136,11 +206,11 @@ async fn give_up(
     call: &Invocation,
     id: &ReleaseId,
     error: PortError,
-) -> Result<JobReply, ActionError> {
+) -> Result<Driven, ActionError> {
     let why = error.to_string();
     let because = |_: &Release| Some(Reason::Stuck { why: why.clone() });
     match roll_back(ports, call, id, because).await {
-        Ok(Some(driven)) => Ok(driven.release.reply(&driven.because)),
+        Ok(Some(driven)) => Ok(driven),
         Ok(None) => Err(error.into()),
         Err(again) => Err(PortError {
             class: Class::Retryable,

@@ -4,6 +4,7 @@ mod artifacts;
 mod canary_shift;
 pub mod gather;
 mod health_check;
+mod output;
 mod rollback_trigger;
 mod sources;
 mod test_gate;

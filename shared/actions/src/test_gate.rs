@@ -1,21 +1,17 @@
 //! A verdict over the reports in the input artifacts.
 
-use std::io::{Cursor, Write};
-
 use engine::{
-    Action, ActionError, Class, Input, Invocation, Job, PortError, Ports, Stream, chain,
-    recall_history, remember_run,
+    Action, ActionError, Input, Invocation, Job, PortError, Ports, Stream, chain, recall_history,
+    remember_run,
 };
 use jiff::Timestamp;
 use pages::GatePage;
 use release::gate::{Context, Evidence, Gate, GateVerdict, History, IMAGE_FILE_BYTES_MAX};
 use release::{FailureKind, JobReply};
-use zip::ZipWriter;
-use zip::result::ZipError;
-use zip::write::SimpleFileOptions;
 
 use crate::artifacts::{Inputs, in_config, port_error};
 use crate::gather::{GatherError, gather};
+use crate::output;
 use crate::sources::{self, Asked};
 
 /// The action `test-gate`.
@@ -76,10 +72,15 @@ impl Action for TestGate {
         let tests = verdict.totals.tests;
         tracing::info!(gate = name, passed, tests, "judged");
         ports.measure(&verdict.metric_line(&name, job.parameters.pipeline.as_deref()));
-        if let Some(output) = job.outputs.first() {
-            let zip = result_zip(&page(job, &name, &verdict, &history))?;
-            ports.store(job, output, zip).await?;
-        }
+        let files = async || {
+            let page = page(job, &name, &verdict, &history);
+            Ok(vec![
+                ("report.html", page.html()),
+                ("report.md", page.markdown()),
+                ("result.json", output::result_json(&verdict)?),
+            ])
+        };
+        output::store(ports, job, files).await?;
         if let Some(stream) = stream.filter(|_| passed) {
             remember_run(ports, &stream, &verdict.run()).await?;
         }
@@ -181,23 +182,4 @@ fn page<'a>(
         pipeline: job.parameters.pipeline.as_deref(),
         made: verdict.point.at,
     }
-}
-
-/// The output artifact, zipped as CodePipeline has its artifacts.
-fn result_zip(page: &GatePage<'_>) -> Result<Vec<u8>, PortError> {
-    let broken = |error: ZipError| PortError::new(Class::Permanent, "zip the report", error);
-    let json = serde_json::to_string_pretty(page.verdict)
-        .map_err(|error| PortError::new(Class::Permanent, "write result.json", error))?;
-    let files = [
-        ("report.html", page.html()),
-        ("report.md", page.markdown()),
-        ("result.json", json),
-    ];
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, text) in files {
-        zip.start_file(name, SimpleFileOptions::default())
-            .and_then(|()| Ok(zip.write_all(text.as_bytes())?))
-            .map_err(broken)?;
-    }
-    Ok(zip.finish().map_err(broken)?.into_inner())
 }

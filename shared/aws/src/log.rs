@@ -24,6 +24,7 @@ use aws_sdk_dynamodb::types::{
 };
 use engine::{AppendError, Class, Clock, Invocation, PortError, ReleaseLog};
 use jiff::{SignedDuration, Timestamp};
+use release::account::LOG_EVENTS_MAX;
 use release::{Claim, Generation, Head, ReleaseId, Story, TargetId};
 
 use crate::Aws;
@@ -35,6 +36,8 @@ const SNAPSHOT_EVERY: u64 = 16;
 const SNAPSHOT_VERSION: &str = "1";
 /// One query reads a snapshot and everything after it.
 const PAGE_ITEMS: i32 = 16;
+/// A whole log is read in pages of this size, or of 1 MB, which DynamoDB returns at most.
+const LOG_PAGE_ITEMS: i32 = 1_000;
 /// The most pages of one answer.
 const PAGES_MAX: usize = 1_000;
 /// How long facts are kept.
@@ -74,15 +77,13 @@ impl ReleaseLog for Aws {
         let mut newer = Vec::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
-            let page = self.page(&doing, story_key::<S>(id), from).await?;
+            let page = self.page(&doing, story_key::<S>(id), from, PAGE_ITEMS);
+            let page = page.await?;
             for item in page.items() {
                 if let Some(snapshot) = snapshot::<S>(item) {
                     return Ok(replay(snapshot, newer));
                 }
-                newer.push(event::<S>(item).ok_or_else(|| {
-                    let why = "it has an event that this version cannot read";
-                    PortError::new(Class::Permanent, &doing, why)
-                })?);
+                newer.push(event::<S>(&doing, item)?);
             }
             from = page.last_evaluated_key;
             if from.is_none() {
@@ -90,6 +91,28 @@ impl ReleaseLog for Aws {
             }
         }
         Err(odd_answer(doing, "its log is too long"))
+    }
+
+    async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
+        let doing = format!("read the log of {id}");
+        let mut events = Vec::new();
+        let mut from = None;
+        for _ in 0..PAGES_MAX {
+            let page = self.page(&doing, story_key::<S>(id), from, LOG_PAGE_ITEMS);
+            let page = page.await?;
+            for item in page.items() {
+                events.push(event::<S>(&doing, item)?);
+            }
+            if events.len() > LOG_EVENTS_MAX {
+                break;
+            }
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                events.reverse(); // pages are the newest first
+                return Ok(events);
+            }
+        }
+        Err(odd_answer(doing, "it is too long"))
     }
 
     async fn append<S: Story>(
@@ -123,7 +146,8 @@ impl ReleaseLog for Aws {
         let mut ids = Vec::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
-            let page = self.page(&doing, format!("watch#{name}"), from).await?;
+            let page = self.page(&doing, format!("watch#{name}"), from, PAGE_ITEMS);
+            let page = page.await?;
             for item in page.items() {
                 ids.push(release_id(&doing, string(item, "sk").unwrap_or_default())?);
             }
@@ -137,7 +161,8 @@ impl ReleaseLog for Aws {
 
     async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError> {
         let doing = format!("find who holds {target}");
-        let page = self.page(&doing, format!("target#{target}"), None).await?;
+        let page = self.page(&doing, format!("target#{target}"), None, PAGE_ITEMS);
+        let page = page.await?;
         let holder = page
             .items()
             .first()
@@ -208,6 +233,7 @@ impl Aws {
         doing: &str,
         pk: String,
         from: Option<Item>,
+        items_max: i32,
     ) -> Result<QueryOutput, PortError> {
         self.dynamodb
             .query()
@@ -216,7 +242,7 @@ impl Aws {
             .expression_attribute_values(":pk", text(pk))
             .scan_index_forward(false)
             .consistent_read(true)
-            .limit(PAGE_ITEMS)
+            .limit(items_max)
             .set_exclusive_start_key(from)
             .send()
             .await
@@ -358,8 +384,12 @@ pub(crate) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-fn event<S: Story>(item: &Item) -> Option<S::Event> {
-    serde_json::from_str(string(item, "event")?).ok()
+fn event<S: Story>(doing: &str, item: &Item) -> Result<S::Event, PortError> {
+    let event = string(item, "event").and_then(|json| serde_json::from_str(json).ok());
+    event.ok_or_else(|| {
+        let why = "it has an event that this version cannot read";
+        PortError::new(Class::Permanent, doing, why)
+    })
 }
 
 fn snapshot<S: Story>(item: &Item) -> Option<Head<S>> {

@@ -4,14 +4,15 @@
     reason = "functions run on one thread; no caller needs Send"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed};
 use release::config::TargetSpec;
 use release::gate::{Found, ImageRef};
 use release::{
-    Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
+    Arms, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId, Weight, Window,
+    WindowQuery,
 };
 use reports::Input;
 
@@ -21,6 +22,11 @@ use crate::{AppendError, Artifact, Invocation, Job, Memory, PortError, Recalled,
 pub trait ReleaseLog {
     /// All events so far, folded. A story that has not begun is the default state at `seq` 0.
     async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError>;
+
+    /// The events themselves, all of them and in order; none when the story has not begun. A report
+    /// or a replay needs them; whoever only goes on needs [`load`](Self::load). Refused beyond
+    /// [`release::account::LOG_EVENTS_MAX`].
+    async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError>;
 
     /// Stores all of `events` right after `head`, or none of them. Claims ([`Story::claim`]) are
     /// taken and given back in the same write.
@@ -74,14 +80,25 @@ pub trait TrafficTarget {
 
 /// What counts requests.
 pub trait MetricSource {
-    /// The settled windows of this range that have data, in order of time. A window in which one
-    /// arm has data and the other none is one in which the other had no request.
+    /// The settled windows of this range that have data, in order of time, with what
+    /// [`Started::counting`] asks for. A window in which one arm has data of a metric and the other
+    /// none is one in which the other had no request; a metric of which neither has any could not
+    /// be observed, and is absent.
     async fn windows(
         &self,
-        target: &TargetSpec,
-        arms: &Arms,
+        started: &Started,
         query: WindowQuery,
     ) -> Result<Vec<Window>, PortError>;
+
+    /// How long requests took at one version in the time before `until`: a time for each of these
+    /// percentiles, in percent. One that nobody knows, for want of requests, is absent.
+    async fn percentiles(
+        &self,
+        target: &TargetSpec,
+        version: &str,
+        percentiles: &BTreeMap<String, f64>,
+        until: Timestamp,
+    ) -> Result<BTreeMap<String, SignedDuration>, PortError>;
 }
 
 /// What tells whether something is healthy.

@@ -15,5 +15,9 @@ fn main() -> std::io::Result<()> {
             page.markdown(),
         )?;
     }
+    for tale in samples::stories::all() {
+        let file = folder.join(tale.name).with_extension("html");
+        std::fs::write(file, tale.page().html())?;
+    }
     Ok(())
 }

@@ -10,7 +10,7 @@ use release::gate::{FileRead, GateVerdict, Percent, Point, RuleVerdict, Verdict}
 use reports::{Ratio, Severity};
 
 use crate::listing::{Listing, Room};
-use crate::{GatePage, HEAD_CHARS_MAX, State, words};
+use crate::{GatePage, HEAD_CHARS_MAX, Look, State, words};
 
 use cases::Cases;
 use coverage::Coverage;
@@ -60,7 +60,7 @@ struct Page {
     commit: Option<String>,
     made: String,
     made_at: String,
-    state: State,
+    look: Look,
     lede: String,
     figures: Vec<Figure>,
     rules: Listing<Rule>,
@@ -72,15 +72,15 @@ struct Page {
 }
 
 /// A number at a glance.
-struct Figure {
-    label: &'static str,
-    value: String,
+pub(crate) struct Figure {
+    pub(crate) label: String,
+    pub(crate) value: String,
     /// How it has changed, or what it is made of; empty for nothing.
-    note: String,
+    pub(crate) note: String,
     /// The classes of its colour and its width; empty for the usual ones.
-    tone: &'static str,
+    pub(crate) tone: &'static str,
     /// The class of its colour in the bar of outcomes; empty when it is not in it.
-    mark: &'static str,
+    pub(crate) mark: &'static str,
 }
 
 /// What one rule says.
@@ -101,7 +101,7 @@ pub(crate) fn page(page: &GatePage<'_>) -> String {
         commit: page.commit.map(head),
         made: words::moment(page.made),
         made_at: page.made.to_string(),
-        state: page.state(),
+        look: page.state().look(),
         lede: lede(verdict),
         figures: figures(page),
         rules: rules(verdict),
@@ -116,7 +116,7 @@ pub(crate) fn page(page: &GatePage<'_>) -> String {
 }
 
 /// How many bytes a text has once it is escaped: askama writes each of these five as `&#NN;`.
-fn escaped(text: &str) -> usize {
+pub(crate) fn escaped(text: &str) -> usize {
     let special = |byte: &u8| b"<>&\"'".contains(byte);
     text.len() + 4 * text.bytes().filter(|byte| special(byte)).count()
 }
@@ -193,8 +193,8 @@ fn of_tests(verdict: &GateVerdict, before: Option<&Point>) -> [Figure; 7] {
     let since = |now: u64, before: Option<u64>| {
         before.map_or_else(String::new, |before| words::change(now, before))
     };
-    let figure = |label, mark, now: u64, before: Option<u64>, tone| Figure {
-        label,
+    let figure = |label: &str, mark, now: u64, before: Option<u64>, tone| Figure {
+        label: label.to_owned(),
         mark,
         value: words::count(now),
         note: since(now, before),
@@ -233,7 +233,7 @@ fn of_tests(verdict: &GateVerdict, before: Option<&Point>) -> [Figure; 7] {
             "",
         ),
         Figure {
-            label: "Took",
+            label: "Took".to_owned(),
             value: words::duration(verdict.duration_seconds),
             note: before.map_or_else(String::new, |point| {
                 format!("was {}", words::duration(point.duration_seconds))
@@ -244,7 +244,7 @@ fn of_tests(verdict: &GateVerdict, before: Option<&Point>) -> [Figure; 7] {
     ]
 }
 
-fn of_share(label: &'static str, ratio: Ratio, before: Option<Percent>) -> Figure {
+fn of_share(label: &str, ratio: Ratio, before: Option<Percent>) -> Figure {
     let share = Percent::of(ratio);
     let change = share.zip(before).map(|(now, before)| {
         format!(
@@ -260,7 +260,7 @@ fn of_share(label: &'static str, ratio: Ratio, before: Option<Percent>) -> Figur
         )
     };
     Figure {
-        label,
+        label: label.to_owned(),
         value: words::share(ratio),
         note: change.unwrap_or_else(of),
         tone: "",
@@ -288,7 +288,7 @@ fn of_findings(verdict: &GateVerdict) -> Option<Figure> {
         _ => parts.collect::<Vec<_>>().join(", "),
     };
     Some(Figure {
-        label: "Findings",
+        label: "Findings".to_owned(),
         value: words::count(total),
         note,
         tone,

@@ -1,4 +1,4 @@
-//! Pages for people: a gate's verdict in, HTML or Markdown out.
+//! Pages for people: a gate's verdict or the story of a release in, HTML or Markdown out.
 //!
 //! Pure: no clock, no file system, no network. The HTML is one file that needs nothing else: it can
 //! be opened from a zip, on a phone, without a network and without JavaScript. The Markdown is for a
@@ -10,7 +10,8 @@
 //!
 //! | part | holds |
 //! |---|---|
-//! | `html.rs`, `html/` | what the templates of the HTML page show, section by section |
+//! | `html.rs`, `html/` | what the templates of a gate's HTML page show, section by section |
+//! | `story.rs`, `story/` | what the templates of a release's HTML page show, section by section |
 //! | `markdown.rs` | what the Markdown shows, and how it is escaped |
 //! | `listing.rs` | lists that are cut at a bound and say so |
 //! | `chart.rs` | the shapes of the charts |
@@ -20,9 +21,11 @@ mod chart;
 mod html;
 mod listing;
 mod markdown;
+mod story;
 mod words;
 
 use jiff::Timestamp;
+use release::account::Account;
 use release::gate::{GateVerdict, History, Verdict};
 
 pub use html::{
@@ -32,6 +35,7 @@ pub use html::{
 pub use markdown::{
     COVERAGE_ITEMS_MAX, FINDINGS_ITEMS_MAX, MARKDOWN_BYTES_MAX, RULES_ITEMS_MAX, TESTS_ITEMS_MAX,
 };
+pub use story::{MOMENTS_ROWS_MAX, RELEASE_HTML_BYTES_MAX, WINDOWS_ROWS_MAX};
 
 /// Longest text of the page's own head that is shown, in characters: the gate, the pipeline.
 pub(crate) const HEAD_CHARS_MAX: usize = 200;
@@ -80,6 +84,25 @@ impl GatePage<'_> {
     }
 }
 
+/// What the page of a release is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct ReleasePage<'a> {
+    /// What it did, and why.
+    pub account: &'a Account,
+    /// The pipeline, when it is known.
+    pub pipeline: Option<&'a str>,
+    /// When the page was made.
+    pub made: Timestamp,
+}
+
+impl ReleasePage<'_> {
+    /// A whole page in one file, without a script; [`RELEASE_HTML_BYTES_MAX`] at most.
+    #[must_use]
+    pub fn html(&self) -> String {
+        story::page(self)
+    }
+}
+
 /// The verdict at a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -115,4 +138,33 @@ impl State {
             Self::Failed => "fail",
         }
     }
+
+    /// At the head of the page.
+    fn look(self) -> Look {
+        Look {
+            class: self.class(),
+            words: self.words(),
+            colour: match self {
+                Self::Passed => GREEN,
+                Self::Warned => AMBER,
+                Self::Failed => RED,
+            },
+        }
+    }
 }
+
+/// How the head of a page looks.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    /// The class of its colours, and the name of its symbol.
+    class: &'static str,
+    /// The largest words on the page.
+    words: &'static str,
+    /// Of the icon, as six hexadecimal digits: the page's style sheet does not reach it.
+    colour: &'static str,
+}
+
+const GREEN: &str = "17703f";
+const AMBER: &str = "8a5500";
+const RED: &str = "b3261e";
+const BLUE: &str = "2458a6";

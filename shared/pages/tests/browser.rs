@@ -11,6 +11,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use samples::stories;
+
 /// What the browser is called, on one system or another.
 const BROWSERS: [&str; 4] = [
     "chromium",
@@ -129,10 +131,10 @@ impl Browser {
         Ok(message)
     }
 
-    /// Opens a sample on a screen of this width.
-    fn open(&mut self, sample: &samples::Sample, width: u32, scheme: &str) -> Result<(), Failed> {
+    /// Opens a page on a screen of this width.
+    fn open(&mut self, html: &str, width: u32, scheme: &str) -> Result<(), Failed> {
         let file = self.folder.path().join("page.html");
-        std::fs::write(&file, sample.page().html())?;
+        std::fs::write(&file, html)?;
         let screen = json!({"width": width, "height": 640, "deviceScaleFactor": 1, "mobile": true});
         self.call("Emulation.setDeviceMetricsOverride", screen)?;
         let scheme = json!({"name": "prefers-color-scheme", "value": scheme});
@@ -181,18 +183,27 @@ fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), Failed> {
     }
 }
 
-/// Every sample but the largest, which takes long.
+/// Every sample of both kinds but the largest ones, which take long: what it is called, and its page.
+fn pages() -> impl Iterator<Item = (&'static str, String)> {
+    let gates = samples::all().into_iter().filter(|s| s.name != "huge");
+    let gates = gates.map(|sample| (sample.name, sample.page().html()));
+    let releases = stories::all()
+        .into_iter()
+        .filter(|t| t.name != "release-huge");
+    gates.chain(releases.map(|tale| (tale.name, tale.page().html())))
+}
+
 fn each(
     width: u32,
     scheme: &str,
     look: impl Fn(&mut Browser) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
     let mut browser = Browser::start()?;
-    for sample in samples::all().into_iter().filter(|s| s.name != "huge") {
-        browser.open(&sample, width, scheme)?;
+    for (name, html) in pages() {
+        browser.open(&html, width, scheme)?;
         look(&mut browser).map_err(|failed| {
             let why = failed.message().unwrap_or_default();
-            format!("{} in {scheme}: {why}", sample.name)
+            format!("{name} in {scheme}: {why}")
         })?;
     }
     Ok(())
@@ -253,7 +264,7 @@ fn loads_and_runs_nothing_else() -> Result<(), Failed> {
 
 fn search_finds() -> Result<(), Failed> {
     let mut browser = Browser::start()?;
-    browser.open(&samples::fail(), 1200, "light")?;
+    browser.open(&samples::fail().page().html(), 1200, "light")?;
     let shown = "[...document.querySelectorAll('li, tr')].filter(e => e.checkVisibility()).length";
     let all = browser.evaluate(shown)?;
     let search = |text: &str| {
@@ -284,10 +295,30 @@ fn search_finds() -> Result<(), Failed> {
     ensure(again == all, || format!("{again} of {all} rows came back"))
 }
 
+/// So a decision stands at the same place in all of them.
+fn share_an_axis() -> Result<(), Failed> {
+    let mut browser = Browser::start()?;
+    for width in [360, 1200] {
+        browser.open(&stories::rolled_back().page().html(), width, "light")?;
+        let places = browser.evaluate(
+            "[...document.querySelectorAll('.plot > svg')].map(e => { \
+             const r = e.getBoundingClientRect(); return r.left + ' ' + r.width; })",
+        )?;
+        let places: Vec<_> = places.as_array().ok_or("no graphs")?.iter().collect();
+        ensure(places.len() == 5, || format!("{places:?}"))?;
+        ensure(places.iter().all(|place| *place == places[0]), || {
+            format!("{places:?}")
+        })?;
+        let marks = browser.evaluate("document.querySelectorAll('.mark-at.back').length")?;
+        ensure(marks == 4, || format!("{marks} marks of the rollback"))?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     type Test = (&'static str, fn() -> Result<(), Failed>);
-    let tests: [Test; 4] = [
+    let tests: [Test; 5] = [
         ("a_page_fits_a_phone", fits_a_phone),
         ("every_text_can_be_read_in_both_schemes", can_be_read),
         (
@@ -295,6 +326,7 @@ fn main() -> ExitCode {
             loads_and_runs_nothing_else,
         ),
         ("the_search_shows_what_it_finds", search_finds),
+        ("all_graphs_of_a_release_share_one_axis", share_an_axis),
     ];
     let is_absent = browser().is_none();
     if is_absent {

@@ -4,11 +4,12 @@ mod samples;
 
 use comrak::nodes::NodeValue;
 use comrak::{Arena, Options, parse_document};
-use pages::{HTML_BYTES_MAX, MARKDOWN_BYTES_MAX, TESTS_ITEMS_MAX};
+use pages::{HTML_BYTES_MAX, MARKDOWN_BYTES_MAX, RELEASE_HTML_BYTES_MAX, TESTS_ITEMS_MAX};
 use proptest::prelude::*;
+use release::Reason;
 use reports::Severity;
 
-use samples::{HOSTILE, Sample};
+use samples::{HOSTILE, Sample, stories};
 
 /// Every tag of a page, with its attributes. What is in it that is not a tag begins with `&#60;`.
 fn tags(html: &str) -> Vec<&str> {
@@ -239,8 +240,9 @@ fn no_page_outgrows_its_bound() {
 
 #[test]
 fn a_page_asks_the_network_for_nothing() {
-    for sample in samples::all() {
-        let html = sample.page().html();
+    let gates = samples::all().into_iter().map(|s| s.page().html());
+    let releases = stories::all().into_iter().map(|tale| tale.page().html());
+    for html in gates.chain(releases) {
         let csp = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
         assert!(html.contains(csp));
         for tag in tags(&html) {
@@ -266,4 +268,148 @@ fn the_charts_show_the_runs_before_and_this_one() {
     assert_eq!(html.matches("<g class=\"now\">").count(), 3);
     assert_eq!(html.matches("<rect class=\"slot\"").count(), 3 * 61);
     assert_eq!(html.matches("<desc id=").count(), 3);
+}
+
+#[test]
+fn no_text_changes_the_elements_of_a_releases_page() {
+    let harmless: Vec<_> = (0..HOSTILE.len())
+        .map(|n| format!("harmless-{n}"))
+        .collect();
+    let harmless: Vec<_> = harmless.iter().map(String::as_str).collect();
+    let [hostile, harmless] =
+        [&HOSTILE[..], &harmless].map(|texts| stories::with_texts(texts).page().html());
+    assert_eq!(tags(&hostile), tags(&harmless));
+    let shown = unescaped(&hostile).replace('\u{a0}', " ");
+    for text in HOSTILE {
+        assert!(shown.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn a_releases_page_has_no_script() {
+    for tale in stories::all() {
+        assert!(!tale.page().html().contains("<script"), "{}", tale.name);
+    }
+}
+
+#[test]
+fn how_a_release_stands_is_a_word_and_a_symbol_with_the_sentence_that_decided() {
+    for (tale, words, class, sentence) in [
+        (stories::promoted(), "Promoted", "pass", "shown to be below"),
+        (
+            stories::rolled_back(),
+            "Rolled back",
+            "fail",
+            "The candidate is worse: errors",
+        ),
+        (
+            stories::alarmed(),
+            "Rolled back",
+            "fail",
+            "Alarm &#39;shop-latency&#39; fired.",
+        ),
+        (stories::shifting(), "Still shifting", "now", "Errors 0"),
+        (
+            stories::hostile(),
+            "Rolling back",
+            "warn",
+            "Somebody asked for it",
+        ),
+        (
+            stories::begun(),
+            "Still shifting",
+            "now",
+            "No window observed yet.",
+        ),
+    ] {
+        let html = tale.page().html();
+        let heading = format!(r##"<use href="#sign-{class}"/></svg>{words}</h1>"##);
+        assert!(html.contains(&heading), "{}", tale.name);
+        let lede = html.split("<p class=\"lede\">").nth(1).unwrap();
+        let lede = lede.split("</p>").next().unwrap();
+        assert!(lede.contains(sentence), "{}: {lede}", tale.name);
+    }
+}
+
+/// A number as a release's page writes it.
+fn grouped(number: u64) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{} {:03}", number / 1_000, number % 1_000),
+    }
+}
+
+#[test]
+fn every_number_and_every_reason_of_the_account_is_on_its_page() {
+    for tale in [
+        stories::rolled_back(),
+        stories::promoted(),
+        stories::alarmed(),
+    ] {
+        let html = unescaped(&tale.page().html()).replace('\u{a0}', " ");
+        let account = &tale.account;
+        let shown = |text: &str| assert!(html.contains(text), "{}: {text}", tale.name);
+        shown(&grouped(account.requests.candidate));
+        for window in &account.windows {
+            shown(&window.start.strftime("%H:%M:%S").to_string());
+            for metric in window.metrics.values() {
+                for counts in [metric.canary, metric.baseline] {
+                    shown(&format!(
+                        "{} of {}",
+                        grouped(counts.bad),
+                        grouped(counts.count)
+                    ));
+                }
+            }
+        }
+        for moment in &account.moments {
+            shown(&moment.at.strftime("%H:%M:%S").to_string());
+            // A weight is said itself, and its reason is that the plan has it next.
+            let because = moment.because.as_ref();
+            let because = because.filter(|why| !matches!(why, Reason::NextWeight { .. }));
+            let because = because.map(ToString::to_string);
+            // That it begins a sentence there is all that is different.
+            because.iter().for_each(|because| shown(&because[1..]));
+        }
+        shown("rolls back from 100 to 1");
+        shown("holds from 5.0 to 1");
+    }
+}
+
+#[test]
+fn of_a_long_release_some_windows_are_listed_and_the_page_says_how_many_are_not() {
+    let tale = stories::day();
+    assert!(
+        tale.account.windows.len() > 1_300,
+        "{}",
+        tale.account.windows.len()
+    );
+    let html = tale.page().html();
+    let rows = html.matches("<tr><th scope=\"row\">").count();
+    let left_out = tale.account.windows.len() - rows;
+    assert!(
+        rows > 300 && left_out > 300,
+        "{rows} listed, {left_out} not"
+    );
+    assert!(html.contains(&format!(
+        "{} are not listed; every change",
+        grouped(left_out as u64)
+    )));
+}
+
+#[test]
+fn no_page_of_a_release_outgrows_its_bound() {
+    let long: Vec<_> = (0..1_000)
+        .map(|n| format!("{n}{}", "<&>'\"|*_[@x".repeat(28)))
+        .collect();
+    let long: Vec<_> = long.iter().map(String::as_str).collect();
+    for tale in [stories::with_texts(&long), stories::of_many_metrics()] {
+        let bytes = tale.page().html().len();
+        assert!(
+            bytes > RELEASE_HTML_BYTES_MAX / 12,
+            "{}: {bytes} is no test",
+            tale.name
+        );
+        assert!(bytes <= RELEASE_HTML_BYTES_MAX, "{}: {bytes}", tale.name);
+    }
 }

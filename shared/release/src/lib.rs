@@ -5,10 +5,13 @@
 //!
 //! - [`Event`] is a past fact, [`Effect`] a command, [`Release`] what the facts add up to;
 //! - [`decide`] turns a release and an observation into new events, with a [`Reason`];
+//! - [`account`] tells what a release did and why, from its events;
+//! - [`replay`] shows the same events to another plan;
 //! - [`check`] does the same for a health check, [`gate`] for test and coverage reports;
 //! - [`config`] is `penstock.yaml`;
 //! - [`sources`] turn outside events (an alarm) into rollbacks.
 
+pub mod account;
 pub mod check;
 pub mod config;
 mod decide;
@@ -16,8 +19,10 @@ mod event;
 pub mod gate;
 mod ids;
 mod observation;
+mod order;
 mod reason;
 mod release;
+pub mod replay;
 mod reply;
 pub mod sources;
 mod story;
@@ -26,6 +31,7 @@ pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
 pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
 pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
 pub use observation::{Live, Observation};
+pub use order::{By, HOLD_MAX, Order, take_order};
 pub use reason::Reason;
 pub use release::{Phase, Release, WindowQuery};
 pub use reply::{FailureKind, JobReply, TRIES_MAX, Token};

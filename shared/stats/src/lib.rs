@@ -50,7 +50,7 @@ mod limit;
 mod logspace;
 mod metric;
 mod noninferiority;
-mod numerals;
+pub mod numerals;
 mod range;
 mod regression;
 mod robust;

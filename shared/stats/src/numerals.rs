@@ -1,4 +1,6 @@
 //! Numbers as a person wants to read them.
+//!
+//! Whoever shows the judge's numbers beside its sentences writes them in the same way.
 
 use std::f64::consts::LN_10;
 
@@ -9,7 +11,7 @@ const WRITTEN_POWER_MAX: f64 = 6.0;
 const POWER_MAX: f64 = 15.0;
 
 /// '2.1 %': two significant digits, without zeros at the end.
-pub(crate) fn percent(rate: f64) -> String {
+pub fn percent(rate: f64) -> String {
     let percent = 100.0 * rate;
     if percent == 0.0 {
         return "0 %".to_owned();
@@ -38,7 +40,7 @@ pub(crate) fn ratio(ratio: f64) -> String {
 }
 
 /// '312 to 1', '10^12 to 1', 'over 10^15 to 1': the odds e^`log_e`.
-pub(crate) fn odds(log_e: f64) -> String {
+pub fn odds(log_e: f64) -> String {
     let power = log_e / LN_10;
     let odds = if power > POWER_MAX {
         format!("over 10^{POWER_MAX}")
@@ -57,7 +59,7 @@ pub(crate) fn requests(count: u64) -> String {
 }
 
 /// '2 300': a space before every third digit from the right.
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {

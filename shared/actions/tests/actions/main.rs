@@ -5,7 +5,7 @@ use std::io::{Cursor, Read, Write};
 mod gate;
 
 use actions::{CanaryShift, HealthCheck, RollbackTrigger, TestGate};
-use engine::fakes::{Run, World};
+use engine::fakes::{Fault, Run, World};
 use engine::{
     Action, ActionError, AppendError, Artifact, Class, Credentials, Invocation, Job, Trigger,
     UserParameters,
@@ -287,6 +287,99 @@ fn a_bad_release_goes_back_and_says_why_with_the_numbers() {
         "{message}"
     );
     assert_eq!(world.weight(), Weight::ZERO);
+}
+
+/// A file of the output artifact; None when nothing has been stored.
+fn stored(world: &World, name: &str) -> Option<String> {
+    let key = ("artifacts".to_owned(), "Report".to_owned());
+    let bytes = world.look().artifacts.get(&key).cloned()?;
+    let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let mut text = String::new();
+    let mut file = zip.by_name(name).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    Some(text)
+}
+
+#[test]
+fn a_release_stores_its_report_once_it_is_over_however_it_ends() {
+    for (fails, phase, heading) in [
+        (0.0, "promoted", "Promoted"),
+        (0.3, "rolled-back", "Rolled back"),
+    ] {
+        let world = release_world();
+        world.change().candidate_fails = fails;
+        let mut job = job("1", "web");
+        job.outputs.push(artifact("Report"));
+        run(&CanaryShift::new(ALLOWED), &world, &job).unwrap();
+        assert_eq!(stored(&world, "result.json"), None, "it is not over yet");
+        let told = finish(&world, &job);
+        let html = stored(&world, "report.html").unwrap();
+        assert!(html.contains(&format!("<title>{heading}: web-1</title>")));
+        let result: serde_json::Value =
+            serde_json::from_str(&stored(&world, "result.json").unwrap()).unwrap();
+        assert_eq!(result["end"]["phase"], phase);
+        let counted = result["windows"][0]["metrics"]["errors"]["baseline"]["count"].as_u64();
+        assert_eq!(counted, Some(1_800));
+        assert_eq!(
+            finish(&world, &job),
+            told,
+            "whoever comes again is told the same"
+        );
+    }
+}
+
+#[test]
+fn a_release_whose_report_cannot_be_stored_fails_and_says_how_it_ended() {
+    let world = release_world();
+    world.change().refuses_artifacts = true;
+    let mut job = job("1", "web");
+    job.outputs.push(artifact("Report"));
+    let (_, message) = failure(Ok(finish(&world, &job)));
+    for part in [
+        "promoted: the candidate serves 100%",
+        "its report is not in the output artifact: could not store artifact Report: AccessDenied",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(
+        world.weight(),
+        Weight::FULL,
+        "the release itself is as it ended"
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_stored_for_now_is_stored_by_a_further_job() {
+    let world = release_world();
+    let mut job = job("1", "web");
+    let told = finish(&world, &job);
+    job.outputs.push(artifact("Report"));
+    let call = call(&world);
+    let one = |number| {
+        let ports = Run::new(&world, call.clone()).with_fault(number, Fault::Throttled, &|_| {});
+        let action = CanaryShift::new(ALLOWED);
+        let reply = action.run(&ports, &call, &job).now_or_never().unwrap();
+        (reply, ports.calls())
+    };
+    let (reply, calls) = one(usize::MAX);
+    assert_eq!(reply.unwrap(), told);
+    world
+        .change()
+        .artifacts
+        .remove(&("artifacts".to_owned(), "Report".to_owned()));
+    let (reply, _) = one(calls - 1);
+    let Err(ActionError::Port(error)) = reply else {
+        panic!("answered: {reply:?}");
+    };
+    assert_eq!(error.class, Class::Retryable);
+    assert!(
+        error
+            .to_string()
+            .contains("for a release that is over: promoted"),
+        "{error}"
+    );
+    assert_eq!(one(usize::MAX).0.unwrap(), told);
+    assert!(stored(&world, "report.html").is_some());
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub struct State {
     pub artifacts: BTreeMap<(String, String), Vec<u8>>,
     /// How many requests for parts of one artifact a run may make before it is throttled.
     pub artifact_requests: usize,
+    /// Whether the job may not store artifacts.
+    pub refuses_artifacts: bool,
     /// What the next probes see, in turn; the last one stays.
     pub probes: Vec<Probed>,
     /// What gates remember, as it would be on disk, and how often each was stored.
@@ -93,6 +95,7 @@ impl Default for World {
                 measured: Vec::new(),
                 artifacts: BTreeMap::new(),
                 artifact_requests: usize::MAX,
+                refuses_artifacts: false,
                 probes: Vec::new(),
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),
@@ -125,17 +128,15 @@ impl World {
     }
 
     fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
+        Ok(Head::default().after(&self.events::<S>(id)?))
+    }
+
+    fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
         let state = self.look();
         let log = state.logs.get(&(S::KIND, id.clone()));
-        let events: Result<Vec<S::Event>, _> = log
-            .into_iter()
-            .flatten()
-            .cloned()
-            .map(serde_json::from_value)
-            .collect();
-        let events = events
-            .map_err(|e| PortError::new(Class::Permanent, format!("read the log of {id}"), e))?;
-        Ok(Head::default().after(&events))
+        let events = log.into_iter().flatten().cloned();
+        let events: Result<_, _> = events.map(serde_json::from_value).collect();
+        events.map_err(|e| PortError::new(Class::Permanent, format!("read the log of {id}"), e))
     }
 
     fn append<S: Story>(

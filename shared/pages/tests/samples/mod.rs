@@ -1,5 +1,7 @@
 //! Verdicts to make pages of: what a gate says of made-up reports.
 
+pub mod stories;
+
 use jiff::{SignedDuration, Timestamp};
 use pages::GatePage;
 use release::gate::{Context, Evidence, Found, Gate, GateVerdict, History};

@@ -75,7 +75,7 @@ impl AlbRule {
                  999; the nearest possible is {}",
                 Self::nearest(*weight)
             )),
-            Step::SetWeight(_) | Step::Judge { .. } => Ok(()),
+            Step::SetWeight(_) | Step::Judge { .. } | Step::Wait(_) | Step::Approve(_) => Ok(()),
         })
     }
 

@@ -1,0 +1,127 @@
+//! The plan, and what the judge promises, in words.
+
+use release::Phase;
+use release::account::Account;
+use release::config::{Inconclusive, Step};
+use stats::numerals::{odds, percent};
+
+use crate::words;
+
+/// Most steps that are shown; a configuration has fewer.
+const STEPS_MAX: usize = 100;
+/// Most alarms that are named; a configuration has fewer.
+const ALARMS_MAX: usize = 50;
+/// Longest name of an alarm or a metric that is shown, in characters.
+const NAME_CHARS_MAX: usize = 200;
+
+/// What the page says of the plan.
+pub(super) struct PlanShown {
+    pub(super) steps: Vec<StepShown>,
+    /// What was agreed on, and what it means.
+    pub(super) terms: Vec<(&'static str, String)>,
+}
+
+/// A step, and how far the release came.
+pub(super) struct StepShown {
+    pub(super) class: &'static str,
+    pub(super) text: String,
+}
+
+impl PlanShown {
+    pub(super) fn of(account: &Account) -> Self {
+        let end = &account.end;
+        let steps = account.plan().steps.iter().take(STEPS_MAX).enumerate();
+        let steps = steps.map(|(index, step)| StepShown {
+            class: match (index < end.step, index == end.step, end.phase) {
+                (true, _, _) => "gone",
+                (_, true, Phase::Shifting) => "here",
+                (_, true, Phase::RollingBack | Phase::RolledBack) => "stopped",
+                (_, _, _) => "ahead",
+            },
+            text: match step {
+                Step::SetWeight(weight) => weight.to_string(),
+                Step::Judge { windows } => words::counted((*windows).into(), "window", "windows"),
+            },
+        });
+        Self {
+            steps: steps.collect(),
+            terms: terms(account),
+        }
+    }
+}
+
+fn terms(account: &Account) -> Vec<(&'static str, String)> {
+    let plan = account.plan();
+    let config = account.end.judge_config();
+    let mut terms = vec![
+        (
+            "Promise",
+            format!(
+                "A candidate that is no worse than the stable version is rolled back with a \
+                 probability of at most {}, over the whole release and however often it is looked \
+                 at. So it goes back once the odds that it is worse reach {}.",
+                percent(config.alpha),
+                odds(account.log_e_rollback)
+            ),
+        ),
+        (
+            "Worse",
+            match config.r0 > 1.0 {
+                true => format!(
+                    "more bad requests a request than {} times those of the stable version, over \
+                     the same minutes",
+                    config.r0
+                ),
+                false => "more bad requests a request than the stable version, over the same \
+                          minutes"
+                    .to_owned(),
+            },
+        ),
+        (
+            "Windows",
+            format!(
+                "of {:#}, each judged once, {:#} after its end",
+                plan.window, plan.settle
+            ),
+        ),
+    ];
+    terms.extend(account.log_e_hold.map(|hold| {
+        let text = format!(
+            "from {} on the weight is not raised, and looked at again",
+            odds(hold)
+        );
+        ("Suspicion", text)
+    }));
+    terms.push((
+        "Too few requests",
+        match plan.inconclusive {
+            Inconclusive::Wait => format!("wait, {:#} at most, then roll back", plan.patience),
+            Inconclusive::Fail => "roll back".to_owned(),
+            Inconclusive::GoOn => "take the next step".to_owned(),
+        },
+    ));
+    let alarms = plan.alarms.iter().take(ALARMS_MAX);
+    let alarms: Vec<_> = alarms
+        .map(|alarm| words::cut(alarm, NAME_CHARS_MAX))
+        .collect();
+    if !alarms.is_empty() {
+        terms.push((
+            "Alarms",
+            format!("any of them rolls back: {}", alarms.join(", ")),
+        ));
+    }
+    let shares = config.weights.iter().take(ALARMS_MAX);
+    let shares: Vec<_> = shares
+        .map(|(metric, share)| {
+            let eta = config.eta.get(metric).copied().unwrap_or(1.0);
+            let clusters = match eta < 1.0 {
+                true => format!(" in clusters of {:.1}", 1.0 / eta),
+                false => String::new(),
+            };
+            let name = words::cut(metric, NAME_CHARS_MAX);
+            format!("{name}{clusters} {}", percent(*share))
+        })
+        .collect();
+    terms.push(("Shares", format!("of the evidence: {}", shares.join(", "))));
+    terms
+}

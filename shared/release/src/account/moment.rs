@@ -1,0 +1,187 @@
+//! What happened apart from windows, why, and who did it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{Effect, Event, Generation, Outcome, Phase, Proof, Reason, Release, Weight};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Moment {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: What,
+    /// Why, where there was a choice.
+    pub because: Option<Reason>,
+    /// Who decided it, or saw it.
+    pub who: Who,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum What {
+    /// The release began and took its target.
+    Began {
+        /// The pipeline execution that asked for it, when it is known.
+        execution: Option<String>,
+        /// Alarms that were firing already, each ignored until it clears.
+        alarms_firing: BTreeSet<String>,
+    },
+    /// The candidate was to get another weight.
+    Weight {
+        /// Which.
+        weight: Weight,
+        /// Outranks every weight before it.
+        generation: Generation,
+        /// When the target had it, read back; `None` when it has not, as far as the log knows.
+        performed: Option<Timestamp>,
+    },
+    /// Other alarms were firing than before.
+    Alarms {
+        /// Those that began to.
+        fired: BTreeSet<String>,
+        /// Those that ceased to.
+        cleared: BTreeSet<String>,
+    },
+    /// A judge step was done.
+    StepDone {
+        /// Counted from 0.
+        step: usize,
+    },
+    /// From here on the release only went back.
+    RollbackDecided,
+    /// It was over.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// What the target looked like.
+        proof: Proof,
+    },
+}
+
+/// Who decided something, or saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// The pipeline, by running the action.
+    Pipeline,
+    /// The plan in `penstock.yaml`.
+    Plan,
+    /// The judge, by its evidence.
+    Judge,
+    /// A CloudWatch alarm.
+    Alarm,
+    /// Somebody, by hand.
+    Somebody,
+    /// Penstock itself: it could not go on, or it read the target back.
+    Penstock,
+}
+
+impl Who {
+    /// Whom a reason names.
+    pub fn by(reason: &Reason) -> Self {
+        match reason {
+            Reason::NextWeight { .. }
+            | Reason::Watching { .. }
+            | Reason::Inconclusive { .. }
+            | Reason::EveryStepDone
+            | Reason::TooFewRequests { .. } => Self::Plan,
+            Reason::Holding { .. }
+            | Reason::StepJudged { .. }
+            | Reason::EarlyPromotion { .. }
+            | Reason::Regression { .. } => Self::Judge,
+            Reason::AlarmFired { .. } => Self::Alarm,
+            Reason::Asked { .. } => Self::Somebody,
+            Reason::Stuck { .. }
+            | Reason::CouldNotObserve { .. }
+            | Reason::ReadingBack
+            | Reason::Over => Self::Penstock,
+        }
+    }
+}
+
+/// What an event tells, given the alarms that fired `before` it, unless it is the first, and the
+/// release `after` it. Windows are told apart, and that a weight was performed is told with the
+/// weight.
+pub(super) fn of(
+    event: &Event,
+    before: Option<&BTreeSet<String>>,
+    after: &Release,
+) -> Option<Moment> {
+    let (what, because, who) = match event {
+        Event::Observed { .. } | Event::Performed { .. } => return None,
+        Event::Started(_) if before.is_some() => return None, // a release begins once
+        Event::Started(started) => {
+            let what = What::Began {
+                execution: started.execution.clone(),
+                alarms_firing: started.alarms_firing.clone(),
+            };
+            (what, None, Who::Pipeline)
+        }
+        Event::Intended {
+            generation, effect, ..
+        } => {
+            let Effect::SetWeight(weight) = *effect;
+            let because = why_intended(after, weight);
+            let who = Who::by(&because);
+            let what = What::Weight {
+                weight,
+                generation: *generation,
+                performed: None,
+            };
+            (what, Some(because), who)
+        }
+        Event::AlarmsChanged { firing, .. } => {
+            let were = before.cloned().unwrap_or_default();
+            let what = What::Alarms {
+                fired: firing.difference(&were).cloned().collect(),
+                cleared: were.difference(firing).cloned().collect(),
+            };
+            (what, None, Who::Alarm)
+        }
+        Event::StepDone { step, because, .. } => {
+            let what = What::StepDone { step: *step };
+            (what, Some(because.clone()), Who::by(because))
+        }
+        Event::RollbackDecided { because, .. } => (
+            What::RollbackDecided,
+            Some(because.clone()),
+            Who::by(because),
+        ),
+        Event::Ended { outcome, proof, .. } => {
+            let what = What::Ended {
+                outcome: *outcome,
+                proof: *proof,
+            };
+            (what, Some(why_ended(after, *outcome)), Who::Penstock)
+        }
+    };
+    Some(Moment {
+        at: event.at(),
+        what,
+        because,
+        who,
+    })
+}
+
+/// The log stores no reason with an intent: the phase says which one it is.
+fn why_intended(release: &Release, weight: Weight) -> Reason {
+    match (release.phase, &release.because) {
+        (Phase::RollingBack | Phase::RolledBack, Some(because)) => because.clone(),
+        (
+            Phase::Shifting | Phase::Promoted | Phase::RollingBack | Phase::RolledBack,
+            Some(_) | None,
+        ) => Reason::NextWeight { weight },
+    }
+}
+
+fn why_ended(release: &Release, outcome: Outcome) -> Reason {
+    match (outcome, &release.because) {
+        (Outcome::RolledBack, Some(because)) => because.clone(),
+        (Outcome::Promoted | Outcome::RolledBack, Some(_) | None) => Reason::EveryStepDone,
+    }
+}

@@ -1,0 +1,200 @@
+//! What a look must have seen, told from what it led to.
+//!
+//! The log has what a look found new, not what it could not see. So a look is taken to be the one
+//! under which the recorded plan decides what was recorded: the whole world seen, or the first thing
+//! missing that explains it. What no look explains came from outside.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{moves, watched};
+use crate::{Event, Live, Observation, Proof, Reason, Release, Weight, Window, decide};
+
+/// The most decisions on one look.
+pub(super) const ROUNDS_MAX: usize = 24;
+
+/// How many of these events come from one look: those of the same time, until something is
+/// performed.
+pub(super) fn run(events: &[Event]) -> usize {
+    let at = events.first().map(Event::at);
+    let is_of_it = |event: &&Event| Some(event.at()) == at && !is_performed(event);
+    events.iter().take_while(is_of_it).count()
+}
+
+fn is_performed(event: &Event) -> bool {
+    match event {
+        Event::Performed { .. } | Event::Started(_) => true,
+        Event::Intended { .. }
+        | Event::Observed { .. }
+        | Event::AlarmsChanged { .. }
+        | Event::StepDone { .. }
+        | Event::RollbackDecided { .. }
+        | Event::Ended { .. } => false,
+    }
+}
+
+/// One look, for whoever looks.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) at: Timestamp,
+    pub(super) windows: Vec<Window>,
+    /// Whether other alarms were firing than before.
+    has_alarms: bool,
+    /// Every alarm that was firing; `None` when they could not be read.
+    firing: Option<BTreeSet<String>>,
+    target: Target,
+    /// Why the recorded release did what it did.
+    pub(super) because: Reason,
+    /// How many decisions were taken on it: fewer than there could be where a run was cut off.
+    pub(super) rounds: usize,
+    /// Whether the recorded plan decides what was recorded.
+    is_explained: bool,
+}
+
+/// What the target looked like.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    /// As it was set, with so many healthy hosts on either side.
+    AsSet { healthy: u32 },
+    /// Somebody else had moved it.
+    Moved,
+    /// It could not be read.
+    Unseen,
+}
+
+impl Seen {
+    /// The look that led to these events of one time.
+    pub(super) fn by(recorded: &Release, run: &[Event]) -> Self {
+        let mut whole = Self {
+            at: run.first().map_or(recorded.started.at, Event::at),
+            windows: Vec::new(),
+            has_alarms: false,
+            firing: Some(recorded.alarms_firing.clone()),
+            target: Target::AsSet { healthy: 1 },
+            because: Reason::ReadingBack,
+            rounds: ROUNDS_MAX,
+            is_explained: false,
+        };
+        for event in run {
+            match event {
+                Event::Observed { windows, .. } => whole.windows.extend(windows.iter().cloned()),
+                Event::AlarmsChanged { firing, .. } => {
+                    whole.firing = Some(firing.clone());
+                    whole.has_alarms = true;
+                }
+                Event::Ended {
+                    proof: Proof { healthy_hosts, .. },
+                    ..
+                } => {
+                    whole.target = Target::AsSet {
+                        healthy: *healthy_hosts,
+                    };
+                }
+                Event::RollbackDecided { because, .. } | Event::StepDone { because, .. } => {
+                    whole.because = because.clone();
+                }
+                Event::Intended { .. } | Event::Started(_) | Event::Performed { .. } => {}
+            }
+        }
+        let explained = whole
+            .guesses()
+            .find_map(|guess| guess.explains(recorded, run));
+        explained.unwrap_or(whole)
+    }
+
+    /// What may have been missing, the likeliest first.
+    fn guesses(&self) -> impl Iterator<Item = Self> {
+        let targets = [
+            self.target,
+            Target::AsSet { healthy: 0 },
+            Target::Unseen,
+            Target::Moved,
+        ];
+        let alarms = [self.firing.clone(), None];
+        let both = alarms
+            .into_iter()
+            .flat_map(move |firing| targets.map(|target| (firing.clone(), target)));
+        both.map(|(firing, target)| Self {
+            firing,
+            target,
+            ..self.clone()
+        })
+    }
+
+    /// This look, when the recorded release decides on it what was recorded.
+    fn explains(mut self, recorded: &Release, run: &[Event]) -> Option<Self> {
+        let wanted = moves(run);
+        let is_whole = |rounds| {
+            let (events, because) = decide_on(recorded, &self, rounds);
+            (moves(&events) == wanted).then_some((rounds, because))
+        };
+        let (rounds, because) = is_whole(ROUNDS_MAX).or_else(|| (1..4).find_map(is_whole))?;
+        (self.rounds, self.because, self.is_explained) = (rounds, because, true);
+        Some(self)
+    }
+
+    /// Whether it has found nothing new.
+    pub(super) fn is_empty(&self) -> bool {
+        self.windows.is_empty() && !self.has_alarms
+    }
+
+    /// Why somebody outside turned the release round in this run.
+    pub(super) fn from_outside(&self, run: &[Event]) -> Option<Reason> {
+        if self.is_explained {
+            return None;
+        }
+        run.iter().find_map(|event| match event {
+            Event::RollbackDecided { because, .. } => Some(because.clone()),
+            Event::Started(_)
+            | Event::Intended { .. }
+            | Event::Performed { .. }
+            | Event::Observed { .. }
+            | Event::AlarmsChanged { .. }
+            | Event::StepDone { .. }
+            | Event::Ended { .. } => None,
+        })
+    }
+
+    /// As this release sees it.
+    fn of(&self, release: &Release) -> Observation {
+        let live = |weight, healthy| Live {
+            weight,
+            stable_healthy: healthy,
+            candidate_healthy: healthy,
+        };
+        Observation {
+            now: self.at,
+            windows: Some(self.windows.clone()),
+            alarms: self
+                .firing
+                .as_ref()
+                .map(|firing| watched(release.plan(), firing)),
+            live: match self.target {
+                Target::AsSet { healthy } => Some(live(release.weight, healthy)),
+                Target::Moved if release.weight == Weight::ZERO => Some(live(Weight::FULL, 1)),
+                Target::Moved => Some(live(Weight::ZERO, 1)),
+                Target::Unseen => None,
+            },
+        }
+    }
+}
+
+/// What a release decides on one look, until something is to be performed; and why that, or why
+/// nothing.
+pub(super) fn decide_on(release: &Release, seen: &Seen, rounds: usize) -> (Vec<Event>, Reason) {
+    let mut release = release.clone();
+    let mut events = Vec::new();
+    let mut why = None;
+    for _ in 0..rounds {
+        let decision = decide(&release, &seen.of(&release));
+        if decision.events.is_empty() {
+            why.get_or_insert(decision.because);
+            break;
+        }
+        why = Some(decision.because);
+        decision.events.iter().for_each(|event| release.take(event));
+        events.extend(decision.events);
+    }
+    (events, why.unwrap_or(Reason::ReadingBack))
+}
