@@ -8,12 +8,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use aws::local::SdkConfig;
-use aws::local::elbv2;
 use aws::local::elbv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, ProtocolEnum, RuleCondition, TargetGroupTuple,
 };
 use aws::local::pipeline::{EMULATOR_KEY, emulator};
+use aws::local::{SdkConfig, elbv2, lambda};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -24,6 +23,11 @@ use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
 pub const STACK: &str = "penstock";
 /// The emulator's region.
 pub const REGION: &str = "us-east-1";
+/// What releases may move in the deployed stack: every rule, and functions by their name.
+pub const ALLOWED_TARGETS: [&str; 2] = [
+    "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
+    "arn:aws:lambda:*:*:function:shop*",
+];
 /// The emulator takes a few seconds to start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// `sam deploy` takes some ten seconds.
@@ -122,6 +126,12 @@ impl Stack {
     pub fn elbv2(&self) -> elbv2::Client {
         let config = elbv2::config::Builder::from(&self.sdk).endpoint_url(self.player.url());
         elbv2::Client::from_conf(config.build())
+    }
+
+    /// A client whose invocations through an alias go to the version that its weights choose.
+    pub fn invoking(&self) -> lambda::Client {
+        let config = lambda::config::Builder::from(&self.sdk).endpoint_url(self.player.url());
+        lambda::Client::from_conf(config.build())
     }
 
     /// Makes a load balancer whose rule gives all traffic to its first target group.
@@ -278,7 +288,7 @@ async fn deploy(config: &StackConfig, endpoint: &str) -> anyhow::Result<String> 
             "--parameter-overrides",
             "Stage=local",
         ])
-        .arg("AllowedTargets=arn:aws:elasticloadbalancing:*:*:listener-rule/app/*")
+        .arg(format!("AllowedTargets={}", ALLOWED_TARGETS.join(",")))
         .env_clear()
         .env("PATH", tools_path(&config.project))
         .env("HOME", &config.work)

@@ -60,7 +60,11 @@ pub trait ReleaseLog {
 
 /// What moves requests.
 pub trait TrafficTarget {
-    /// Which side is stable (it has all the traffic) and which is the candidate (it has none).
+    /// Which side is stable (it has all the traffic) and which is the candidate (it has none). Both
+    /// are the same where what would be the candidate serves everything already.
+    ///
+    /// Asked when a release begins, before anything is stored: it may make the candidate ready, as
+    /// long as asking again finds that one and no request goes elsewhere than before.
     async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError>;
 
     /// Gives the candidate this share of the requests. Nothing else of the target changes.

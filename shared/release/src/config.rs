@@ -19,7 +19,7 @@ pub use error::ConfigError;
 pub use metrics::{
     ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
 };
-pub use target::{AlbRule, AllowList, TargetSpec};
+pub use target::{AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, VERSION_FILE_BYTES_MAX};
 
 use crate::Weight;
 use crate::check::CheckPlan;
@@ -186,7 +186,7 @@ fn ten_minutes() -> SignedDuration {
 
 impl Check for Plan {
     fn check(&self) -> Result<(), String> {
-        self.target.check(&self.steps)?;
+        self.target.check(&self.steps, &self.metrics)?;
         check_steps(&self.steps)?;
         let second = SignedDuration::from_secs(1);
         duration("window", self.window, second)?;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use stats::{Judge, JudgeConfig, Verdict};
 
-use crate::config::{Plan, Step};
+use crate::config::{Plan, Step, TargetSpec};
 use crate::{By, Claim, Effect, Event, FailureKind, Generation, JobReply, Order, Outcome, Proof};
 use crate::{Reason, Started, Story, Token, Weight, Window};
 
@@ -289,7 +289,7 @@ impl Release {
             Phase::Promoted => JobReply::Succeed {
                 summary: format!(
                     "promoted: the candidate serves 100% from {}; {}; release {id}",
-                    self.healthy_hosts(),
+                    self.served_from(&self.started.arms.candidate),
                     self.evidence()
                 ),
                 outputs: self.outputs(),
@@ -299,7 +299,7 @@ impl Release {
                 message: format!(
                     "rolled back: {}; the stable version serves 100% again from {}; release {id}",
                     self.why(),
-                    self.healthy_hosts()
+                    self.served_from(&self.started.arms.stable)
                 ),
             },
         }
@@ -310,11 +310,17 @@ impl Release {
         because.map_or_else(String::new, Reason::to_string)
     }
 
-    fn healthy_hosts(&self) -> String {
-        match self.proof.map_or(0, |proof| proof.healthy_hosts) {
-            0 => "no healthy host (look at its targets now)".to_owned(),
-            1 => "1 healthy host".to_owned(),
-            count => format!("{count} healthy hosts"),
+    /// What serves everything at the end, as it was read back; `arm` is its side.
+    fn served_from(&self, arm: &str) -> String {
+        let healthy = self.proof.map_or(0, |proof| proof.healthy_hosts);
+        match (&self.plan().target, healthy) {
+            (TargetSpec::AlbRule(_), 0) => "no healthy host (look at its targets now)".to_owned(),
+            (TargetSpec::AlbRule(_), 1) => "1 healthy host".to_owned(),
+            (TargetSpec::AlbRule(_), count) => format!("{count} healthy hosts"),
+            (TargetSpec::LambdaAlias(_), 0) => {
+                format!("version {arm}, which is not active (look at its state now)")
+            }
+            (TargetSpec::LambdaAlias(_), _) => format!("version {arm}"),
         }
     }
 

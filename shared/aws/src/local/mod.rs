@@ -1,15 +1,18 @@
 //! What only the laptop needs: the parts of AWS that the emulator has the API of, but not the habit.
 //!
-//! On AWS a load balancer publishes its own metrics ([`metrics`]) and CloudWatch tells EventBridge
-//! about every alarm ([`alarms`]). The emulator does neither by itself, so the player does it here.
+//! On AWS a load balancer publishes its own metrics ([`metrics`]), Lambda those of each version behind
+//! an alias ([`invocations`]), and CloudWatch tells EventBridge about every alarm ([`alarms`]). The
+//! emulator does none of it by itself, so the player does it here.
 
 pub mod alarms;
+pub mod invocations;
 pub mod metrics;
 pub mod pipeline;
 
 pub use aws_config::SdkConfig;
 pub use aws_sdk_cloudwatch as cloudwatch;
 pub use aws_sdk_elasticloadbalancingv2 as elbv2;
+pub use aws_sdk_lambda as lambda;
 
 use std::error::Error;
 

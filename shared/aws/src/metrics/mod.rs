@@ -1,6 +1,7 @@
 //! What both arms did, from CloudWatch: one GetMetricData call a look.
 
 mod alb;
+mod lambda;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +90,7 @@ impl MetricSource for Aws {
         .await?;
         let known = percentiles.keys().enumerate().filter_map(|(number, name)| {
             let time = median(parts.remove(&format!("p{number}"))?)?;
-            Some((name.clone(), seconds(time)?))
+            Some((name.clone(), seconds(time * response_time_seconds(target))?))
         });
         Ok(known.collect())
     }
@@ -184,6 +185,10 @@ fn count_of(target: &TargetSpec, arm: &str, version: &str, counting: &Counting) 
         (Counting::SlowerThan(time), TargetSpec::AlbRule(alb)) => {
             alb::slower_than(alb, version, *time)
         }
+        (Counting::Errors, TargetSpec::LambdaAlias(alias)) => lambda::errors(alias, version),
+        (Counting::SlowerThan(time), TargetSpec::LambdaAlias(alias)) => {
+            lambda::slower_than(alias, version, *time)
+        }
         (Counting::Queries { total, bad }, _) => {
             let series = |query| vec![series_of(query, target, arm, version)];
             Count {
@@ -194,9 +199,19 @@ fn count_of(target: &TargetSpec, arm: &str, version: &str, counting: &Counting) 
     }
 }
 
+/// How long requests took at the version that served everything.
 fn response_time(target: &TargetSpec, version: &str, stat: String) -> Series {
     match target {
         TargetSpec::AlbRule(alb) => alb::response_time(alb, version, stat),
+        TargetSpec::LambdaAlias(alias) => lambda::duration(alias, stat),
+    }
+}
+
+/// The seconds in the unit of [`response_time`].
+fn response_time_seconds(target: &TargetSpec) -> f64 {
+    match target {
+        TargetSpec::AlbRule(_) => 1.0,
+        TargetSpec::LambdaAlias(_) => lambda::DURATION_SECONDS,
     }
 }
 
@@ -209,6 +224,8 @@ fn series_of(query: &Query, target: &TargetSpec, arm: &str, version: &str) -> Se
                 let name = group.split('/').nth(1).unwrap_or(group);
                 (name, group, alb.load_balancer())
             }
+            // The configuration's check refuses the other two.
+            TargetSpec::LambdaAlias(_) => (version, "", ""),
         };
         text.replace("${arm}", arm)
             .replace("${version}", name)

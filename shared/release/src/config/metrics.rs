@@ -203,6 +203,15 @@ impl Metrics {
         }
     }
 
+    /// Whether a query has this text, such as one of [`PLACEHOLDERS`].
+    pub(super) fn ask_for(&self, text: &str) -> bool {
+        let queries = self.0.values().flat_map(|spec| [&spec.total, &spec.bad]);
+        let mut texts = queries
+            .flatten()
+            .flat_map(|query| query.dimensions.values().chain(&query.expression));
+        texts.any(|written| written.contains(text))
+    }
+
     /// What each metric counts, given when the stable version was slow; without the metrics of
     /// which that is not known.
     pub fn counting(&self, slow: &BTreeMap<String, SignedDuration>) -> Vec<(String, Counting)> {

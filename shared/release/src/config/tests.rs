@@ -283,6 +283,127 @@ fn every_mistake_names_its_place_and_its_fix() {
     }
 }
 
+const ALIAS: &str = "version: 1
+releases:
+  shop:
+    target:
+      lambda-alias:
+        function: arn:aws:lambda:eu-west-1:123456789012:function:shop
+        alias: live
+        version: published
+    steps: [{set-weight: 0.05%}, {judge: {windows: 5}}, {set-weight: 100%}]
+";
+
+#[test]
+fn a_lambda_alias_takes_its_candidate_from_three_places_and_any_weight() {
+    for (written, version) in [
+        ("        version: published\n", NewVersion::Published),
+        ("", NewVersion::Published),
+        ("        version: 8\n", NewVersion::Number(8)),
+        ("        version: '8'\n", NewVersion::Number(8)),
+        (
+            "        version: {file: out/version.txt}\n",
+            NewVersion::File("out/version.txt".to_owned()),
+        ),
+    ] {
+        let text = ALIAS.replace("        version: published\n", written);
+        let config = Config::parse(&text).unwrap();
+        let target = &config.release(None).unwrap().1.target;
+        let TargetSpec::LambdaAlias(alias) = target else {
+            panic!("{target:?}");
+        };
+        assert_eq!(alias.version, version, "{written}");
+        assert_eq!(
+            target.id().0,
+            "arn:aws:lambda:eu-west-1:123456789012:function:shop:live"
+        );
+    }
+}
+
+#[test]
+fn every_mistake_in_a_lambda_alias_names_its_place_and_its_fix() {
+    for (was, is, message) in [
+        (
+            "arn:aws:lambda:eu-west-1:123456789012:function:shop",
+            "shop",
+            "`function` is 'shop': write the function's ARN",
+        ),
+        (
+            ":123456789012:",
+            ":account:",
+            "write the function's ARN, arn:aws:lambda:REGION:ACCOUNT:function:NAME",
+        ),
+        (
+            "function:shop",
+            "function:shop:live",
+            "leave out ':live' and name the alias under `alias`",
+        ),
+        ("function:shop", "function:shöp", "write the function's ARN"),
+        (
+            "alias: live",
+            "alias: $LATEST",
+            "`alias` is '$LATEST': write an alias' name",
+        ),
+        ("alias: live", "alias: '8'", "no bare number"),
+        ("alias: live", "alias: ''", "1 to 128"),
+        ("        alias: live\n", "", "the key `alias` is missing"),
+        (
+            "version: published",
+            "version: latest",
+            "write published, a version's number such as 8, or {file: version.txt}",
+        ),
+        (
+            "version: published",
+            "version: 0",
+            "the first version of a function is 1",
+        ),
+        (
+            "version: published",
+            "version: -1",
+            "the first version of a function is 1",
+        ),
+        (
+            "version: published",
+            "version: '99999999999999999999'",
+            "no version is so high",
+        ),
+        (
+            "version: published",
+            "version: [8]",
+            "published, a version's number such as 8, or {file: version.txt}",
+        ),
+        (
+            "version: published",
+            "version: {fil: version.txt}",
+            "did you mean `file`?",
+        ),
+        (
+            "version: published",
+            "version: {file: ' '}",
+            "write {file: version.txt}",
+        ),
+        ("        alias:", "        alas:", "did you mean `alias`?"),
+        (
+            "lambda-alias:",
+            "lambda-alas:",
+            "did you mean `lambda-alias`?",
+        ),
+        (
+            "    steps:",
+            "    metrics: {own: {total: {expression: '${arm}'}, bad: {expression: '${target-group}'}}}\n    steps:",
+            "a query with ${target-group}: an alias has none; write ${version}",
+        ),
+    ] {
+        assert!(ALIAS.contains(was), "the example has no {was}");
+        let said = error(&ALIAS.replacen(was, is, 1));
+        assert!(
+            said.contains(message),
+            "{is}\n  said: {said}\n  not:  {message}"
+        );
+        assert!(said.starts_with("line "), "{is} has no place: {said}");
+    }
+}
+
 #[test]
 fn a_section_that_is_not_there_is_told_which_are() {
     let config = Config::parse(GOOD).unwrap();
