@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bench::judge::deciders::Contender;
-use bench::judge::deciders::penstock::{errors_only, metrics};
+use bench::judge::deciders::penstock::{by_default, clusters_of, errors_only, metrics, robust};
 use bench::judge::release::{Decider, Ending, Outcome, carry_out};
 use bench::judge::world::{Harm, Minute, Scenario, Weather};
 use jiff::{SignedDuration, Timestamp};
-use release::config::{Config, ERRORS};
+use release::config::Config;
 use release::{
     ArmCounts, Arms, Effect, Event, Head, Live, Observation, Phase, Reason, Release, ReleaseId,
     Started, Weight, Window, decide,
@@ -37,6 +37,11 @@ releases:
       - set-weight: 100%
     settle: 0s
 ";
+/// What `metrics` is for each variant of the simulation.
+const DEFAULT: &str = "";
+const ERRORS_ONLY: &str = "    metrics: {errors: {}}";
+const CLUSTERS: &str = "    metrics: {errors: {cluster-size: 10}, slow:p90: {}, slow:p99: {}}";
+const ROBUST: &str = "    metrics: {errors: {cluster-size: unknown}, slow:p90: {}, slow:p99: {}}";
 
 /// Releases of each scenario.
 const RELEASES: u64 = 40;
@@ -50,8 +55,8 @@ struct Production {
 }
 
 impl Production {
-    fn new() -> Self {
-        let config = Config::parse(CONFIG).unwrap();
+    fn new(metrics: &str) -> Self {
+        let config = Config::parse(&format!("{CONFIG}{metrics}\n")).unwrap();
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let begun = Event::Started(Box::new(Started {
             at: now,
@@ -134,10 +139,12 @@ impl Decider for Production {
     }
 
     fn look(&mut self, minute: &Minute) -> Option<Ending> {
-        let [(_, canary, baseline), ..] = metrics(minute);
+        let counts = metrics(minute).into_iter();
         let window = Window {
             start: self.now,
-            metrics: BTreeMap::from([(ERRORS.to_owned(), ArmCounts { canary, baseline })]),
+            metrics: counts
+                .map(|(name, canary, baseline)| (name.to_owned(), ArmCounts { canary, baseline }))
+                .collect(),
         };
         self.now += SignedDuration::from_mins(1);
         self.drive(vec![window]);
@@ -192,13 +199,17 @@ fn the_simulated_penstock_does_what_the_real_one_does() {
             ..usual
         },
     ];
+    let variants = [
+        (Contender::Penstock, DEFAULT),
+        (Contender::PenstockErrors, ERRORS_ONLY),
+    ];
     let mut endings = Vec::new();
-    for scenario in scenarios {
-        for seed in 0..RELEASES {
-            let mut simulated = Contender::Penstock.begin(&scenario, seed);
-            let simulated = traced(simulated.as_mut(), &scenario, seed);
-            let real = traced(&mut Production::new(), &scenario, seed);
-            assert_eq!(simulated, real, "{scenario:?}, seed {seed}");
+    for (contender, metrics) in variants {
+        for (scenario, seed) in scenarios.iter().flat_map(|s| (0..RELEASES).map(move |r| (s, r))) {
+            let mut simulated = contender.begin(scenario, seed);
+            let simulated = traced(simulated.as_mut(), scenario, seed);
+            let real = traced(&mut Production::new(metrics), scenario, seed);
+            assert_eq!(simulated, real, "{contender:?}, {scenario:?}, seed {seed}");
             endings.push(real.0.ending);
         }
     }
@@ -209,16 +220,23 @@ fn the_simulated_penstock_does_what_the_real_one_does() {
 
 #[test]
 fn the_simulated_judge_judges_as_the_real_one_does() {
-    let real = Production::new().release().judge_config();
-    // Clusters of one are the default that `eta` leaves out.
-    let mut simulated = errors_only();
-    simulated.eta.insert(ERRORS.to_owned(), 1.0);
-    assert_eq!(simulated, real);
+    for (metrics, simulated) in [
+        (DEFAULT, by_default()),
+        (ERRORS_ONLY, errors_only()),
+        (CLUSTERS, clusters_of(10)),
+        (ROBUST, robust()),
+    ] {
+        let mut real = Production::new(metrics).release().judge_config();
+        // A plan writes down what the judge takes for granted.
+        real.r0_of.retain(|_, ratio| *ratio != real.r0);
+        real.eta.retain(|_, eta| *eta != 1.0);
+        assert_eq!(simulated, real, "{metrics}");
+    }
 }
 
 #[test]
 fn an_intended_weight_is_performed_at_once() {
-    let production = Production::new();
+    let production = Production::new(DEFAULT);
     let one_per_cent = Weight::from_basis_points(100).unwrap();
     assert_eq!(production.release().weight, one_per_cent);
     assert_eq!(production.release().intended, None::<Effect>);

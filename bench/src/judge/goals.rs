@@ -80,7 +80,7 @@ impl Evidence<'_> {
         let best = ratios().fold(f64::INFINITY, f64::min);
         Goal {
             text: "x1.5 to x5 at weights up to 5 %: at most 1.6 times the limit's requests",
-            measured: format!("{best:.2} to {worst:.2} times, by the mean"),
+            measured: format!("{best:.3} to {worst:.3} times, by the mean of a case"),
             met: worst <= LIMIT_RATIO_MAX,
         }
     }

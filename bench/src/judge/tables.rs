@@ -152,7 +152,7 @@ pub fn limit(cases: &[Case], needed: &[Needed]) -> String {
         "limit",
         "Penstock",
         "median",
-        "+ slowness",
+        "errors only",
         "median",
         "oracle",
         "median",

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use bench::judge::deciders::kayenta::Kayenta;
-use bench::judge::deciders::penstock::{metrics, observe, with_slowness};
+use bench::judge::deciders::penstock::{by_default, metrics, observe};
 use bench::judge::ladder::PLANNED_MINUTES;
 use bench::judge::world::{Minute, Scenario};
 use bench::sample::Sample;
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use stats::{Counts, Judge, JudgeConfig};
 
 /// Rounds, in each of which all take their turn.
-const ROUNDS: u32 = 15;
-/// Releases judged in each turn.
-const RELEASES: u32 = 100;
+const ROUNDS: u32 = 301;
+/// Releases judged in each turn: few, so that most turns are not interrupted by the system.
+const RELEASES: u32 = 3;
 /// The canary's part of the requests.
 const WEIGHT: f64 = 0.05;
 
@@ -47,7 +47,7 @@ struct Arms {
 
 /// Measures it.
 pub fn measure() -> anyhow::Result<Cost> {
-    let config = with_slowness();
+    let config = by_default();
     let scenario = Scenario::calm(100.0, 0.001);
     let minutes: Vec<Minute> = (1..=PLANNED_MINUTES)
         .map(|number| scenario.minute(1, number, WEIGHT))

@@ -69,8 +69,9 @@ fn main() -> anyhow::Result<()> {
         ..many
     };
     println!(
-        "seed {}; {} releases of each good version by each contender, {} of each bad one\n",
-        many.seed, many.releases, some.releases
+        "seed {}; {} releases of each good version by each contender, {} of each bad one, {} at each \
+         fixed weight\n",
+        many.seed, many.releases, some.releases, many.releases
     );
     let good = results(many, cells::good(), Contender::MAIN);
     print_good(&good);
@@ -78,7 +79,7 @@ fn main() -> anyhow::Result<()> {
     print_bad(&bad);
     print_special(some);
     let needed = limit::measure(many, &limit::cases());
-    println!("REQUESTS UNTIL THE ROLLBACK AT A FIXED WEIGHT, mean and median, limits");
+    println!("REQUESTS UNTIL THE ROLLBACK AT A FIXED WEIGHT, mean and median, as multiples of the limit");
     println!("{}", tables::limit(&limit::cases(), &needed));
     print_goals(&good, &needed);
     print_cost()?;
@@ -130,14 +131,8 @@ fn print_special(plan: Plan) {
 
 fn print_goals(good: &Results<8>, needed: &[Needed]) {
     let variants = [
-        (
-            Contender::Penstock,
-            "GOALS, Penstock on errors as canary-shift runs it",
-        ),
-        (
-            Contender::PenstockWithSlowness,
-            "GOALS, Penstock on errors and slowness",
-        ),
+        (Contender::Penstock, "GOALS, Penstock by its defaults"),
+        (Contender::PenstockErrors, "GOALS, Penstock on errors only"),
     ];
     for (which, (contender, title)) in variants.into_iter().enumerate() {
         let evidence = Evidence {

@@ -20,10 +20,10 @@ use penstock::{Inconclusive, Penstock};
 /// Who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
-    /// Penstock as canary-shift runs it by default: it judges errors.
+    /// Penstock as canary-shift runs it by default: it judges errors and slowness.
     Penstock,
-    /// Penstock on errors and slowness, with the default shares.
-    PenstockWithSlowness,
+    /// Penstock on errors only.
+    PenstockErrors,
     /// Penstock that takes the next step when there were too few requests to tell.
     PenstockGoesOn,
     /// Penstock that has been told the size of a cluster of errors.
@@ -48,7 +48,7 @@ impl Contender {
     /// Those of the main comparison.
     pub const MAIN: [Self; 8] = [
         Self::Penstock,
-        Self::PenstockWithSlowness,
+        Self::PenstockErrors,
         Self::Kayenta,
         Self::Flagger,
         Self::Argo,
@@ -61,10 +61,10 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Self::Penstock => "Penstock",
-            Self::PenstockWithSlowness => "+ slowness",
-            Self::PenstockGoesOn => "+ go-on",
-            Self::PenstockToldClusters => "+ size told",
-            Self::PenstockRobust => "+ robust",
+            Self::PenstockErrors => "errors only",
+            Self::PenstockGoesOn => "go-on",
+            Self::PenstockToldClusters => "size told",
+            Self::PenstockRobust => "robust",
             Self::Oracle => "oracle",
             Self::Kayenta => "Kayenta",
             Self::Flagger => "Flagger",
@@ -79,9 +79,9 @@ impl Contender {
         let penstock = |config, inconclusive| Box::new(Penstock::new(config, inconclusive));
         let wait = Inconclusive::Wait;
         match self {
-            Self::Penstock => penstock(penstock::errors_only(), wait),
-            Self::PenstockWithSlowness => penstock(penstock::with_slowness(), wait),
-            Self::PenstockGoesOn => penstock(penstock::errors_only(), Inconclusive::GoOn),
+            Self::Penstock => penstock(penstock::by_default(), wait),
+            Self::PenstockErrors => penstock(penstock::errors_only(), wait),
+            Self::PenstockGoesOn => penstock(penstock::by_default(), Inconclusive::GoOn),
             Self::PenstockToldClusters => penstock(penstock::clusters_of(scenario.cluster), wait),
             Self::PenstockRobust => penstock(penstock::robust(), wait),
             Self::Oracle => Box::new(Oracle::new(scenario, seed)),

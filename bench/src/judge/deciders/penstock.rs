@@ -43,7 +43,22 @@ enum StepVerdict {
     Wait,
 }
 
-/// The judge as canary-shift runs it by default: errors are the one metric.
+/// How many times the stable version's slow requests are no harm: the default of slowness.
+const SLOWNESS_TOLERATED: f64 = 1.25;
+
+/// The judge as canary-shift runs it by default: errors, and requests slower than the stable
+/// version's p90 and p99, of which too few to tell make no step inconclusive.
+pub fn by_default() -> JudgeConfig {
+    let slowness = ["slow:p90", "slow:p99"].map(str::to_owned);
+    JudgeConfig {
+        hold: HOLD,
+        r0_of: slowness.clone().map(|name| (name, SLOWNESS_TOLERATED)).into(),
+        optional: slowness.into(),
+        ..JudgeConfig::default()
+    }
+}
+
+/// The judge on errors only: `metrics: {errors: {}}`.
 pub fn errors_only() -> JudgeConfig {
     JudgeConfig {
         weights: [("errors".to_owned(), 1.0)].into(),
@@ -52,27 +67,19 @@ pub fn errors_only() -> JudgeConfig {
     }
 }
 
-/// The judge on errors and slowness, with its default shares.
-pub fn with_slowness() -> JudgeConfig {
-    JudgeConfig {
-        weights: JudgeConfig::default().weights,
-        ..errors_only()
-    }
-}
-
-/// The judge for errors that come in clusters of a size that is known.
+/// The judge for errors that come in clusters of a size that is known: `cluster-size: 10`.
 pub fn clusters_of(size: u32) -> JudgeConfig {
     JudgeConfig {
         eta: [("errors".to_owned(), f64::from(size).recip())].into(),
-        ..errors_only()
+        ..by_default()
     }
 }
 
-/// The judge for errors that come in clusters of a size that nobody knows.
+/// The judge for errors that come in clusters of a size that nobody knows: `cluster-size: unknown`.
 pub fn robust() -> JudgeConfig {
     JudgeConfig {
         robust: ["errors".to_owned()].into(),
-        ..errors_only()
+        ..by_default()
     }
 }
 
@@ -178,14 +185,14 @@ mod tests {
 
     #[test]
     fn every_variant_is_a_valid_configuration() {
-        for config in [errors_only(), with_slowness(), clusters_of(10), robust()] {
+        for config in [by_default(), errors_only(), clusters_of(10), robust()] {
             assert_eq!(config.validate(), Ok(()));
         }
     }
 
     #[test]
     fn a_good_release_of_much_traffic_ends_its_steps_early() {
-        let outcome = carry_out(&mut new(errors_only()), &Scenario::calm(1000.0, 0.001), 1);
+        let outcome = carry_out(&mut new(by_default()), &Scenario::calm(1000.0, 0.001), 1);
         assert_eq!(outcome.ending, Ending::Promoted);
         // Three minutes for the first step, two for each other one.
         assert!(
@@ -209,14 +216,14 @@ mod tests {
             harm: Harm::Outage,
             ..Scenario::calm(100.0, 0.001)
         };
-        let outcome = carry_out(&mut new(errors_only()), &outage, 1);
+        let outcome = carry_out(&mut new(by_default()), &outage, 1);
         assert_eq!((outcome.ending, outcome.minutes), (Ending::RolledBack, 1));
     }
 
     #[test]
     fn without_requests_a_release_is_given_up_after_its_patience() {
         let silent = Scenario::calm(0.0, 0.001);
-        let outcome = carry_out(&mut new(errors_only()), &silent, 1);
+        let outcome = carry_out(&mut new(by_default()), &silent, 1);
         assert_eq!(
             (outcome.ending, outcome.minutes),
             (Ending::GaveUp, 5 + 1 + 10 + 1)
@@ -226,9 +233,9 @@ mod tests {
     #[test]
     fn going_on_is_not_waiting_for_requests() {
         let few = Scenario::calm(1.0, 0.001);
-        let outcome = carry_out(&mut new(errors_only()), &few, 1);
+        let outcome = carry_out(&mut new(by_default()), &few, 1);
         assert_eq!(outcome.ending, Ending::GaveUp);
-        let mut going_on = Penstock::new(errors_only(), Inconclusive::GoOn);
+        let mut going_on = Penstock::new(by_default(), Inconclusive::GoOn);
         assert_eq!(carry_out(&mut going_on, &few, 1).ending, Ending::Promoted);
     }
 }
