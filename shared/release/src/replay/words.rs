@@ -12,7 +12,7 @@ impl Replay {
         let Some(parted) = &self.parted else {
             return vec![format!(
                 "The other plan decides the same: {}.",
-                self.recorded.told()
+                self.recorded.told("")
             )];
         };
         let mut told = vec![format!(
