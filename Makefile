@@ -15,7 +15,7 @@ export SAM_CLI_TELEMETRY := 0
 # cfn-lint and sam validate ask for a region, and nothing else, of AWS.
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-gate fuzz clean
+.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-gate bench-judge fuzz clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,10 @@ bench-gate: $(TOOLS) ## Reading reports, against merely inflating them and again
 	python3 -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
 	cargo build --locked --release --package penstock-bench --bin bench-gate
 	target/release/bench-gate
+
+bench-judge: ## The judge and its rivals in simulated releases: docs/img/judge.svg and its table
+	cargo build --locked --profile bench-judge --package penstock-bench --bin bench-judge
+	target/bench-judge/bench-judge
 
 # Seconds for each target.
 FUZZ_SECONDS ?= 20

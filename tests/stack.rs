@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn template() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
@@ -52,6 +52,9 @@ fn each_function_may_do_exactly_what_it_does() {
         "elasticloadbalancing:DescribeRules",
         "elasticloadbalancing:DescribeTargetHealth",
         "elasticloadbalancing:ModifyRule",
+        "lambda:GetAlias",
+        "lambda:UpdateAlias",
+        "lambda:GetFunctionConfiguration",
     ];
     let set = |parts: &[&[&str]]| -> BTreeSet<String> {
         parts
@@ -84,7 +87,13 @@ fn each_function_may_do_exactly_what_it_does() {
     let judge = ["cloudwatch:GetMetricData", "cloudwatch:DescribeAlarms"];
     assert_eq!(
         may("CanaryShift"),
-        set(&[&logs, &answers, &releases, &judge])
+        set(&[
+            &logs,
+            &answers,
+            &releases,
+            &judge,
+            &["lambda:PublishVersion"]
+        ])
     );
     let check = [
         "dynamodb:Query",
@@ -99,6 +108,42 @@ fn each_function_may_do_exactly_what_it_does() {
     );
 }
 
+/// Every statement of this document that allows this action.
+fn statements_with<'a>(document: &'a Value, action: &str) -> Vec<&'a Value> {
+    let all = document["Statement"].as_array().unwrap().iter();
+    let has = |statement: &&Value| match &statement["Action"] {
+        Value::String(one) => one == action,
+        Value::Array(several) => several.iter().any(|a| a == action),
+        other => panic!("no action: {other}"),
+    };
+    all.filter(has).collect()
+}
+
+#[test]
+fn only_allowed_targets_can_be_moved_or_changed() {
+    let template = template();
+    let resources = &template["Resources"];
+    let shared = &resources["MoveReleases"]["Properties"]["PolicyDocument"];
+    let own = &resources["CanaryShiftRole"]["Properties"]["Policies"][0]["PolicyDocument"];
+    for (document, action) in [
+        (shared, "elasticloadbalancing:ModifyRule"),
+        (shared, "lambda:GetAlias"),
+        (shared, "lambda:UpdateAlias"),
+        (own, "lambda:PublishVersion"),
+    ] {
+        let statements = statements_with(document, action);
+        assert_eq!(statements.len(), 1, "{action}");
+        assert_eq!(statements[0]["Resource"], "AllowedTargets", "{action}");
+    }
+    // A function's configuration has its environment, so it is read of allowed functions only:
+    // each pattern, and each pattern with `:*`.
+    let statements = statements_with(shared, "lambda:GetFunctionConfiguration");
+    let joined = &statements[0]["Resource"][1];
+    assert_eq!(joined[0], "${Functions},${Versions}:*");
+    assert_eq!(joined[1]["Functions"], json!([",", "AllowedTargets"]));
+    assert_eq!(joined[1]["Versions"], json!([":*,", "AllowedTargets"]));
+}
+
 #[test]
 fn a_gate_reaches_what_gates_remember_and_no_release() {
     let role = template()["Resources"]["TestGateRole"]["Properties"].clone();
@@ -111,7 +156,7 @@ fn a_gate_reaches_what_gates_remember_and_no_release() {
         statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"].clone()
     });
     let keys: Vec<_> = keys.collect();
-    let expected = [["gate#*"], ["gate-wait#*"]].map(|keys| serde_json::json!(keys));
+    let expected = [["gate#*"], ["gate-wait#*"]].map(|keys| json!(keys));
     assert_eq!(keys, expected);
 }
 

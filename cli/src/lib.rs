@@ -1,6 +1,7 @@
-//! The laptop's half of Penstock: the player (CodePipeline, and the load balancer's weights) and the commands of `penstock`.
+//! The laptop's half of Penstock: the player (CodePipeline, and the weights of load balancers and aliases) and the commands of `penstock`.
 
 pub mod alb;
+pub mod aliases;
 pub mod commands;
 pub mod demo;
 pub mod kept;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use penstock::commands::{
-    abort, check, demo, gate, load, local, replay, report, run, status, tell,
+    abort, by_hand, check, demo, gate, judge, load, local, replay, report, run, status, tell,
 };
 use tracing::level_filters::LevelFilter;
 
@@ -22,9 +22,12 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Gate(gate::GateCommand),
+    Judge(judge::JudgeCommand),
     Status(status::Status),
     Report(report::Report),
     Replay(replay::ReplayCommand),
+    #[command(flatten)]
+    ByHand(by_hand::ByHand),
     Abort(abort::Abort),
     Load(load::Load),
     Demo(demo::Demo),
@@ -45,9 +48,11 @@ async fn main() -> ExitCode {
         Command::Run(command) => command.run().await,
         Command::Check(command) => command.run(),
         Command::Gate(command) => Ok(command.run()),
+        Command::Judge(command) => command.run(),
         Command::Status(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Report(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Replay(command) => Ok(command.run().await),
+        Command::ByHand(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Abort(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Load(command) => load::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Demo(command) => command.run().await,

@@ -1,5 +1,5 @@
-//! The player: CodePipeline and the load balancer of the laptop on one port, and what CodeBuild and ECR keep of builds
-//! and images, beside the emulator that has the rest.
+//! The player: CodePipeline and the load balancer of the laptop on one port, invocations through Lambda's aliases, and what
+//! CodeBuild and ECR keep of builds and images, beside the emulator that has the rest.
 //!
 //! ```no_run
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,6 +32,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tower::ServiceExt;
 
 use crate::alb::{Alb, AlbConfig, AlbError};
+use crate::aliases::Aliases;
 use crate::kept::Kept;
 use crate::pipeline::{Engine, Settings, api, submit};
 
@@ -128,7 +129,7 @@ pub struct Player {
     account: Account,
     alb: Arc<Alb>,
     kept: Kept,
-    /// The publisher of metrics and the bridge of alarms.
+    /// The publishers of metrics and the bridge of alarms.
     companions: JoinSet<()>,
     farewell: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -160,10 +161,13 @@ impl Player {
         let mut companions = JoinSet::new();
         let counted = alb.clone();
         companions.spawn(Publisher::new(&sdk).run(move || counted.take_finished_seconds()));
+        let aliases = Aliases::new(&sdk);
+        let invoked = aliases.clone();
+        companions.spawn(Publisher::new(&sdk).run(move || invoked.take_finished_seconds()));
         companions.spawn(Bridge::new(&sdk).run());
 
         let kept = Kept::default();
-        let router = router(engine.clone(), alb.router(), kept.clone());
+        let router = router(engine.clone(), alb.router(), kept.clone(), aliases);
         let (farewell, told) = oneshot::channel::<()>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async {
             let _told_or_dropped = told.await;
@@ -254,8 +258,8 @@ fn settings(config: &PlayerConfig, address: SocketAddr) -> Settings {
     }
 }
 
-/// `/` is the API's that the call names, and else the load balancer's; none of them knows another path.
-fn router(engine: Engine, balancer: Router, kept: Kept) -> Router {
+/// `/` is the API's that the call names, and else the load balancer's; of these only Lambda's has paths.
+fn router(engine: Engine, balancer: Router, kept: Kept, aliases: Aliases) -> Router {
     Router::new()
         .route("/", post(call))
         .with_state(Apis {
@@ -265,6 +269,7 @@ fn router(engine: Engine, balancer: Router, kept: Kept) -> Router {
         })
         .merge(submit::router(engine))
         .merge(kept.router())
+        .merge(aliases.router())
         .layer(middleware::from_fn(only_by_local_name))
 }
 

@@ -8,12 +8,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use aws::local::SdkConfig;
-use aws::local::elbv2;
 use aws::local::elbv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, ProtocolEnum, RuleCondition, TargetGroupTuple,
 };
 use aws::local::pipeline::{EMULATOR_KEY, emulator};
+use aws::local::{SdkConfig, elbv2, lambda};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -24,6 +23,11 @@ use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
 pub const STACK: &str = "penstock";
 /// The emulator's region.
 pub const REGION: &str = "us-east-1";
+/// What releases may move in the deployed stack: every rule, and functions by their name.
+pub const ALLOWED_TARGETS: [&str; 2] = [
+    "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
+    "arn:aws:lambda:*:*:function:shop*",
+];
 /// The emulator takes a few seconds to start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// `sam deploy` takes some ten seconds.
@@ -124,6 +128,12 @@ impl Stack {
         elbv2::Client::from_conf(config.build())
     }
 
+    /// A client whose invocations through an alias go to the version that its weights choose.
+    pub fn invoking(&self) -> lambda::Client {
+        let config = lambda::config::Builder::from(&self.sdk).endpoint_url(self.player.url());
+        lambda::Client::from_conf(config.build())
+    }
+
     /// Makes a load balancer whose rule gives all traffic to its first target group.
     ///
     /// # Errors
@@ -154,6 +164,9 @@ fn free_port() -> anyhow::Result<u16> {
         .port())
 }
 
+/// What the emulator's Python does before anything else: it makes good what it lacks.
+const SITE: &str = include_str!("stack/sitecustomize.py");
+
 /// The AWS emulator, with the functions that it runs.
 #[derive(Debug)]
 struct Emulator {
@@ -173,9 +186,7 @@ impl Emulator {
         let output = std::fs::File::create(&log).context("could not write the emulator's log")?;
         let site = config.work.join("site");
         std::fs::create_dir_all(&site).context("could not make a directory for the emulator")?;
-        // Its Runtime API waits 45 ms for an acknowledgement at every call otherwise.
-        let no_nagle = "import socketserver\nsocketserver.StreamRequestHandler.disable_nagle_algorithm = True\n";
-        std::fs::write(site.join("sitecustomize.py"), no_nagle)
+        std::fs::write(site.join("sitecustomize.py"), SITE)
             .context("could not set up the emulator")?;
         let port = endpoint.rsplit(':').next().unwrap_or_default();
         let work = config.work.display().to_string();
@@ -277,7 +288,7 @@ async fn deploy(config: &StackConfig, endpoint: &str) -> anyhow::Result<String> 
             "--parameter-overrides",
             "Stage=local",
         ])
-        .arg("AllowedTargets=arn:aws:elasticloadbalancing:*:*:listener-rule/app/*")
+        .arg(format!("AllowedTargets={}", ALLOWED_TARGETS.join(",")))
         .env_clear()
         .env("PATH", tools_path(&config.project))
         .env("HOME", &config.work)

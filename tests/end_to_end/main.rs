@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod history;
+mod judged;
 mod kept;
 mod releases;
 mod reports;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         reports::TESTS,
         bad_input::TESTS,
         history::TESTS,
+        judged::TESTS,
         kept::TESTS,
         tools::TESTS,
     ];

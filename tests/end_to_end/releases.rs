@@ -7,7 +7,7 @@ use engine::ReleaseLog;
 use release::{Phase, Reason};
 
 use crate::Test;
-use crate::world::{Action, World};
+use crate::world::{Action, World, nothing};
 
 pub const TESTS: &[Test] = &[
     ("a_good_version_is_promoted_and_checked", good),
@@ -44,10 +44,6 @@ pub const TESTS: &[Test] = &[
 
 const CANARY: &str = "canary-shift";
 const CHECK: &str = "health-check";
-
-async fn nothing(_: &Event) -> anyhow::Result<()> {
-    Ok(())
-}
 
 fn good(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {

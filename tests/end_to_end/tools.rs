@@ -20,6 +20,8 @@ pub const TESTS: &[Test] = &[
     (
         "a_release_that_went_back_is_told_and_replayed_from_its_log",
         report_and_replay,
+        "a_release_obeys_what_is_ordered_by_hand_and_remembers_who_did",
+        by_hand,
     ),
     ("run_ends_with_the_pipelines_own_success", run),
 ];
@@ -151,7 +153,7 @@ fn abort(world: &World) -> anyhow::Result<()> {
             .await?;
         ran.failed(
             "JobFailed",
-            &["rolled back: somebody asked for it: blank page"],
+            &["rolled back: arn:aws:iam::", " asked for it: blank page"],
         )
     })
 }
@@ -222,6 +224,55 @@ fn stored_report(world: &World, id: &str) -> anyhow::Result<()> {
         "the report is stored as: {stored}"
     );
     Ok(())
+fn by_hand(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        let service = world.service().await?;
+        let steps = "steps: [{set-weight: 10%}, {approve: 5m}, {set-weight: 50%}, {wait: 10m}, {set-weight: 100%}]";
+        let config = service.config();
+        let planned = config.lines().find(|line| line.contains("steps:"));
+        let planned = planned.context("the configuration has steps")?.trim();
+        let config = config.replacen(planned, steps, 1);
+        // What is ordered as soon as the action says so.
+        let mut orders = [
+            ("waiting for approval", "hold"),
+            ("held by arn:aws:iam::", "resume"),
+            ("waiting for approval", "approve"),
+            ("candidate at 50%, step 4 of 5: waiting for another", "skip-wait"),
+        ]
+        .into_iter()
+        .peekable();
+        let see = async |event: &Event| {
+            if let Event::ActionProgress {
+                external_execution_id: Some(id),
+                summary: Some(summary),
+                ..
+            } = event
+                && let Some((_, order)) = orders.next_if(|(said, _)| summary.contains(said))
+            {
+                let mut give = penstock(world);
+                give.args([order, id, "--table", world.stack.table(), "--because", "a test"]);
+                let output = tokio::task::spawn_blocking(move || give.output()).await??;
+                ensure!(output.status.success(), "{order}: {}", text(&output));
+            }
+            Ok(())
+        };
+        let actions = [Action::new("canary-shift", "web")];
+        let ran = service
+            .under_load(world.run(&[("penstock.yaml", &config)], &actions, see))
+            .await?;
+        ran.succeeded()?;
+        ensure!(orders.next().is_none(), "not every order was due");
+        let id = ran.release.context("it has an id")?;
+        let mut late = penstock(world);
+        late.args(["hold", &id.to_string(), "--table", world.stack.table(), "--because", "late"]);
+        let output = late.output()?;
+        ensure!(
+            !output.status.success() && text(&output).contains("is promoted already"),
+            "{}",
+            text(&output)
+        );
+        Ok(())
+    })
 }
 
 fn run(world: &World) -> anyhow::Result<()> {

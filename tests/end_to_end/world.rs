@@ -406,6 +406,11 @@ pub fn commit(folder: &Path, files: &[(&str, &str)]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What to do at an event of a run of which nothing is expected.
+pub async fn nothing(_: &Event) -> anyhow::Result<()> {
+    Ok(())
+}
+
 /// A service under release.
 pub struct Service {
     pub alarm: String,
@@ -468,10 +473,14 @@ impl Service {
     }
 }
 
+/// How long a slow purchase takes.
+const SLOW: Duration = Duration::from_millis(300);
+
 /// One version of a service: a real HTTP server on a port of its own.
 pub struct Version {
     port: u16,
     failing: Arc<AtomicU32>,
+    slow: Arc<AtomicU32>,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
@@ -480,9 +489,14 @@ impl Version {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let failing = Arc::new(AtomicU32::new(0));
+        let slow = Arc::new(AtomicU32::new(0));
         let turn = Arc::new(AtomicU32::new(0));
-        let buy = |State((failing, turn)): State<(Arc<AtomicU32>, Arc<AtomicU32>)>| async move {
+        let shared = [failing.clone(), slow.clone(), turn];
+        let buy = |State([failing, slow, turn]): State<[Arc<AtomicU32>; 3]>| async move {
             let percent = turn.fetch_add(37, Ordering::Relaxed) % 100;
+            if percent < slow.load(Ordering::Relaxed) {
+                tokio::time::sleep(SLOW).await;
+            }
             match percent < failing.load(Ordering::Relaxed) {
                 true => StatusCode::INTERNAL_SERVER_ERROR,
                 false => StatusCode::OK,
@@ -491,11 +505,12 @@ impl Version {
         let app = axum::Router::new()
             .route("/buy", get(buy))
             .route("/health", get(|| async { "ok" }))
-            .with_state((failing.clone(), turn));
+            .with_state(shared);
         let server = tokio::spawn(async { axum::serve(listener, app).await });
         Ok(Self {
             port,
             failing,
+            slow,
             server,
         })
     }
@@ -503,6 +518,11 @@ impl Version {
     /// From now on so many percent of the purchases fail.
     pub fn fails(&self, percent: u32) {
         self.failing.store(percent, Ordering::Relaxed);
+    }
+
+    /// From now on so many percent of the purchases are slow.
+    pub fn slows(&self, percent: u32) {
+        self.slow.store(percent, Ordering::Relaxed);
     }
 
     async fn register(&self, elbv2: &elbv2::Client, group: &str) -> anyhow::Result<()> {

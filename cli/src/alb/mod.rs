@@ -51,6 +51,7 @@ use uuid::Uuid;
 use error::ApiError;
 use query::Query;
 use state::State;
+pub(crate) use traffic::three_digits;
 
 /// Largest request to the control plane.
 const REQUEST_BYTES_MAX: usize = 1 << 20;

@@ -90,7 +90,7 @@ impl Traffic {
 }
 
 /// Microseconds rounded to three significant digits, so that a second has few distinct response times.
-fn three_digits(duration: Duration) -> u64 {
+pub(crate) fn three_digits(duration: Duration) -> u64 {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let unit = 10_u64.pow(micros.checked_ilog10().unwrap_or(0).saturating_sub(2));
     micros / unit * unit

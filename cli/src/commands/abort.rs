@@ -39,14 +39,17 @@ impl Abort {
     /// When the release cannot be rolled back, or not yet.
     pub async fn run(self) -> anyhow::Result<()> {
         let id = ReleaseId::try_from(self.release)?;
-        let aws = Aws::new(&aws::sdk_config().await, self.table);
+        let sdk = aws::sdk_config().await;
+        let aws = Aws::new(&sdk, self.table);
         let call = Invocation {
             owner: format!("penstock-abort-{}", uuid::Uuid::new_v4()),
             deadline: aws.now() + TIME_MAX,
         };
+        let by = aws::local::identity(&sdk).await.ok();
         let because = |_: &Release| {
             Some(Reason::Asked {
                 why: self.because.clone(),
+                by: by.clone(),
             })
         };
         let driven = roll_back(&aws, &call, &id, because).await;

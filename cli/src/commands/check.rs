@@ -98,6 +98,8 @@ fn step(step: &Step) -> String {
     match step {
         Step::SetWeight(weight) => weight.to_string(),
         Step::Judge { windows } => format!("judge {windows} windows"),
+        Step::Wait(time) => format!("wait {time:#}"),
+        Step::Approve(time) => format!("approve within {time:#}"),
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::player::{BUILD_VARIABLES, ENDPOINT, PORT, Player, PlayerConfig};
 
-/// Run the player: CodePipeline and the load balancer of the laptop, until Ctrl-C.
+/// Run the player: CodePipeline, the load balancer and Lambda's aliases of the laptop, until Ctrl-C.
 ///
 /// The emulator (ministack) has the rest of AWS. Tell it, and what else should find the player, where it is:
 ///
@@ -18,6 +18,10 @@ use crate::player::{BUILD_VARIABLES, ENDPOINT, PORT, Player, PlayerConfig};
 ///   export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=http://127.0.0.1:4570
 ///   export AWS_ENDPOINT_URL_CODEBUILD=http://127.0.0.1:4570
 ///   export AWS_ENDPOINT_URL_ECR=http://127.0.0.1:4570
+///
+/// The emulator has Lambda. Invoke through the player what an alias' weights are to divide:
+///
+///   aws lambda invoke --endpoint-url http://127.0.0.1:4570 --function-name shop:live answer.json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub struct Local {

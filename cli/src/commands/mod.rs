@@ -1,9 +1,11 @@
 //! The commands of `penstock`, one file each.
 
 pub mod abort;
+pub mod by_hand;
 pub mod check;
 pub mod demo;
 pub mod gate;
+pub mod judge;
 pub mod load;
 pub mod local;
 pub mod replay;

@@ -3,7 +3,7 @@
 use std::io;
 
 use engine::{ActionError, Class, Input, Job, PortError, Ports, chain};
-use release::config::{CONFIG_BYTES_MAX, Config};
+use release::config::{CONFIG_BYTES_MAX, Config, Plan, VERSION_FILE_BYTES_MAX};
 use reports::{Archive, ReadError};
 
 /// A job's input artifacts, open. Reading them may block.
@@ -56,6 +56,31 @@ impl<I: Input> Inputs<I> {
              set \"config\" in the action's UserParameters",
             self.names.join(", ")
         )))
+    }
+
+    /// The release plan of this section. Where its target's candidate is named by a file, the plan
+    /// has what the file says.
+    pub(crate) fn plan(&mut self, section: Option<&str>) -> Result<Plan, ActionError> {
+        let config = self.config()?;
+        let in_config = |source| ActionError::Config {
+            path: self.path.clone(),
+            source,
+        };
+        let mut plan = config.release(section).map_err(in_config)?.1.clone();
+        if let Some(path) = plan.target.version_file().map(str::to_owned) {
+            let said = self.small(&path, VERSION_FILE_BYTES_MAX)?.ok_or_else(|| {
+                ActionError::Refused(format!(
+                    "no {path} in the input artifacts ({}): let the build write the version's \
+                     number into it and list it under artifacts in the buildspec, or correct \
+                     `version` in {}",
+                    self.names.join(", "),
+                    self.path
+                ))
+            })?;
+            let said = plan.target.version_said(&String::from_utf8_lossy(&said));
+            said.map_err(ActionError::Refused)?;
+        }
+        Ok(plan)
     }
 
     /// The whole of a small file, from the first artifact that has it.

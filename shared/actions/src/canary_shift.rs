@@ -7,9 +7,9 @@ use engine::{
 use pages::ReleasePage;
 use release::account::Account;
 use release::config::{AllowList, Plan};
-use release::{FailureKind, Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
+use release::{Arms, FailureKind, Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
-use crate::artifacts::{self, in_config};
+use crate::artifacts::Inputs;
 use crate::output;
 
 /// The action `canary-shift`.
@@ -41,17 +41,41 @@ impl CanaryShift {
         ports: &impl Ports,
         job: &Job,
         id: &ReleaseId,
-    ) -> Result<Head<Option<Release>>, ActionError> {
-        let config = artifacts::config(ports, job).await?;
-        let section = job.parameters.section.as_deref();
-        let (_, plan) = config.release(section).map_err(in_config(job))?;
+    ) -> Result<Begun, ActionError> {
+        let section = job.parameters.section.clone();
+        let plan = Inputs::read(ports, job, move |inputs| inputs.plan(section.as_deref())).await?;
         self.allowed
             .permit(&plan.target)
             .map_err(ActionError::Refused)?;
-        match look_before(ports, job, id, plan).await {
-            Ok(started) => Ok(begin(ports, id, started).await?),
+        let arms = match ports.arms(&plan.target).await {
+            Ok(arms) => arms,
+            Err(error) => return Err(busy_or(ports, &plan.target.id(), error.into()).await),
+        };
+        if arms.stable == arms.candidate {
+            return Ok(Begun::Unchanged(arms.stable));
+        }
+        match look_before(ports, job, id, &plan, arms).await {
+            Ok(started) => Ok(Begun::Release(Box::new(begin(ports, id, started).await?))),
             Err(error) => Err(busy_or(ports, &plan.target.id(), error).await),
         }
+    }
+}
+
+/// What an action's first job comes to.
+enum Begun {
+    /// A release: this job's, or that of its duplicate.
+    Release(Box<Head<Option<Release>>>),
+    /// What would be the candidate serves everything already; its name.
+    Unchanged(String),
+}
+
+/// A commit that changes no code makes no new version, and that fails no pipeline.
+fn unchanged(id: &ReleaseId, serving: &str) -> JobReply {
+    JobReply::Succeed {
+        summary: format!("nothing to move: version {serving} serves everything already"),
+        outputs: [("verdict", "unchanged"), ("release", id.as_str())]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
     }
 }
 
@@ -72,13 +96,13 @@ async fn look_before(
     job: &Job,
     id: &ReleaseId,
     plan: &Plan,
+    arms: Arms,
 ) -> Result<Started, ActionError> {
-    let arms = ports.arms(&plan.target).await?;
     let live = ports.live(&plan.target, &arms).await?;
     if live.candidate_healthy == 0 {
         return Err(ActionError::Refused(format!(
-            "the candidate {} has no healthy host: a load balancer would send its share into \
-             errors; deploy the new version there first",
+            "the candidate {} has no healthy host: its share of the requests would go into errors; \
+             deploy the new version there first",
             arms.candidate
         )));
     }
@@ -86,13 +110,23 @@ async fn look_before(
         [] => Default::default(),
         alarms => ports.firing(alarms).await?,
     };
+    let at = ports.now();
+    let percentiles = plan.metrics.percentiles();
+    let slower_than = match percentiles.is_empty() {
+        true => Default::default(),
+        false => {
+            let (target, stable) = (&plan.target, &arms.stable);
+            ports.percentiles(target, stable, &percentiles, at).await?
+        }
+    };
     Ok(Started {
-        at: ports.now(),
+        at,
         release: id.clone(),
         execution: job.parameters.execution.clone(),
         plan: plan.clone(),
         arms,
         alarms_firing,
+        slower_than,
     })
 }
 
@@ -109,12 +143,13 @@ impl Action for CanaryShift {
         let mut head: Head<Option<Release>> = ports.load(&id).await?;
         if head.state.is_none() {
             head = match self.start(ports, job, &id).await {
+                Ok(Begun::Release(begun)) => *begun,
+                Ok(Begun::Unchanged(serving)) => return Ok(unchanged(&id, &serving)),
                 // A duplicate of this job was faster and has moved traffic: go on with its release.
                 Err(error) => match ports.load(&id).await {
                     Ok(begun) if begun.seq > 0 => begun,
                     Ok(_) | Err(_) => return Err(error),
                 },
-                Ok(begun) => begun,
             };
         }
         let driven = match drive(ports, call, &id, head).await {

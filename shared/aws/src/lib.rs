@@ -47,9 +47,10 @@ pub struct Aws {
     cloudwatch: aws_sdk_cloudwatch::Client,
     elb: aws_sdk_elasticloadbalancingv2::Client,
     ecs: aws_sdk_ecs::Client,
-    // Only some gates ask these, so no other function pays for them at its start.
+    // Only some gates and releases ask these, so no other function pays for them at its start.
     codebuild: OnceLock<aws_sdk_codebuild::Client>,
     ecr: OnceLock<aws_sdk_ecr::Client>,
+    lambda: OnceLock<aws_sdk_lambda::Client>,
 }
 
 /// A client of one service that counts its calls.
@@ -91,6 +92,7 @@ impl Aws {
             ecs: client!(aws_sdk_ecs, sdk, calls),
             codebuild: OnceLock::new(),
             ecr: OnceLock::new(),
+            lambda: OnceLock::new(),
             sdk: sdk.clone(),
             calls,
         }
@@ -106,6 +108,12 @@ impl Aws {
     fn ecr(&self) -> &aws_sdk_ecr::Client {
         let make = || client!(aws_sdk_ecr, &self.sdk, self.calls);
         self.ecr.get_or_init(make)
+    }
+
+    /// Made when first used.
+    fn lambda(&self) -> &aws_sdk_lambda::Client {
+        let make = || client!(aws_sdk_lambda, &self.sdk, self.calls);
+        self.lambda.get_or_init(make)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use futures::join;
 use release::{
-    Effect, Event, Generation, Head, Observation, Phase, Reason, Release, ReleaseId, Started,
-    ask_rollback, decide,
+    By, Effect, Event, Generation, Head, Observation, Order, Phase, Reason, Release, ReleaseId,
+    Started, ask_rollback, decide, take_order,
 };
 
 use crate::{AppendError, Class, Invocation, PortError, Ports};
@@ -73,6 +73,51 @@ pub async fn roll_back(
         doing: format!("turn release {id} round: others were faster {ROUNDS_MAX} times"),
         cause: None,
     })
+}
+
+/// Why an order was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// It makes no sense for the release as it is; says why.
+    #[error("{0}")]
+    Refused(String),
+    /// The log could not be read or written.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// Stores an order that somebody gave by hand; the release's next look obeys it.
+pub async fn give_order(
+    ports: &impl Ports,
+    id: &ReleaseId,
+    order: Order,
+    by: &By,
+) -> Result<Release, OrderError> {
+    let mut head: Head<Option<Release>> = ports.load(id).await?;
+    for _ in 0..ROUNDS_MAX {
+        let Some(release) = &head.state else {
+            return Err(OrderError::Refused(format!(
+                "there is no release {id} in this table: its id is the action's external execution \
+                 id"
+            )));
+        };
+        let event = take_order(release, order, by.clone()).map_err(OrderError::Refused)?;
+        match ports.append(id, &head, &[event]).await {
+            Ok(Head {
+                state: Some(release),
+                ..
+            }) => return Ok(release),
+            Ok(_) | Err(AppendError::Moved) => head = ports.load(id).await?,
+            Err(AppendError::Port(error)) => return Err(error.into()),
+            Err(busy @ AppendError::Busy { .. }) => {
+                let doing = format!("{order} release {id}");
+                return Err(PortError::new(Class::Permanent, doing, busy).into());
+            }
+        }
+    }
+    Err(OrderError::Refused(format!(
+        "could not {order} release {id}: others were faster {ROUNDS_MAX} times; try again"
+    )))
 }
 
 /// Takes the release at `head` as far as it goes now.
@@ -237,8 +282,8 @@ async fn windows(
     let Some(query) = release.due_windows(seen.now) else {
         return Some(Vec::new());
     };
-    let (target, arms) = (&release.plan().target, &release.started.arms);
-    could_observe("the metrics", ports.windows(target, arms, query).await)
+    let windows = ports.windows(&release.started, query).await;
+    could_observe("the metrics", windows)
 }
 
 async fn alarms(

@@ -14,7 +14,7 @@ mod job;
 mod ports;
 
 pub use action::{Action, ActionError, Trigger};
-pub use drive::{Driven, ROUNDS_MAX, begin, drive, roll_back};
+pub use drive::{Driven, OrderError, ROUNDS_MAX, begin, drive, give_order, roll_back};
 pub use error::{AppendError, Class, PortError, chain};
 pub use gate::{
     Lost, Memory, REMEMBER_TRIES_MAX, Recalled, STREAM_CHARS_MAX, Stream, StreamError,

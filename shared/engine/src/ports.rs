@@ -4,14 +4,15 @@
     reason = "functions run on one thread; no caller needs Send"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed};
 use release::config::TargetSpec;
 use release::gate::{Found, ImageRef};
 use release::{
-    Arms, Generation, Head, JobReply, Live, ReleaseId, Story, TargetId, Weight, Window, WindowQuery,
+    Arms, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId, Weight, Window,
+    WindowQuery,
 };
 use reports::Input;
 
@@ -59,7 +60,11 @@ pub trait ReleaseLog {
 
 /// What moves requests.
 pub trait TrafficTarget {
-    /// Which side is stable (it has all the traffic) and which is the candidate (it has none).
+    /// Which side is stable (it has all the traffic) and which is the candidate (it has none). Both
+    /// are the same where what would be the candidate serves everything already.
+    ///
+    /// Asked when a release begins, before anything is stored: it may make the candidate ready, as
+    /// long as asking again finds that one and no request goes elsewhere than before.
     async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError>;
 
     /// Gives the candidate this share of the requests. Nothing else of the target changes.
@@ -79,14 +84,25 @@ pub trait TrafficTarget {
 
 /// What counts requests.
 pub trait MetricSource {
-    /// The settled windows of this range that have data, in order of time. A window in which one
-    /// arm has data and the other none is one in which the other had no request.
+    /// The settled windows of this range that have data, in order of time, with what
+    /// [`Started::counting`] asks for. A window in which one arm has data of a metric and the other
+    /// none is one in which the other had no request; a metric of which neither has any could not
+    /// be observed, and is absent.
     async fn windows(
         &self,
-        target: &TargetSpec,
-        arms: &Arms,
+        started: &Started,
         query: WindowQuery,
     ) -> Result<Vec<Window>, PortError>;
+
+    /// How long requests took at one version in the time before `until`: a time for each of these
+    /// percentiles, in percent. One that nobody knows, for want of requests, is absent.
+    async fn percentiles(
+        &self,
+        target: &TargetSpec,
+        version: &str,
+        percentiles: &BTreeMap<String, f64>,
+        until: Timestamp,
+    ) -> Result<BTreeMap<String, SignedDuration>, PortError>;
 }
 
 /// What tells whether something is healthy.

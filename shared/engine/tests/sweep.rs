@@ -2,13 +2,13 @@
 //! world must end as it would have ended without the fault. Then each rule of the protocol is
 //! broken, and the same sweep must notice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::fakes::{Fault, Mutant, Run, World};
 use engine::{AppendError, Class, Invocation, begin, drive, roll_back};
 use futures::FutureExt;
 use jiff::SignedDuration;
-use release::config::{AlbRule, Inconclusive, JudgePolicy, Plan, Step, TargetSpec};
+use release::config::{AlbRule, Inconclusive, JudgePolicy, Metrics, Plan, Step, TargetSpec};
 use release::{Arms, Head, JobReply, Outcome, Reason, Release, ReleaseId, Started, Token, Weight};
 
 /// How long a function may run; its fence lasts as long.
@@ -110,6 +110,7 @@ fn plan() -> Plan {
         patience: SignedDuration::from_mins(10),
         inconclusive: Inconclusive::GoOn,
         alarms: vec!["slow".to_owned()],
+        metrics: Metrics::default(),
         judge: JudgePolicy::default(),
     }
 }
@@ -125,6 +126,7 @@ fn started(world: &World, release: &ReleaseId) -> Started {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        slower_than: BTreeMap::new(),
     }
 }
 

@@ -197,6 +197,7 @@ fn highest(account: &Account) -> Weight {
             | What::Began { .. }
             | What::Alarms { .. }
             | What::StepDone { .. }
+            | What::Ordered { .. }
             | What::RollbackDecided
             | What::Ended { .. } => None,
         });

@@ -184,6 +184,7 @@ impl Telling {
                 | Event::Performed { .. }
                 | Event::AlarmsChanged { .. }
                 | Event::StepDone { .. }
+                | Event::Ordered { .. }
                 | Event::RollbackDecided { .. }
                 | Event::Ended { .. } => 0,
             })

@@ -4,9 +4,11 @@
 //! command `penstock check` runs this same code.
 
 mod error;
+mod metrics;
 mod target;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use jiff::SignedDuration;
 use serde::de::Error as _;
@@ -14,7 +16,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use stats::JudgeConfig;
 
 pub use error::ConfigError;
-pub use target::{AlbRule, AllowList, TargetSpec};
+pub use metrics::{
+    ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
+};
+pub use target::{AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, VERSION_FILE_BYTES_MAX};
 
 use crate::Weight;
 use crate::check::CheckPlan;
@@ -30,6 +35,9 @@ pub const STEP_WINDOWS_MAX: u32 = 1_440;
 pub const ALARMS_MAX: usize = 50;
 /// The longest of the durations in a plan; CodePipeline ends an action after 24 h.
 pub const DURATION_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many bad requests may come together.
+const CLUSTER_SIZES: RangeInclusive<f64> = 1.0..=1e6;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -156,6 +164,9 @@ pub struct Plan {
     /// CloudWatch alarms that roll the release back.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// What the candidate is judged by.
+    #[serde(default)]
+    pub metrics: Metrics,
     /// The judge's promise.
     #[serde(default)]
     pub judge: JudgePolicy,
@@ -175,7 +186,7 @@ fn ten_minutes() -> SignedDuration {
 
 impl Check for Plan {
     fn check(&self) -> Result<(), String> {
-        self.target.check(&self.steps)?;
+        self.target.check(&self.steps, &self.metrics)?;
         check_steps(&self.steps)?;
         let second = SignedDuration::from_secs(1);
         duration("window", self.window, second)?;
@@ -196,11 +207,18 @@ impl Check for Plan {
             ));
         }
         check_alarms(&self.alarms)?;
-        self.judge.check()
+        self.metrics.check()?;
+        self.judge.check()?;
+        self.judge_config().validate().map_err(|e| e.to_string())
     }
 }
 
 impl Plan {
+    /// What the judge runs on.
+    pub fn judge_config(&self) -> JudgeConfig {
+        self.metrics.judge_config(&self.judge)
+    }
+
     /// How long a judge step of so many windows may last, the judge's extra windows included.
     pub(crate) fn step_time(&self, windows: u32) -> SignedDuration {
         let windows = i32::try_from(windows.saturating_add(1)).unwrap_or(i32::MAX);
@@ -214,6 +232,7 @@ impl Plan {
         let steps = self.steps.iter().map(|step| match step {
             Step::SetWeight(_) => SignedDuration::ZERO,
             Step::Judge { windows } => self.step_time(*windows),
+            Step::Wait(time) | Step::Approve(time) => *time,
         });
         steps.fold(SignedDuration::ZERO, SignedDuration::saturating_add)
     }
@@ -291,6 +310,8 @@ fn check_steps(steps: &[Step]) -> Result<(), String> {
                      the one before"
                 ));
             }
+            Step::Wait(time) => duration("wait", time, SignedDuration::from_secs(1))?,
+            Step::Approve(time) => duration("approve", time, SignedDuration::from_secs(1))?,
             Step::Judge { windows } if (1..=STEP_WINDOWS_MAX).contains(&windows) => {}
             Step::Judge { windows } => {
                 return Err(format!(
@@ -314,6 +335,10 @@ pub enum Step {
         /// Windows with requests in both arms.
         windows: u32,
     },
+    /// Stay for so long. The judge watches on, and its doubt prolongs the step.
+    Wait(#[serde(deserialize_with = "read_duration")] SignedDuration),
+    /// Stay until somebody approves; go back when nobody has after so long.
+    Approve(#[serde(deserialize_with = "read_duration")] SignedDuration),
 }
 
 /// What to do when there were too few requests to tell.
@@ -337,9 +362,11 @@ pub struct JudgePolicy {
     pub alpha: f64,
     /// Evidence from which on the weight is not raised; 0 never holds.
     pub hold: f64,
-    /// How many times the stable version's error rate is still tolerated.
+    /// How many times the stable version's share of bad requests is still tolerated, by metrics that
+    /// do not say so themselves.
     pub tolerated_ratio: f64,
-    /// The typical number of errors that come together, measured on a release of the same version.
+    /// The typical number of bad requests that come together, by metrics that do not say so
+    /// themselves; measured on a release of the same version.
     pub cluster_size: f64,
 }
 
@@ -380,31 +407,16 @@ impl JudgePolicy {
             (
                 "cluster-size",
                 self.cluster_size,
-                (1.0..=1e6).contains(&self.cluster_size),
+                CLUSTER_SIZES.contains(&self.cluster_size),
                 "1 to 1e6",
             ),
         ];
         match checks.iter().find(|(_, _, fits, _)| !fits) {
             Some((key, value, _, range)) => Err(format!("`{key}` is {value}: {range} is allowed")),
-            None => self.config().validate().map_err(|e| e.to_string()),
-        }
-    }
-
-    /// What the judge runs on. Errors are the one metric so far, so they carry the whole budget.
-    pub fn config(&self) -> JudgeConfig {
-        JudgeConfig {
-            alpha: self.alpha,
-            hold: self.hold,
-            r0: self.tolerated_ratio,
-            eta: BTreeMap::from([(ERRORS.to_owned(), 1.0 / self.cluster_size)]),
-            weights: BTreeMap::from([(ERRORS.to_owned(), 1.0)]),
-            ..JudgeConfig::default()
+            None => Ok(()),
         }
     }
 }
-
-/// The metric of failed requests.
-pub const ERRORS: &str = "errors";
 
 #[cfg(test)]
 mod tests;

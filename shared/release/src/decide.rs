@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use stats::Verdict;
 
 use crate::config::{Inconclusive, Step};
-use crate::{Effect, Event, Observation, Outcome, Phase, Proof, Reason, Release, Weight};
+use crate::{
+    By, Effect, Event, HOLD_MAX, Observation, Outcome, Phase, Proof, Reason, Release, Weight,
+};
 
 /// Windows that a suspicious judge may add to a step before the release goes on (JUDGE, part g).
 pub const EXTRA_WINDOWS_MAX: u32 = 15;
@@ -112,6 +114,9 @@ fn next_move(release: &Release, seen: &Observation) -> Decision {
             evidence: release.evidence(),
         });
     }
+    if let (Some(by), Some(_)) = (&release.held, release.current_step()) {
+        return held(release, by, seen.now);
+    }
     match release.current_step() {
         _ if blind(release, seen) => match overdue(release, seen.now) {
             true => roll_back(gave_up(release, "the alarms", seen.now)),
@@ -144,6 +149,50 @@ fn next_move(release: &Release, seen: &Observation) -> Decision {
             }
             StepVerdict::Wait(because) => Decision::wait(because),
         },
+        Some(Step::Wait(time)) => wait_step(release, *time, seen.now),
+        Some(Step::Approve(within)) => match left(release, *within, seen.now) {
+            Some(left) => Decision::wait(Reason::AwaitingApproval { left }),
+            None => roll_back(Reason::NobodyCame { waited: *within }),
+        },
+    }
+}
+
+/// What of this time of the current step is left.
+fn left(release: &Release, time: SignedDuration, now: Timestamp) -> Option<SignedDuration> {
+    let left = time - now.duration_since(release.step_since);
+    (left > SignedDuration::ZERO).then_some(left)
+}
+
+/// Lets time pass, and some more while the judge is suspicious.
+fn wait_step(release: &Release, time: SignedDuration, now: Timestamp) -> Decision {
+    if let Some(left) = left(release, time, now) {
+        return Decision::wait(Reason::Waiting { left });
+    }
+    let prolonged = time.saturating_add(release.plan().step_time(EXTRA_WINDOWS_MAX));
+    if release.verdict() == Verdict::Hold && left(release, prolonged, now).is_some() {
+        let evidence = release.evidence();
+        return Decision::wait(Reason::Holding { evidence });
+    }
+    let because = Reason::Waited;
+    Decision {
+        events: vec![Event::StepDone {
+            at: now,
+            step: release.step,
+            because: because.clone(),
+        }],
+        because,
+    }
+}
+
+/// A release that somebody holds stays where it is, but not for ever.
+fn held(release: &Release, by: &By, now: Timestamp) -> Decision {
+    if now.duration_since(by.at) <= HOLD_MAX {
+        return Decision::wait(Reason::Held { by: by.clone() });
+    }
+    let because = Reason::NobodyCame { waited: HOLD_MAX };
+    Decision {
+        events: ask_rollback(release, now, because.clone()),
+        because,
     }
 }
 
@@ -197,13 +246,15 @@ fn blind(release: &Release, seen: &Observation) -> bool {
 /// Whether the current step has lasted longer than its windows, the judge's extra ones, their
 /// settling and the patience for gaps allow. Nothing is waited for without an end.
 fn overdue(release: &Release, now: Timestamp) -> bool {
-    let windows = match release.current_step() {
-        Some(Step::Judge { windows }) => *windows,
-        Some(Step::SetWeight(_)) | None => 0,
+    let (windows, time) = match release.current_step() {
+        Some(Step::Judge { windows }) => (*windows, SignedDuration::ZERO),
+        Some(Step::Wait(time) | Step::Approve(time)) => (0, *time),
+        Some(Step::SetWeight(_)) | None => (0, SignedDuration::ZERO),
     };
     let extra = release.step_windows.saturating_sub(windows);
     let allowed = windows.saturating_add(extra.min(EXTRA_WINDOWS_MAX));
-    now.duration_since(release.step_since) > release.plan().step_time(allowed)
+    let allowed = release.plan().step_time(allowed).saturating_add(time);
+    now.duration_since(release.step_since) > allowed
 }
 
 fn gave_up(release: &Release, what: &str, now: Timestamp) -> Reason {

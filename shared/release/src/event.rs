@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use stats::{Counts, JudgeConfig};
 
-use crate::{Generation, Reason, ReleaseId, Weight, config::Plan};
+use crate::config::{Counting, Plan};
+use crate::{By, Generation, Order, Reason, ReleaseId, Weight};
 
 /// The two sides of a release, as the target names them (target group ARNs for a load balancer).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +34,21 @@ pub struct Started {
     pub arms: Arms,
     /// Alarms that were firing already; each is ignored until it clears once.
     pub alarms_firing: BTreeSet<String>,
+    /// The times that the metrics of slow requests count from, where the stable version's own speed
+    /// before the release says so. One that is not here was not known, and is not judged.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slower_than: BTreeMap<String, SignedDuration>,
 }
 
 impl Started {
+    /// What is counted in each window, by metric.
+    pub fn counting(&self) -> Vec<(String, Counting)> {
+        self.plan.metrics.counting(&self.slower_than)
+    }
+
     /// What the judge of this release runs on.
     pub fn judge_config(&self) -> JudgeConfig {
-        self.plan.judge.config()
+        self.plan.judge_config()
     }
 }
 
@@ -142,6 +152,13 @@ pub enum Event {
         /// Why it may go on.
         because: Reason,
     },
+    /// Somebody gave an order by hand.
+    Ordered {
+        /// What.
+        order: Order,
+        /// Who, why and when.
+        by: By,
+    },
     /// From here on the release only goes back.
     RollbackDecided {
         /// When.
@@ -165,6 +182,7 @@ impl Event {
     pub fn at(&self) -> Timestamp {
         match self {
             Self::Started(started) => started.at,
+            Self::Ordered { by, .. } => by.at,
             Self::Intended { at, .. }
             | Self::Performed { at, .. }
             | Self::Observed { at, .. }

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::Weight;
+use crate::{By, Weight};
 
 /// Why a decision was taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,28 @@ pub enum Reason {
         seen: u32,
         /// Windows the step asks for.
         needed: u32,
+    },
+    /// A step lets time pass.
+    Waiting {
+        /// How long it still lasts.
+        left: SignedDuration,
+    },
+    /// A wait step is over.
+    Waited,
+    /// A step waits for somebody to approve.
+    AwaitingApproval {
+        /// How long it still waits.
+        left: SignedDuration,
+    },
+    /// Nobody approved, or nobody resumed, in time.
+    NobodyCame {
+        /// How long it waited.
+        waited: SignedDuration,
+    },
+    /// Somebody holds the release.
+    Held {
+        /// Who, why and since when.
+        by: By,
     },
     /// The evidence is suspicious: look again before raising the weight.
     Holding {
@@ -66,6 +88,9 @@ pub enum Reason {
     Asked {
         /// In their own words.
         why: String,
+        /// Their AWS identity, when it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// What decides could not be seen.
     CouldNotObserve {
@@ -92,6 +117,17 @@ impl fmt::Display for Reason {
         match self {
             Self::NextWeight { weight } => write!(f, "the next weight is {weight}"),
             Self::Watching { seen, needed } => write!(f, "watched {seen} of {needed} windows"),
+            Self::Waiting { left } => write!(f, "waiting for another {:#}", whole_seconds(*left)),
+            Self::Waited => f.write_str("its time is over"),
+            Self::AwaitingApproval { left } => write!(
+                f,
+                "waiting for approval for another {:#}: penstock approve",
+                whole_seconds(*left)
+            ),
+            Self::NobodyCame { waited } => {
+                write!(f, "nobody decided within {:#}", whole_seconds(*waited))
+            }
+            Self::Held { by } => write!(f, "held by {}: {}", by.who, by.why),
             Self::Holding { evidence } => write!(f, "holding the weight: {evidence}"),
             Self::Inconclusive { evidence } => write!(f, "too few requests to tell: {evidence}"),
             Self::StepJudged { evidence } => write!(f, "nothing speaks against it: {evidence}"),
@@ -106,7 +142,10 @@ impl fmt::Display for Reason {
                 }
             }
             Self::Stuck { why } => f.write_str(why),
-            Self::Asked { why } => write!(f, "somebody asked for it: {why}"),
+            Self::Asked { why, by } => {
+                let by = by.as_deref().unwrap_or("somebody");
+                write!(f, "{by} asked for it: {why}")
+            }
             Self::CouldNotObserve { what, waited } => write!(
                 f,
                 "could not observe {what} for {:#}: check that the target has traffic, that its \

@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use stats::{Judge, JudgeConfig, Verdict};
 
-use crate::config::{Plan, Step};
-use crate::{Claim, Effect, Event, FailureKind, Generation, JobReply, Outcome, Proof, Reason};
-use crate::{Started, Story, Token, Weight, Window};
+use crate::config::{Plan, Step, TargetSpec};
+use crate::{By, Claim, Effect, Event, FailureKind, Generation, JobReply, Order, Outcome, Proof};
+use crate::{Reason, Started, Story, Token, Weight, Window};
 
 /// Where a release stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Release {
     pub judge: Judge,
     /// The end of the last window that was used; nothing before it is looked at again.
     pub judged_until: Timestamp,
+    /// Who holds it, while somebody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<By>,
     /// Watched alarms that are firing.
     pub alarms_firing: BTreeSet<String>,
     /// Of those, the ones that have been firing since before the release.
@@ -69,6 +72,7 @@ impl Release {
             step_windows: 0,
             judge: Judge::new(&started.judge_config()),
             judged_until: started.at,
+            held: None,
             alarms_firing: started.alarms_firing.clone(),
             alarms_ignored: started.alarms_firing.clone(),
             because: None,
@@ -135,6 +139,7 @@ impl Release {
                 self.alarms_firing.clone_from(firing);
             }
             Event::StepDone { at, step, .. } => self.enter_step(step + 1, *at),
+            Event::Ordered { order, by } => self.ordered(*order, by),
             Event::RollbackDecided { because, .. } => {
                 self.phase = Phase::RollingBack;
                 self.because = Some(because.clone());
@@ -158,6 +163,23 @@ impl Release {
         self.weight = weight;
         if self.current_step() == Some(&Step::SetWeight(weight)) {
             self.enter_step(self.step + 1, at);
+        }
+    }
+
+    fn ordered(&mut self, order: Order, by: &By) {
+        match order {
+            Order::Hold => self.held = Some(by.clone()),
+            Order::Resume => {
+                self.held = None;
+                // What could not be seen or judged while it was held has its whole time again.
+                self.step_since = by.at;
+            }
+            Order::SkipWait | Order::Approve => self.enter_step(self.step + 1, by.at),
+            Order::Promote => {
+                self.held = None;
+                let last = self.plan().steps.len().saturating_sub(1);
+                self.enter_step(last.max(self.step), by.at);
+            }
         }
     }
 
@@ -216,6 +238,7 @@ impl Story for Option<Release> {
             | Event::Observed { .. }
             | Event::AlarmsChanged { .. }
             | Event::StepDone { .. }
+            | Event::Ordered { .. }
             | Event::RollbackDecided { .. } => None,
         }
     }
@@ -266,7 +289,7 @@ impl Release {
             Phase::Promoted => JobReply::Succeed {
                 summary: format!(
                     "promoted: the candidate serves 100% from {}; {}; release {id}",
-                    self.healthy_hosts(),
+                    self.served_from(&self.started.arms.candidate),
                     self.evidence()
                 ),
                 outputs: self.outputs(),
@@ -276,7 +299,7 @@ impl Release {
                 message: format!(
                     "rolled back: {}; the stable version serves 100% again from {}; release {id}",
                     self.why(),
-                    self.healthy_hosts()
+                    self.served_from(&self.started.arms.stable)
                 ),
             },
         }
@@ -287,11 +310,17 @@ impl Release {
         because.map_or_else(String::new, Reason::to_string)
     }
 
-    fn healthy_hosts(&self) -> String {
-        match self.proof.map_or(0, |proof| proof.healthy_hosts) {
-            0 => "no healthy host (look at its targets now)".to_owned(),
-            1 => "1 healthy host".to_owned(),
-            count => format!("{count} healthy hosts"),
+    /// What serves everything at the end, as it was read back; `arm` is its side.
+    fn served_from(&self, arm: &str) -> String {
+        let healthy = self.proof.map_or(0, |proof| proof.healthy_hosts);
+        match (&self.plan().target, healthy) {
+            (TargetSpec::AlbRule(_), 0) => "no healthy host (look at its targets now)".to_owned(),
+            (TargetSpec::AlbRule(_), 1) => "1 healthy host".to_owned(),
+            (TargetSpec::AlbRule(_), count) => format!("{count} healthy hosts"),
+            (TargetSpec::LambdaAlias(_), 0) => {
+                format!("version {arm}, which is not active (look at its state now)")
+            }
+            (TargetSpec::LambdaAlias(_), _) => format!("version {arm}"),
         }
     }
 

@@ -20,7 +20,8 @@ use stats::Verdict;
 use crate::account::Requests;
 use crate::config::Plan;
 use crate::{
-    Effect, Event, Outcome, Phase, Reason, Release, Started, Story, Weight, Window, ask_rollback,
+    By, Effect, Event, Order, Outcome, Phase, Reason, Release, Started, Story, Weight, Window,
+    ask_rollback, take_order,
 };
 
 use look::{Seen, decide_on};
@@ -143,6 +144,10 @@ impl Replay {
                     replaying.perform(first);
                     after
                 }
+                Event::Ordered { order, by } => {
+                    replaying.order(first, *order, by);
+                    after
+                }
                 Event::Intended { .. }
                 | Event::Observed { .. }
                 | Event::AlarmsChanged { .. }
@@ -207,6 +212,14 @@ impl Replaying {
         self.recorded.apply(event);
         if self.parted.is_none() {
             self.other.apply(event);
+        }
+    }
+
+    /// What somebody ordered by hand, where it makes sense for the other one as well.
+    fn order(&mut self, event: &Event, order: Order, by: &By) {
+        self.recorded.apply(event);
+        if let Ok(event) = take_order(&self.other.release, order, by.clone()) {
+            self.other.apply(&event);
         }
     }
 
@@ -294,6 +307,11 @@ fn heeds(release: &Release, because: &Reason) -> bool {
         | Reason::EarlyPromotion { .. }
         | Reason::EveryStepDone
         | Reason::Regression { .. }
+        | Reason::Waiting { .. }
+        | Reason::Waited
+        | Reason::AwaitingApproval { .. }
+        | Reason::NobodyCame { .. }
+        | Reason::Held { .. }
         | Reason::CouldNotObserve { .. }
         | Reason::TooFewRequests { .. }
         | Reason::ReadingBack
@@ -313,6 +331,7 @@ fn moves(events: &[Event]) -> Vec<Move> {
         Event::Started(_)
         | Event::Performed { .. }
         | Event::Observed { .. }
+        | Event::Ordered { .. }
         | Event::AlarmsChanged { .. } => None,
     });
     moves.collect()
@@ -360,6 +379,7 @@ impl Side {
             | Event::Started(_)
             | Event::Intended { .. }
             | Event::AlarmsChanged { .. }
+            | Event::Ordered { .. }
             | Event::StepDone { .. } => {}
         }
     }

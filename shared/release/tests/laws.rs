@@ -6,15 +6,19 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use release::config::{Config, ERRORS, Step};
 use release::{
-    ArmCounts, Arms, Effect, Event, Head, Live, Observation, Phase, Release, ReleaseId, Started,
-    Weight, Window, decide,
+    ArmCounts, Arms, By, Effect, Event, Head, Live, Observation, Order, Phase, Reason, Release,
+    ReleaseId, Started, Weight, Window, decide, take_order,
 };
 use stats::Counts;
 
 fn begin(now: Timestamp) -> Head<Option<Release>> {
+    Head::default().after(&[Event::Started(Box::new(started(now)))])
+}
+
+fn started(now: Timestamp) -> Started {
     let config = Config::parse(include_str!("good.yaml")).unwrap();
     let plan = config.release(Some("web")).unwrap().1.clone();
-    Head::default().after(&[Event::Started(Box::new(Started {
+    Started {
         at: now,
         release: ReleaseId::for_job("web", "1").unwrap(),
         execution: None,
@@ -23,8 +27,9 @@ fn begin(now: Timestamp) -> Head<Option<Release>> {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        slower_than: BTreeMap::new(),
         plan,
-    }))])
+    }
 }
 
 /// One look: what the metrics, the alarms and the target show.
@@ -178,6 +183,179 @@ fn nothing_is_waited_for_without_an_end() {
     assert_eq!(no_host.phase, Phase::RolledBack, "{:?}", no_host.because);
 }
 
+/// A release of these steps that orders are given to, a look a minute.
+struct ByHand {
+    head: Head<Option<Release>>,
+    now: Timestamp,
+    live: Weight,
+}
+
+impl ByHand {
+    fn begin(steps: &[Step]) -> Self {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut started = started(now);
+        started.plan.steps = steps.to_vec();
+        let head = Head::default().after(&[Event::Started(Box::new(started))]);
+        let live = Weight::ZERO;
+        Self { head, now, live }
+    }
+
+    fn order(&mut self, order: Order) -> Result<(), String> {
+        let by = By::new("arn:aws:iam::1:user/ann", "lunch", self.now);
+        let event = take_order(self.head.state.as_ref().unwrap(), order, by)?;
+        self.head = self.head.after(&[event]);
+        Ok(())
+    }
+
+    /// So many minutes with these windows; the last reason.
+    fn looks(&mut self, minutes: i64, window: impl Fn(Timestamp) -> Window) -> Reason {
+        let mut because = Reason::Over;
+        for _ in 0..minutes {
+            self.now += SignedDuration::from_mins(1);
+            // A step that is done is followed by the next one at once.
+            for _ in 0..4 {
+                let seen = Observation {
+                    windows: Some(vec![window(self.now)]),
+                    alarms: Some(BTreeSet::new()),
+                    live: Some(Live {
+                        weight: self.live,
+                        stable_healthy: 1,
+                        candidate_healthy: 1,
+                    }),
+                    ..Observation::at(self.now)
+                };
+                let decision = decide(self.head.state.as_ref().unwrap(), &seen);
+                self.head = self.head.after(&decision.events);
+                perform(&mut self.head, self.now, &mut self.live);
+                because = decision.because;
+            }
+        }
+        because
+    }
+
+    fn release(&self) -> &Release {
+        self.head.state.as_ref().unwrap()
+    }
+}
+
+fn good(now: Timestamp) -> Window {
+    window(now, 1_000, 1_000)
+}
+
+fn percent(points: u16) -> Step {
+    Step::SetWeight(Weight::from_basis_points(points * 100).unwrap())
+}
+
+#[test]
+fn a_wait_lasts_its_time_and_may_be_skipped() {
+    let steps = [
+        percent(5),
+        Step::Wait(SignedDuration::from_mins(30)),
+        percent(100),
+    ];
+    let mut waits = ByHand::begin(&steps);
+    let because = waits.looks(20, good);
+    assert!(matches!(because, Reason::Waiting { .. }), "{because}");
+    waits.looks(15, good);
+    assert_eq!(waits.release().phase, Phase::Promoted);
+    let mut skips = ByHand::begin(&steps);
+    skips.looks(3, good);
+    skips.order(Order::SkipWait).unwrap();
+    skips.looks(2, good);
+    assert_eq!(skips.release().phase, Phase::Promoted);
+}
+
+#[test]
+fn a_release_waits_for_approval_and_goes_back_when_nobody_comes() {
+    let steps = [
+        percent(5),
+        Step::Approve(SignedDuration::from_hours(1)),
+        percent(100),
+    ];
+    let mut approved = ByHand::begin(&steps);
+    let because = approved.looks(50, good);
+    assert!(
+        matches!(because, Reason::AwaitingApproval { .. }),
+        "{because}"
+    );
+    assert!(
+        approved
+            .order(Order::SkipWait)
+            .unwrap_err()
+            .contains("use approve")
+    );
+    approved.order(Order::Approve).unwrap();
+    assert!(approved.order(Order::Approve).is_err(), "once is enough");
+    approved.looks(2, good);
+    assert_eq!(approved.release().phase, Phase::Promoted);
+    let mut forgotten = ByHand::begin(&steps);
+    forgotten.looks(70, good);
+    assert_eq!(forgotten.release().phase, Phase::RolledBack);
+    let refused = forgotten.order(Order::Approve).unwrap_err();
+    assert!(refused.contains("has been rolled back"), "{refused}");
+}
+
+#[test]
+fn who_holds_a_release_keeps_its_weight_and_not_its_judge() {
+    let steps = [percent(5), Step::Judge { windows: 3 }, percent(100)];
+    let mut held = ByHand::begin(&steps);
+    held.looks(1, good);
+    held.order(Order::Hold).unwrap();
+    assert!(held.order(Order::Hold).is_err());
+    let because = held.looks(60, good);
+    assert_eq!(
+        because.to_string(),
+        "held by arn:aws:iam::1:user/ann: lunch"
+    );
+    assert_eq!(held.live, Weight::from_basis_points(500).unwrap());
+    assert!(
+        held.release().step_windows > 50,
+        "it is judged all the time"
+    );
+    held.order(Order::Resume).unwrap();
+    assert!(held.order(Order::Resume).is_err());
+    held.looks(8, good);
+    assert_eq!(held.release().phase, Phase::Promoted);
+
+    let bad = |now| {
+        let mut window = window(now, 1_000, 1_000);
+        for counts in window.metrics.values_mut() {
+            counts.canary = Counts::new(1_000, 500).unwrap();
+        }
+        window
+    };
+    let mut fails = ByHand::begin(&steps);
+    fails.looks(1, good);
+    fails.order(Order::Hold).unwrap();
+    fails.looks(6, bad);
+    assert_eq!(fails.release().phase, Phase::RolledBack);
+
+    let mut forgotten = ByHand::begin(&steps);
+    forgotten.looks(1, good);
+    forgotten.order(Order::Hold).unwrap();
+    forgotten.looks(13 * 60, good);
+    assert_eq!(forgotten.release().phase, Phase::RolledBack);
+}
+
+#[test]
+fn promoting_by_hand_skips_to_the_last_step() {
+    let steps = [
+        percent(5),
+        Step::Approve(SignedDuration::from_hours(1)),
+        percent(50),
+        Step::Judge { windows: 3 },
+        percent(100),
+    ];
+    let mut promoted = ByHand::begin(&steps);
+    promoted.looks(1, good);
+    promoted.order(Order::Hold).unwrap();
+    promoted.order(Order::Promote).unwrap();
+    promoted.looks(2, good);
+    assert_eq!(promoted.release().phase, Phase::Promoted);
+    let refused = promoted.order(Order::Hold).unwrap_err();
+    assert!(refused.contains("is promoted already"), "{refused}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -191,7 +369,7 @@ proptest! {
         let planned: BTreeSet<Weight> = {
             let release = head.state.as_ref().unwrap();
             let steps = release.plan().steps.iter();
-            steps.filter_map(|s| match s { Step::SetWeight(w) => Some(*w), Step::Judge { .. } => None }).collect()
+            steps.filter_map(|s| match s { Step::SetWeight(w) => Some(*w), Step::Judge { .. } | Step::Wait(_) | Step::Approve(_) => None }).collect()
         };
         let mut judged_until = head.state.as_ref().unwrap().judged_until;
         for look in looks {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::noninferiority::Margin;
-use crate::range;
+use crate::range::{self, Range};
 
 /// The longest name of a metric, in bytes.
 pub const METRIC_NAME_LEN_MAX: usize = 64;
@@ -19,6 +19,36 @@ const LIMIT_PREFIX: &str = "slo:";
 
 /// Shares such as 0.7, 0.2 and 0.1 need not sum to exactly 1 in binary.
 const SHARES_TOLERANCE: f64 = 1e-9;
+
+type Number = fn(&JudgeConfig) -> f64;
+type NumberByMetric = fn(&JudgeConfig) -> &BTreeMap<String, f64>;
+
+/// The keys that hold one number, with their ranges.
+const NUMBERS: [(&str, Range, Number); 11] = [
+    ("alpha", range::ERROR_PROBABILITY, |config| config.alpha),
+    ("alpha_ni", range::ERROR_PROBABILITY, |config| {
+        config.alpha_ni
+    }),
+    ("pi0", range::PROPER_PART, |config| config.pi0),
+    ("hazard", range::NOT_ALL, |config| config.hazard),
+    ("r0", range::RATIO, |config| config.r0),
+    ("ni_ratio", range::RATIO, |config| config.ni_ratio),
+    ("ni_abs", range::PART, |config| config.ni_abs),
+    ("min_windows", range::WINDOWS, |config| {
+        config.min_windows.into()
+    }),
+    ("suspicion", range::ODDS, |config| config.suspicion),
+    ("blind_abs", range::RISE, |config| config.blind_abs),
+    ("hold", range::ODDS_OR_NEVER, |config| config.hold),
+];
+
+/// The keys that hold a number for each metric, with their ranges.
+const NUMBERS_BY_METRIC: [(&str, Range, NumberByMetric); 4] = [
+    ("r0_of", range::RATIO, |config| &config.r0_of),
+    ("eta", range::NOT_NOTHING, |config| &config.eta),
+    ("slo", range::PROPER_PART, |config| &config.slo),
+    ("weights", range::PART, |config| &config.weights),
+];
 
 /// The settings of a [`Judge`](crate::Judge). One release is judged under one configuration, which
 /// has passed [`validate`](Self::validate).
@@ -36,6 +66,8 @@ pub struct JudgeConfig {
     /// How many times the baseline's bad rate is still no harm. For slowness 1.25 is kinder
     /// than 1: a canary has more cold starts.
     pub r0: f64,
+    /// What a metric has instead of `r0`.
+    pub r0_of: BTreeMap<String, f64>,
     /// The margin of early promotion: canary rate < `ni_ratio` * baseline rate + `ni_abs`.
     pub ni_ratio: f64,
     /// The margin of early promotion, in bad requests a request; see `ni_ratio`.
@@ -53,6 +85,8 @@ pub struct JudgeConfig {
     /// Metrics whose clusters have an unknown size. They are compared window by window instead of
     /// request by request, and never open an early promotion.
     pub robust: BTreeSet<String>,
+    /// Metrics in which too few requests to tell are no reason to be inconclusive.
+    pub optional: BTreeSet<String>,
     /// The share of the evidence that each metric contributes, summing to at most 1; `slo:x` is
     /// the limit of metric `x`. The share 0 makes a metric count for promotion only.
     pub weights: BTreeMap<String, f64>,
@@ -70,6 +104,7 @@ impl Default for JudgeConfig {
             pi0: 0.6,
             hazard: 0.05,
             r0: 1.0,
+            r0_of: BTreeMap::new(),
             ni_ratio: 1.25,
             ni_abs: 0.001,
             min_windows: 3,
@@ -77,6 +112,7 @@ impl Default for JudgeConfig {
             blind_abs: 0.05,
             eta: BTreeMap::new(),
             robust: BTreeSet::new(),
+            optional: BTreeSet::new(),
             weights: [("errors", 0.6), ("slow:p90", 0.2), ("slow:p99", 0.2)]
                 .map(|(metric, share)| (metric.to_owned(), share))
                 .into(),
@@ -121,7 +157,7 @@ pub enum ConfigError {
         /// How many there are.
         count: usize,
     },
-    /// `eta` or `robust` speaks of a metric that nothing else does.
+    /// `r0_of`, `eta`, `robust` or `optional` speaks of a metric that nothing else does.
     #[error("could not use {key}.{metric}: no such metric; add {metric} to weights, or remove it")]
     UnknownMetric {
         /// The key that names the metric.
@@ -174,9 +210,11 @@ impl JudgeConfig {
             let name = name.chars().take(METRIC_NAME_LEN_MAX).collect();
             return Err(ConfigError::Name { name });
         }
+        let ratios = self.r0_of.keys().map(|metric| ("r0_of", metric));
         let etas = self.eta.keys().map(|metric| ("eta", metric));
         let robusts = self.robust.iter().map(|metric| ("robust", metric));
-        let mut named = etas.chain(robusts);
+        let optionals = self.optional.iter().map(|metric| ("optional", metric));
+        let mut named = ratios.chain(etas).chain(robusts).chain(optionals);
         if let Some((key, metric)) = named.find(|(_, name)| !metrics.contains(name.as_str())) {
             let metric = metric.clone();
             return Err(ConfigError::UnknownMetric { key, metric });
@@ -185,27 +223,29 @@ impl JudgeConfig {
     }
 
     fn validate_numbers(&self) -> Result<(), ConfigError> {
-        range::ERROR_PROBABILITY.check("alpha", self.alpha)?;
-        range::ERROR_PROBABILITY.check("alpha_ni", self.alpha_ni)?;
-        range::PROPER_PART.check("pi0", self.pi0)?;
-        range::NOT_ALL.check("hazard", self.hazard)?;
-        range::RATIO.check("r0", self.r0)?;
-        range::RATIO.check("ni_ratio", self.ni_ratio)?;
-        range::PART.check("ni_abs", self.ni_abs)?;
-        range::WINDOWS.check("min_windows", self.min_windows.into())?;
-        range::ODDS.check("suspicion", self.suspicion)?;
-        range::RISE.check("blind_abs", self.blind_abs)?;
-        range::ODDS_OR_NEVER.check("hold", self.hold)?;
-        for (metric, &eta) in &self.eta {
-            range::NOT_NOTHING.check(format_args!("eta.{metric}"), eta)?;
+        for (key, range, value) in NUMBERS {
+            range.check(key, value(self))?;
         }
-        for (metric, &limit) in &self.slo {
-            range::PROPER_PART.check(format_args!("slo.{metric}"), limit)?;
-        }
-        for (key, &share) in &self.weights {
-            range::PART.check(format_args!("weights.{key}"), share)?;
+        for (key, range, values) in NUMBERS_BY_METRIC {
+            for (metric, &value) in values(self) {
+                range.check(format_args!("{key}.{metric}"), value)?;
+            }
         }
         Ok(())
+    }
+
+    /// What the numbers of a key may be, in words, such as 'above 0 and at most 0.5'. `None` for
+    /// a key that does not hold numbers. Keys with a number for each metric may name the metric
+    /// (`eta.errors`).
+    pub fn allowed(key: &str) -> Option<&'static str> {
+        let key = key.split_once('.').map_or(key, |(key, _)| key);
+        let numbers = NUMBERS.iter().map(|(name, range, _)| (*name, range));
+        let by_metric = NUMBERS_BY_METRIC
+            .iter()
+            .map(|(name, range, _)| (*name, range));
+        let mut ranges = numbers.chain(by_metric);
+        let found = ranges.find(|(name, _)| *name == key);
+        found.map(|(_, range)| range.words())
     }
 
     /// The shares must fit into one fortune, and belong to limits one to one.
@@ -228,14 +268,22 @@ impl JudgeConfig {
         Ok(())
     }
 
+    /// How many times the baseline's bad rate is still no harm, in this metric.
+    pub(crate) fn r0(&self, metric: &str) -> f64 {
+        self.r0_of.get(metric).copied().unwrap_or(self.r0)
+    }
+
     /// The share of the comparison of a metric with the baseline.
     pub(crate) fn share(&self, metric: &str) -> f64 {
         self.weights.get(metric).copied().unwrap_or(0.0)
     }
 
-    /// The share of the limit of a metric.
+    /// The share of the limit of a metric. Compares key by key, because writing the key down
+    /// would allocate after every window.
     pub(crate) fn limit_share(&self, metric: &str) -> f64 {
-        self.share(&format!("{LIMIT_PREFIX}{metric}"))
+        let mut shares = self.weights.iter();
+        let share = shares.find(|(key, _)| key.strip_prefix(LIMIT_PREFIX) == Some(metric));
+        share.map_or(0.0, |(_, &share)| share)
     }
 
     /// How strongly the requests of a metric may be bet on.
@@ -291,14 +339,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_key_may_hold_can_be_asked() {
+        let allowed =
+            ["alpha", "eta.errors", "weights", "robust", "alfa"].map(JudgeConfig::allowed);
+        let expected = [
+            Some("above 0 and at most 0.5"),
+            Some("above 0 and at most 1"),
+            Some("from 0 to 1"),
+            None,
+            None,
+        ];
+        assert_eq!(allowed, expected);
+    }
+
+    #[test]
     fn no_number_may_be_nan_or_infinite() {
         type Set = fn(&mut JudgeConfig, f64);
-        let settings: [(&str, Set); 13] = [
+        let settings: [(&str, Set); 14] = [
             ("alpha", |config, x| config.alpha = x),
             ("alpha_ni", |config, x| config.alpha_ni = x),
             ("pi0", |config, x| config.pi0 = x),
             ("hazard", |config, x| config.hazard = x),
             ("r0", |config, x| config.r0 = x),
+            ("r0_of.errors", |config, x| {
+                _ = config.r0_of.insert("errors".to_owned(), x);
+            }),
             ("ni_ratio", |config, x| config.ni_ratio = x),
             ("ni_abs", |config, x| config.ni_abs = x),
             ("suspicion", |config, x| config.suspicion = x),

@@ -22,6 +22,24 @@ impl Judge {
         sentence.unwrap_or_else(|| "no window observed yet".to_owned())
     }
 
+    /// One metric for a person: what it saw and its own evidence of harm, against the baseline and
+    /// against its limit. `None` if the configuration does not know it.
+    pub fn explain_metric(&self, config: &JudgeConfig, name: &str) -> Option<String> {
+        self.metric(name)?;
+        let strands = self.strands(config).filter(|strand| strand.name == name);
+        let told = strands.filter_map(|strand| {
+            let (seen, canary) = describe(&strand, config);
+            let evidence = odds(strand.log_e);
+            (canary > 0).then(|| format!("{seen}, evidence {evidence} after {}", requests(canary)))
+        });
+        let told: Vec<String> = told.collect();
+        Some(if told.is_empty() {
+            nothing_compared(name)
+        } else {
+            told.join("; ")
+        })
+    }
+
     /// The strongest strand of evidence, and the odds of all together.
     fn explain_harm(&self, config: &JudgeConfig, log_e: f64) -> Option<String> {
         let observed = self
@@ -55,7 +73,7 @@ impl Judge {
     /// The metric that is furthest from telling anything.
     fn explain_blindness(&self, config: &JudgeConfig) -> Option<String> {
         let sights = self
-            .observed()
+            .required(config)
             .map(|(name, metric)| (metric.sight(config), name, metric));
         let (sight, name, metric) = sights.max_by_key(|(sight, _, _)| *sight)?;
         match sight {
@@ -66,11 +84,13 @@ impl Judge {
                 grouped(needed),
                 percent(config.blind_abs),
             )),
-            Sight::NoRequests => Some(format!(
-                "{name}: no window yet in which both arms had requests"
-            )),
+            Sight::NoRequests => Some(nothing_compared(name)),
         }
     }
+}
+
+fn nothing_compared(name: &str) -> String {
+    format!("{name}: no window yet in which both arms had requests")
 }
 
 /// What a strand saw, and on how many canary requests.
@@ -130,14 +150,18 @@ fn times(rate: f64, base: f64) -> String {
 mod tests {
     use super::*;
 
-    fn judged(config: &JudgeConfig, windows: &[(&str, [u64; 4])]) -> String {
+    fn judge(config: &JudgeConfig, windows: &[(&str, [u64; 4])]) -> Judge {
         let mut judge = Judge::new(config);
         for &(metric, [canary, canary_bad, baseline, baseline_bad]) in windows {
             let canary = Counts::new(canary, canary_bad).unwrap();
             let baseline = Counts::new(baseline, baseline_bad).unwrap();
             judge.observe(config, metric, canary, baseline).unwrap();
         }
-        judge.explain(config)
+        judge
+    }
+
+    fn judged(config: &JudgeConfig, windows: &[(&str, [u64; 4])]) -> String {
+        judge(config, windows).explain(config)
     }
 
     #[test]
@@ -189,5 +213,29 @@ mod tests {
         let expected = "errors 4.5 % against a limit of 1 %, 4.5 times, \
                         evidence over 10^15 to 1 after 2 000 requests";
         assert_eq!(sentence, expected);
+    }
+
+    #[test]
+    fn each_metric_is_explained_by_its_own_evidence() {
+        let config: JudgeConfig = serde_json::from_str(
+            r#"{"slo": {"errors": 0.05}, "weights": {"errors": 0.5, "slo:errors": 0.2, "slow:p90": 0.3}}"#,
+        )
+        .unwrap();
+        let judge = judge(&config, &[("errors", [600, 12, 59_400, 59])]);
+        let own = judge.metric("errors").unwrap().log_e();
+        let together = judge.log_e(&config);
+        assert!(own - together > 0.5, "{own} {together}");
+        let told = judge.explain_metric(&config, "errors").unwrap();
+        let expected = format!(
+            "errors 2 % against 0.099 %, 20 times, evidence {} after 600 requests; \
+             errors 2 % against a limit of 5 %, 0.4 times, evidence 0.4 to 1 after 600 requests",
+            odds(own)
+        );
+        assert_eq!(told, expected);
+        assert_eq!(
+            judge.explain_metric(&config, "slow:p90").unwrap(),
+            "slow:p90: no window yet in which both arms had requests"
+        );
+        assert_eq!(judge.explain_metric(&config, "slow:p99"), None);
     }
 }

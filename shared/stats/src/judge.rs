@@ -51,6 +51,12 @@ pub enum ObserveError {
         /// The metrics that are known, separated by commas.
         known: String,
     },
+    /// The metric comes twice in one window: betting twice on one window breaks the promise.
+    #[error("could not judge by metric {metric:?} twice in one window: give each metric once")]
+    Repeated {
+        /// The metric.
+        metric: String,
+    },
     /// More requests are bad than there are.
     #[error("could not judge by metric {metric:?}")]
     Counts {
@@ -102,6 +108,7 @@ impl Judge {
     /// and changes no evidence of a regression; a limit needs the canary only.
     ///
     /// Windows of several metrics belong into [`observe_window`](Self::observe_window).
+    /// Allocates nothing, except for an error.
     ///
     /// # Errors
     /// When the configuration gives the metric neither a share nor a limit, or when an arm has
@@ -113,9 +120,22 @@ impl Judge {
         canary: Counts,
         baseline: Counts,
     ) -> Result<Look, ObserveError> {
-        let look = self.take_in(config, metric, canary, baseline)?;
-        self.peak_log_e = self.peak_log_e.max(look.log_e);
-        Ok(look)
+        check(metric, canary, baseline)?;
+        let Some(state) = self.metrics.get_mut(metric) else {
+            return Err(self.unknown(metric));
+        };
+        let compared = state.observe(metric, config, canary, baseline);
+        let (log_e_metric, log_e_limit) = (state.log_e(), state.log_e_limit());
+        let log_ni_metric = state.log_ni();
+        let log_e = self.log_e(config);
+        self.peak_log_e = self.peak_log_e.max(log_e);
+        Ok(Look {
+            compared,
+            log_e_metric,
+            log_e_limit,
+            log_ni_metric,
+            log_e,
+        })
     }
 
     /// Takes in one window of several metrics: (metric, canary, baseline), each metric once.
@@ -124,46 +144,45 @@ impl Judge {
     /// of how they depend on each other. If those that look bad came first, and each were acted
     /// upon, then metrics that tend to move apart would raise more alarms than `alpha` allows.
     ///
+    /// Goes through the metrics twice, to refuse before it changes anything: a slice's iterator
+    /// is the one to give. Allocates nothing, except for an error.
+    ///
     /// # Errors
-    /// As for [`observe`](Self::observe). The judge is then as it was before.
+    /// As for [`observe`](Self::observe), and when a metric comes twice. The judge is then as it
+    /// was before.
     pub fn observe_window<'a>(
         &mut self,
         config: &JudgeConfig,
-        metrics: impl IntoIterator<Item = (&'a str, Counts, Counts)>,
+        metrics: impl IntoIterator<Item = (&'a str, Counts, Counts), IntoIter: Clone>,
     ) -> Result<(), ObserveError> {
-        let mut after = self.clone();
+        let metrics = metrics.into_iter();
+        self.check_window(metrics.clone())?;
         for (metric, canary, baseline) in metrics {
-            after.take_in(config, metric, canary, baseline)?;
+            if let Some(state) = self.metrics.get_mut(metric) {
+                state.observe(metric, config, canary, baseline);
+            }
         }
-        after.peak_log_e = after.peak_log_e.max(after.log_e(config));
-        *self = after;
+        self.peak_log_e = self.peak_log_e.max(self.log_e(config));
         Ok(())
     }
 
-    /// Takes in a part of a window, without yet letting it count as a peak.
-    fn take_in(
-        &mut self,
-        config: &JudgeConfig,
-        metric: &str,
-        canary: Counts,
-        baseline: Counts,
-    ) -> Result<Look, ObserveError> {
-        let Some(state) = self.metrics.get_mut(metric) else {
-            return Err(self.unknown(metric));
-        };
-        for arm in [canary, baseline] {
-            arm.check().map_err(|source| ObserveError::Counts {
-                metric: metric.to_owned(),
-                source,
-            })?;
+    /// Refuses a window of which any part cannot be judged. Ends at the first metric that is
+    /// unknown or comes twice, so it looks at no more than [`METRICS_MAX`](crate::METRICS_MAX) + 1 of them.
+    fn check_window<'a>(
+        &self,
+        metrics: impl Iterator<Item = (&'a str, Counts, Counts)> + Clone,
+    ) -> Result<(), ObserveError> {
+        for (at, (metric, canary, baseline)) in metrics.clone().enumerate() {
+            if !self.metrics.contains_key(metric) {
+                return Err(self.unknown(metric));
+            }
+            if metrics.clone().take(at).any(|(name, ..)| name == metric) {
+                let metric = metric.to_owned();
+                return Err(ObserveError::Repeated { metric });
+            }
+            check(metric, canary, baseline)?;
         }
-        Ok(Look {
-            compared: state.observe(metric, config, canary, baseline),
-            log_e_metric: state.log_e(),
-            log_e_limit: state.log_e_limit(),
-            log_ni_metric: state.log_ni(),
-            log_e: self.log_e(config),
-        })
+        Ok(())
     }
 
     /// What follows from all windows so far.
@@ -173,7 +192,6 @@ impl Judge {
     pub fn verdict(&self, config: &JudgeConfig) -> Verdict {
         let log_e = self.log_e(config);
         let good_enough = || self.every_observed(|metric| metric.is_good_enough(config));
-        let sees_clearly = || self.every_observed(|metric| metric.sight(config) == Sight::Clear);
 
         if self.peak_log_e >= -config.alpha.ln() {
             Verdict::Rollback
@@ -181,7 +199,7 @@ impl Judge {
             Verdict::Promote
         } else if config.hold > 0.0 && log_e >= config.hold.ln() {
             Verdict::Hold
-        } else if !sees_clearly() {
+        } else if !self.sees_clearly(config) {
             Verdict::Inconclusive
         } else {
             Verdict::Continue
@@ -227,6 +245,12 @@ impl Judge {
         self.metrics().filter(|(_, metric)| metric.is_observed())
     }
 
+    /// The observed metrics in which too few requests to tell are a reason to be inconclusive.
+    pub(crate) fn required(&self, config: &JudgeConfig) -> impl Iterator<Item = (&str, &Metric)> {
+        self.observed()
+            .filter(|(name, _)| !config.optional.contains(*name))
+    }
+
     /// The evidence of harm, strand by strand.
     pub(crate) fn strands(&self, config: &JudgeConfig) -> impl Iterator<Item = Strand<'_>> {
         self.metrics().flat_map(|(name, metric)| {
@@ -245,6 +269,19 @@ impl Judge {
         })
     }
 
+    /// Whether harm would be noticed, by each observed metric that is required for that. There must
+    /// be one, unless none is required at all.
+    fn sees_clearly(&self, config: &JudgeConfig) -> bool {
+        let needs_any = self
+            .metrics()
+            .any(|(name, _)| !config.optional.contains(name));
+        let mut seen = self.required(config).peekable();
+        match seen.peek() {
+            None => !needs_any && self.observed().next().is_some(),
+            Some(_) => seen.all(|(_, metric)| metric.sight(config) == Sight::Clear),
+        }
+    }
+
     /// Whether something holds for each observed metric, of which there is at least one.
     fn every_observed(&self, holds: impl Fn(&Metric) -> bool) -> bool {
         let mut observed = self.observed().map(|(_, metric)| metric).peekable();
@@ -258,4 +295,13 @@ impl Judge {
             known: known.join(", "),
         }
     }
+}
+
+/// Whether the counts of both arms are counts: their fields are open to everybody.
+fn check(metric: &str, canary: Counts, baseline: Counts) -> Result<(), ObserveError> {
+    let checked = canary.check().and_then(|()| baseline.check());
+    checked.map_err(|source| ObserveError::Counts {
+        metric: metric.chars().take(METRIC_NAME_LEN_MAX).collect(),
+        source,
+    })
 }

@@ -105,18 +105,19 @@ impl Metric {
     }
 
     fn compare(&mut self, name: &str, config: &JudgeConfig, window: &Window) {
+        let r0 = config.r0(name);
         match &mut self.comparison {
             Comparison::ByRequest(wealth) => {
                 let eta = config.eta(name);
                 wealth.bet(risks(name), config.hazard, |risk| {
-                    eta * regression::log_growth(window, config.r0, risk)
+                    eta * regression::log_growth(window, r0, risk)
                 });
                 // `self.baseline` still counts the earlier windows only.
                 self.good_enough
                     .bet(window, self.baseline, config.margin(), eta);
             }
             Comparison::ByWindow(wealth) => wealth.bet(stakes(), config.hazard, |stake| {
-                robust::log_growth(window, config.r0, stake)
+                robust::log_growth(window, r0, stake)
             }),
         }
         self.canary = self.canary.saturating_add(window.canary);

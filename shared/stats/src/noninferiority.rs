@@ -49,12 +49,33 @@ impl NonInferiority {
 
 /// The likelihood ratio of 'both arms have the rate `guess`' against the pair of rates at the
 /// edge of H0 that explains such arms best.
+///
+/// `x_c ln(a/c) - n_c (a - c) + x_b ln(a/q) - n_b (a - q)`, with a for the guess and (c, q) for the
+/// pair. With one arm much larger than the other its edge rate is nearly the guess, and a
+/// difference of the two has no digits left to be multiplied by a trillion requests. So only the
+/// distance of the smaller arm, which is the larger distance, comes from a difference.
 fn log_growth_by_rates(window: &Window, guess: f64, margin: Margin) -> f64 {
-    let edge = edge_rate(window, guess, margin);
-    let log_ratio = |arm: Counts, rate: f64| {
-        arm.bad as f64 * (guess / rate).ln() - arm.count as f64 * (guess - rate)
+    let baseline_edge = edge_rate(window, guess, margin);
+    let canary_edge = margin.ratio * baseline_edge + margin.add;
+    // 1 - a/c and a/q - 1: that the second is `balance` times the first is the condition that
+    // `edge_rate` solves.
+    let balance = margin.ratio * window.canary.count as f64 / window.baseline.count as f64;
+    let (above, below) = if balance <= 1.0 {
+        let above = (canary_edge - guess) / canary_edge;
+        (above, balance * above)
+    } else {
+        let below = (guess - baseline_edge) / baseline_edge;
+        (below / balance, below)
     };
-    log_ratio(window.canary, margin.ratio * edge + margin.add) + log_ratio(window.baseline, edge)
+    let log_canary_ratio = if above < 0.5 {
+        (-above).ln_1p()
+    } else {
+        (guess / canary_edge).ln()
+    };
+    window.canary.bad as f64 * log_canary_ratio
+        + window.canary.count as f64 * canary_edge * above
+        + window.baseline.bad as f64 * below.ln_1p()
+        - window.baseline.count as f64 * baseline_edge * below
 }
 
 /// The baseline rate q of the pair (R q + d, q) that is nearest to (guess, guess) in relative

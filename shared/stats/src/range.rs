@@ -71,6 +71,11 @@ pub(crate) const WINDOWS: Range = Range {
 };
 
 impl Range {
+    /// The range for a person.
+    pub(crate) fn words(&self) -> &'static str {
+        self.words
+    }
+
     /// Refuses a value outside the range, naming the key it came from.
     pub(crate) fn check(&self, key: impl Display, value: f64) -> Result<(), ConfigError> {
         if (self.contains)(value) {

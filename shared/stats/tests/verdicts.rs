@@ -52,6 +52,38 @@ fn one_metric_without_requests_keeps_all_from_concluding() {
 }
 
 #[test]
+fn doubt_about_an_optional_metric_is_no_doubt_but_evidence_of_it_counts() {
+    let optional = |names: &[&str]| {
+        let optional = names.iter().map(|name| (*name).to_owned()).collect();
+        Trial::under(JudgeConfig {
+            optional,
+            ..JudgeConfig::default()
+        })
+    };
+    let mut trial = optional(&["slow:p90", "slow:p99"]);
+    assert_eq!(trial.sees("slow:p90", STEADY), Verdict::Inconclusive);
+    assert_eq!(trial.sees("errors", STEADY), Verdict::Continue);
+    assert_eq!(trial.sees("slow:p90", [9, 1, 990, 99]), Verdict::Continue);
+    assert_eq!(trial.sees("slow:p90", BROKEN), Verdict::Rollback);
+
+    let mut trial = optional(&["errors", "slow:p90", "slow:p99"]);
+    assert_eq!(trial.judge.verdict(&trial.config), Verdict::Inconclusive);
+    assert_eq!(trial.sees("errors", [9, 0, 990, 0]), Verdict::Continue);
+}
+
+#[test]
+fn a_metric_may_tolerate_more_than_the_others() {
+    let config = JudgeConfig {
+        r0_of: [("slow:p90".to_owned(), 4.0)].into(),
+        ..JudgeConfig::default()
+    };
+    let worse = [3000, 900, 57_000, 5_700]; // three times
+    let mut trial = Trial::under(config.clone());
+    assert_eq!(trial.sees("slow:p90", worse), Verdict::Continue);
+    assert_eq!(trial.sees("slow:p99", worse), Verdict::Rollback);
+}
+
+#[test]
 fn a_rollback_stays_however_well_the_canary_does_later() {
     let mut trial = Trial::under(JudgeConfig::default());
     assert_eq!(trial.sees("errors", BROKEN), Verdict::Rollback);
@@ -224,6 +256,20 @@ fn a_window_with_one_refused_metric_changes_nothing() {
     let arm = Counts { count: 9, bad: 1 };
     let window = [("errors", arm, arm), ("latency", arm, arm)];
     assert!(judge.observe_window(&config, window).is_err());
+    assert_eq!(judge, Judge::new(&config));
+}
+
+#[test]
+fn a_metric_that_comes_twice_in_one_window_is_refused_and_changes_nothing() {
+    let config = JudgeConfig::default();
+    let mut judge = Judge::new(&config);
+    let arm = Counts { count: 9, bad: 1 };
+    let window = ["errors", "slow:p90", "errors"].map(|metric| (metric, arm, arm));
+    let refused = judge.observe_window(&config, window).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "could not judge by metric \"errors\" twice in one window: give each metric once"
+    );
     assert_eq!(judge, Judge::new(&config));
 }
 

@@ -1,4 +1,6 @@
-//! A load balancer's metrics, published to CloudWatch the way an ALB publishes its own.
+//! Metrics that AWS's services publish of themselves, published to CloudWatch for the laptop: each
+//! service's are [`Measured`], and a [`Publisher`] sends them. Here are a load balancer's; those of
+//! functions are in [`super::invocations`].
 //!
 //! Namespace `AWS/ApplicationELB`, dimensions `LoadBalancer` and `TargetGroup` (the tails of the ARNs).
 //! Two things differ from AWS on purpose: a datum for each second (storage resolution 1) instead of
@@ -11,6 +13,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error as StdError;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -80,13 +83,31 @@ const ANSWER_METRICS: [&str; 4] = [
     "HTTPCode_Target_5XX_Count",
 ];
 
+/// What one second of a service's work comes to in CloudWatch.
+pub trait Measured {
+    /// The service's namespace.
+    const NAMESPACE: &'static str;
+    /// What the metrics are of, for the log.
+    const WHAT: &'static str;
+
+    /// The second's data.
+    fn data(&self) -> Vec<MetricDatum>;
+}
+
+impl Measured for Second {
+    const NAMESPACE: &'static str = NAMESPACE;
+    const WHAT: &'static str = "load balancer metrics";
+
+    fn data(&self) -> Vec<MetricDatum> {
+        data(self)
+    }
+}
+
 /// Why a batch of metrics did not arrive for sure.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// CloudWatch refused the call or was never reached: the batch is kept for the next tick.
-    #[error(
-        "could not publish the load balancer's metrics ({kept} batches kept for the next tick)"
-    )]
+    #[error("could not publish the metrics ({kept} batches kept for the next tick)")]
     Refused {
         /// Batches waiting, this one included.
         kept: usize,
@@ -107,14 +128,15 @@ pub enum PublishError {
     },
 }
 
-/// Publishes finished seconds to CloudWatch, each at most once.
+/// Publishes one service's finished seconds to CloudWatch, each at most once.
 #[derive(Debug)]
-pub struct Publisher {
+pub struct Publisher<M = Second> {
     client: Client,
     backlog: Backlog,
+    of: PhantomData<fn(M)>,
 }
 
-impl Publisher {
+impl<M: Measured> Publisher<M> {
     /// A publisher that talks to the CloudWatch of `config`.
     pub fn new(config: &SdkConfig) -> Self {
         // The SDK's own retries would send again what may have been applied already.
@@ -129,14 +151,15 @@ impl Publisher {
         Self {
             client: Client::from_conf(config),
             backlog: Backlog::default(),
+            of: PhantomData,
         }
     }
 
     /// Takes finished seconds from `finished` each second and publishes them, until it is dropped.
     ///
     /// Failures are logged; what surely did not arrive is tried again at the next tick.
-    pub async fn run(mut self, mut finished: impl FnMut() -> Vec<Second>) {
-        let mut outage = Outage::new("load balancer metrics");
+    pub async fn run(mut self, mut finished: impl FnMut() -> Vec<M>) {
+        let mut outage = Outage::new(M::WHAT);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -150,15 +173,16 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::Refused`] keeps the data for the next call, [`PublishError::Unknown`] gives
     /// one batch up; batches behind the failed one wait for the next call.
-    pub async fn publish(&mut self, finished: Vec<Second>) -> Result<(), PublishError> {
+    pub async fn publish(&mut self, finished: Vec<M>) -> Result<(), PublishError> {
         let given_up = finished
             .iter()
-            .map(|second| self.backlog.push(data(second)))
+            .map(|second| self.backlog.push(second.data()))
             .sum::<usize>();
         if given_up > 0 {
             tracing::warn!(
                 batches = given_up,
-                "load balancer metrics given up: the backlog is full"
+                "{} given up: the backlog is full",
+                M::WHAT
             );
         }
         for _ in 0..CALLS_PER_TICK_MAX {
@@ -168,7 +192,7 @@ impl Publisher {
             let call = self
                 .client
                 .put_metric_data()
-                .namespace(NAMESPACE)
+                .namespace(M::NAMESPACE)
                 .set_metric_data(Some(batch.clone()));
             match call.send().await {
                 Ok(_) => {}
@@ -279,16 +303,16 @@ fn data(second: &Second) -> Vec<MetricDatum> {
     data
 }
 
-type DatumBuilder = aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
+pub(super) type DatumBuilder = aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 
-fn datum(at: DateTime, dimensions: &[Dimension]) -> DatumBuilder {
+pub(super) fn datum(at: DateTime, dimensions: &[Dimension]) -> DatumBuilder {
     MetricDatum::builder()
         .timestamp(at)
         .storage_resolution(1)
         .set_dimensions(Some(dimensions.to_vec()))
 }
 
-fn dimension(name: &str, value: &str) -> Dimension {
+pub(super) fn dimension(name: &str, value: &str) -> Dimension {
     Dimension::builder().name(name).value(value).build()
 }
 
@@ -304,21 +328,27 @@ fn count(datum: &DatumBuilder, name: &str, n: u64) -> Option<MetricDatum> {
 }
 
 fn response_times(datum: &DatumBuilder, micros: &BTreeMap<u64, u64>) -> Vec<MetricDatum> {
+    let datum = datum.clone().metric_name("TargetResponseTime");
+    distribution(&datum.unit(StandardUnit::Seconds), micros, 1e6)
+}
+
+/// A metric whose values are known one by one: how often each came, in as few data as the quota
+/// allows. `micros_per_unit` are the microseconds in the metric's unit.
+pub(super) fn distribution(
+    datum: &DatumBuilder,
+    micros: &BTreeMap<u64, u64>,
+    micros_per_unit: f64,
+) -> Vec<MetricDatum> {
     let (values, counts): (Vec<f64>, Vec<f64>) = micros
         .iter()
-        .map(|(micros, n)| (*micros as f64 / 1e6, *n as f64))
+        .map(|(micros, n)| (*micros as f64 / micros_per_unit, *n as f64))
         .unzip();
     values
         .chunks(VALUES_PER_DATUM_MAX)
         .zip(counts.chunks(VALUES_PER_DATUM_MAX))
         .map(|(values, counts)| {
-            datum
-                .clone()
-                .metric_name("TargetResponseTime")
-                .unit(StandardUnit::Seconds)
-                .set_values(Some(values.to_vec()))
-                .set_counts(Some(counts.to_vec()))
-                .build()
+            let datum = datum.clone().set_values(Some(values.to_vec()));
+            datum.set_counts(Some(counts.to_vec())).build()
         })
         .collect()
 }

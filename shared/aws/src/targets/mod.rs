@@ -1,6 +1,7 @@
 //! What moves requests. One file a kind of target, one line here.
 
 mod alb;
+mod lambda_alias;
 
 use engine::{PortError, TrafficTarget};
 use release::config::TargetSpec;
@@ -12,6 +13,7 @@ impl TrafficTarget for Aws {
     async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError> {
         match target {
             TargetSpec::AlbRule(rule) => alb::arms(self, rule).await,
+            TargetSpec::LambdaAlias(alias) => lambda_alias::arms(self, alias).await,
         }
     }
 
@@ -23,18 +25,23 @@ impl TrafficTarget for Aws {
     ) -> Result<(), PortError> {
         match target {
             TargetSpec::AlbRule(rule) => alb::set_weight(self, rule, arms, weight).await,
+            TargetSpec::LambdaAlias(alias) => {
+                lambda_alias::set_weight(self, alias, arms, weight).await
+            }
         }
     }
 
     async fn weight(&self, target: &TargetSpec, arms: &Arms) -> Result<Weight, PortError> {
         match target {
             TargetSpec::AlbRule(rule) => alb::weight(self, rule, arms).await,
+            TargetSpec::LambdaAlias(alias) => lambda_alias::weight(self, alias, arms).await,
         }
     }
 
     async fn live(&self, target: &TargetSpec, arms: &Arms) -> Result<Live, PortError> {
         match target {
             TargetSpec::AlbRule(rule) => alb::live(self, rule, arms).await,
+            TargetSpec::LambdaAlias(alias) => lambda_alias::live(self, alias, arms).await,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct State {
     pub weights: Vec<(Timestamp, Weight)>,
     /// The share of the candidate's requests that fail; the stable version's never do.
     pub candidate_fails: f64,
+    /// The sides of a release that begins.
+    pub arms: Arms,
     /// A weight that the target refuses to be given.
     pub refuses_weight: Option<Weight>,
     /// Alarms that are firing.
@@ -89,6 +91,10 @@ impl Default for World {
                 watches: BTreeMap::new(),
                 weights: vec![(now, Weight::ZERO)],
                 candidate_fails: 0.0,
+                arms: Arms {
+                    stable: "blue".to_owned(),
+                    candidate: "green".to_owned(),
+                },
                 refuses_weight: None,
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),
@@ -214,10 +220,7 @@ impl World {
                 "both have traffic; give one of them all of it",
             ));
         }
-        Ok(Arms {
-            stable: "blue".to_owned(),
-            candidate: "green".to_owned(),
-        })
+        Ok(self.look().arms.clone())
     }
 
     fn set_weight(&self, weight: Weight) -> Result<(), PortError> {

@@ -212,6 +212,7 @@ fn weight(account: &Account, axis: &Axis) -> Graph {
             | What::Began { .. }
             | What::Alarms { .. }
             | What::StepDone { .. }
+            | What::Ordered { .. }
             | What::RollbackDecided
             | What::Ended { .. } => None,
         });
@@ -495,6 +496,7 @@ pub(super) fn marks(account: &Account, axis: &Axis) -> Vec<Mark> {
             },
             What::Alarms { fired, .. } if fired.is_empty() => return None,
             What::Alarms { .. } => ("alarm", "an alarm fired".to_owned()),
+            What::Ordered { order, .. } => ("hand", format!("ordered: {order}")),
             What::RollbackDecided => ("back", "rollback decided".to_owned()),
             What::Ended {
                 outcome: Outcome::Promoted,

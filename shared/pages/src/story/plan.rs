@@ -41,6 +41,8 @@ impl PlanShown {
             text: match step {
                 Step::SetWeight(weight) => weight.to_string(),
                 Step::Judge { windows } => words::counted((*windows).into(), "window", "windows"),
+                Step::Wait(time) => format!("wait {time:#}"),
+                Step::Approve(time) => format!("approval within {time:#}"),
             },
         });
         Self {

@@ -32,7 +32,7 @@ pub(super) struct Happened {
     pub(super) class: &'static str,
     pub(super) what: String,
     pub(super) why: String,
-    pub(super) who: &'static str,
+    pub(super) who: String,
 }
 
 /// The last moments, the oldest of them first.
@@ -71,8 +71,18 @@ impl Happened {
             after: format!("+{}", took(moment.at.duration_since(began))),
             class,
             what,
-            why: because.map_or_else(String::new, |why| sentence(&capital(why))),
-            who: who(moment.who),
+            why: match &moment.what {
+                What::Ordered { by, .. } => by.why.clone(),
+                What::Began { .. }
+                | What::Weight { .. }
+                | What::Alarms { .. }
+                | What::StepDone { .. }
+                | What::RollbackDecided
+                | What::Ended { .. } => {
+                    because.map_or_else(String::new, |why| sentence(&capital(why)))
+                }
+            },
+            who: who(moment),
         }
     }
 }
@@ -128,8 +138,9 @@ fn what(moment: &Moment, steps: usize) -> (&'static str, String) {
         }
         What::StepDone { step } => (
             "done",
-            format!("Step {} of {steps} judged", step.saturating_add(1)),
+            format!("Step {} of {steps} done", step.saturating_add(1)),
         ),
+        What::Ordered { order, .. } => ("hand", format!("Ordered: {order}")),
         What::RollbackDecided => ("back", "Rollback decided".to_owned()),
         What::Ended { outcome, proof } => {
             let hosts = words::counted(proof.healthy_hosts.into(), "healthy host", "healthy hosts");
@@ -156,13 +167,22 @@ fn names(alarms: &BTreeSet<String>) -> String {
     names.join(", ")
 }
 
-fn who(who: Who) -> &'static str {
-    match who {
+fn who(moment: &Moment) -> String {
+    let identity = match (&moment.what, &moment.because) {
+        (What::Ordered { by, .. }, _) => Some(&by.who),
+        (_, Some(Reason::Asked { by, .. })) => by.as_ref(),
+        (_, _) => None,
+    };
+    if let Some(identity) = identity {
+        return words::cut(identity, NAME_CHARS_MAX);
+    }
+    let who = match moment.who {
         Who::Pipeline => "the pipeline",
         Who::Plan => "the plan",
         Who::Judge => "the judge",
         Who::Alarm => "an alarm",
         Who::Somebody => "somebody, by hand",
         Who::Penstock => "Penstock",
-    }
+    };
+    who.to_owned()
 }

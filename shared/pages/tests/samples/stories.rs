@@ -7,8 +7,8 @@ use pages::ReleasePage;
 use release::account::Account;
 use release::config::Plan;
 use release::{
-    ArmCounts, Arms, Effect, Event, Live, Observation, Reason, Release, ReleaseId, Started, Story,
-    Weight, Window, ask_rollback, decide,
+    ArmCounts, Arms, By, Effect, Event, Live, Observation, Order, Reason, Release, ReleaseId,
+    Started, Story, Weight, Window, ask_rollback, decide,
 };
 use serde_json::json;
 use stats::Counts;
@@ -136,6 +136,7 @@ impl Service {
             plan: self.plan.clone(),
             arms: self.arms.clone(),
             alarms_firing: BTreeSet::new(),
+            slower_than: BTreeMap::new(),
         };
         let mut events = vec![Event::Started(Box::new(started))];
         let mut release: Option<Release> = None;
@@ -278,7 +279,14 @@ pub fn with_texts(texts: &[&str]) -> Tale {
             because,
         });
     }
-    let because = Reason::Asked { why: text(0) };
+    events.push(Event::Ordered {
+        order: Order::Hold,
+        by: By::new(&text(1), &text(2), at),
+    });
+    let because = Reason::Asked {
+        why: text(0),
+        by: Some(text(3)),
+    };
     events.extend(ask_rollback(release.as_ref().unwrap(), at, because));
     tale("release-hostile", &events)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{Effect, Event, Generation, Outcome, Phase, Proof, Reason, Release, Weight};
+use crate::{By, Effect, Event, Generation, Order, Outcome, Phase, Proof, Reason, Release, Weight};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -52,6 +52,13 @@ pub enum What {
         /// Counted from 0.
         step: usize,
     },
+    /// Somebody gave an order by hand.
+    Ordered {
+        /// What.
+        order: Order,
+        /// Who, why and when.
+        by: By,
+    },
     /// From here on the release only went back.
     RollbackDecided,
     /// It was over.
@@ -89,13 +96,17 @@ impl Who {
             | Reason::Watching { .. }
             | Reason::Inconclusive { .. }
             | Reason::EveryStepDone
+            | Reason::Waiting { .. }
+            | Reason::Waited
+            | Reason::AwaitingApproval { .. }
+            | Reason::NobodyCame { .. }
             | Reason::TooFewRequests { .. } => Self::Plan,
             Reason::Holding { .. }
             | Reason::StepJudged { .. }
             | Reason::EarlyPromotion { .. }
             | Reason::Regression { .. } => Self::Judge,
             Reason::AlarmFired { .. } => Self::Alarm,
-            Reason::Asked { .. } => Self::Somebody,
+            Reason::Asked { .. } | Reason::Held { .. } => Self::Somebody,
             Reason::Stuck { .. }
             | Reason::CouldNotObserve { .. }
             | Reason::ReadingBack
@@ -146,6 +157,10 @@ pub(super) fn of(
         Event::StepDone { step, because, .. } => {
             let what = What::StepDone { step: *step };
             (what, Some(because.clone()), Who::by(because))
+        }
+        Event::Ordered { order, by } => {
+            let (order, by) = (*order, by.clone());
+            (What::Ordered { order, by }, None, Who::Somebody)
         }
         Event::RollbackDecided { because, .. } => (
             What::RollbackDecided,

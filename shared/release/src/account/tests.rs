@@ -101,6 +101,7 @@ fn a_decision_is_told_with_its_reason_and_with_who_took_it() {
     for (because, who) in [
         (
             Reason::Asked {
+                by: None,
                 why: "it is wrong".into(),
             },
             Who::Somebody,

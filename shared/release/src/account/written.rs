@@ -121,6 +121,7 @@ fn check(event: &Event, plan: Option<&Plan>) -> Result<(), String> {
             | Event::Performed { .. }
             | Event::AlarmsChanged { .. }
             | Event::StepDone { .. }
+            | Event::Ordered { .. }
             | Event::RollbackDecided { .. }
             | Event::Ended { .. },
             Some(_),

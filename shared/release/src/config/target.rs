@@ -1,9 +1,13 @@
 //! What a release moves, as the configuration names it.
 
+mod lambda_alias;
+
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
-use super::Step;
+pub use lambda_alias::{LambdaAlias, NewVersion, VERSION_FILE_BYTES_MAX};
+
+use super::{Metrics, Step};
 use crate::{TargetId, Weight};
 
 /// What a release moves.
@@ -12,20 +16,57 @@ use crate::{TargetId, Weight};
 pub enum TargetSpec {
     /// A rule of an Application Load Balancer that forwards to two weighted target groups.
     AlbRule(AlbRule),
+    /// An alias of a Lambda function that divides invocations between two versions.
+    LambdaAlias(LambdaAlias),
 }
 
 impl TargetSpec {
-    /// The name under which the target is held.
+    /// The name under which the target is held: the ARN of the rule, or of the alias.
     pub fn id(&self) -> TargetId {
         match self {
             Self::AlbRule(alb) => TargetId(alb.rule.clone()),
+            Self::LambdaAlias(alias) => TargetId(alias.arn()),
         }
     }
 
-    /// Refuses what is no such target, and steps that this kind of target cannot take.
-    pub(super) fn check(&self, steps: &[Step]) -> Result<(), String> {
+    /// The ARN by which IAM decides who may move the target: a rule's own, but an alias' function's,
+    /// because UpdateAlias knows no smaller resource.
+    fn resource(&self) -> &str {
+        match self {
+            Self::AlbRule(alb) => &alb.rule,
+            Self::LambdaAlias(alias) => &alias.function,
+        }
+    }
+
+    /// The file of the input artifacts that must be read before a release of this target can begin.
+    pub fn version_file(&self) -> Option<&str> {
+        match self {
+            Self::AlbRule(_) => None,
+            Self::LambdaAlias(alias) => match &alias.version {
+                NewVersion::File(path) => Some(path),
+                NewVersion::Published | NewVersion::Number(_) => None,
+            },
+        }
+    }
+
+    /// Takes what [`TargetSpec::version_file`] says; a target that names no file needs none.
+    ///
+    /// # Errors
+    /// Says what the text is and what to write instead.
+    pub fn version_said(&mut self, text: &str) -> Result<(), String> {
+        match self {
+            Self::AlbRule(_) => Ok(()),
+            Self::LambdaAlias(alias) => alias.version_said(text),
+        }
+    }
+
+    /// Refuses what is no such target, steps that this kind of target cannot take, and metrics that
+    /// ask for what it has not.
+    pub(super) fn check(&self, steps: &[Step], metrics: &Metrics) -> Result<(), String> {
         match self {
             Self::AlbRule(alb) => alb.check(steps),
+            // Lambda takes every weight.
+            Self::LambdaAlias(alias) => alias.check(metrics),
         }
     }
 }
@@ -75,7 +116,7 @@ impl AlbRule {
                  999; the nearest possible is {}",
                 Self::nearest(*weight)
             )),
-            Step::SetWeight(_) | Step::Judge { .. } => Ok(()),
+            Step::SetWeight(_) | Step::Judge { .. } | Step::Wait(_) | Step::Approve(_) => Ok(()),
         })
     }
 
@@ -161,14 +202,14 @@ impl AllowList {
         Self(patterns.map(str::to_owned).collect())
     }
 
-    /// Refuses a target that no pattern matches.
+    /// Refuses a target that no pattern matches: the ARN of an ALB's rule, or of an alias' function.
     pub fn permit(&self, target: &TargetSpec) -> Result<(), String> {
-        let id = target.id();
-        if self.0.iter().any(|p| WildMatch::new(p).matches(&id.0)) {
+        let arn = target.resource();
+        if self.0.iter().any(|p| WildMatch::new(p).matches(arn)) {
             return Ok(());
         }
         Err(format!(
-            "target {id} is not allowed: the stack's parameter AllowedTargets has '{}'; deploy the \
+            "target {arn} is not allowed: the stack's parameter AllowedTargets has '{}'; deploy the \
              stack with a pattern that matches, or correct the target in penstock.yaml",
             self.0.join(",")
         ))
@@ -215,6 +256,24 @@ mod tests {
             (false, String::new()),
         ] {
             let permitted = AllowList::parse(&patterns).permit(&target);
+            assert_eq!(permitted.is_ok(), allowed, "{patterns}: {permitted:?}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_allowed_by_its_function_as_in_iam() {
+        let target = TargetSpec::LambdaAlias(LambdaAlias {
+            function: "arn:aws:lambda:eu-west-1:1:function:shop".to_owned(),
+            alias: "live".to_owned(),
+            version: NewVersion::Published,
+        });
+        for (allowed, patterns) in [
+            (true, "arn:aws:lambda:eu-west-1:1:function:shop"),
+            (true, "arn:x,arn:aws:lambda:*:1:function:sho*"),
+            (false, "arn:aws:lambda:eu-west-1:1:function:shop:live"),
+            (false, "arn:aws:lambda:eu-west-1:1:function:sho"),
+        ] {
+            let permitted = AllowList::parse(patterns).permit(&target);
             assert_eq!(permitted.is_ok(), allowed, "{patterns}: {permitted:?}");
         }
     }

@@ -1,5 +1,7 @@
 //! Every mistake in a penstock.yaml has its message, with the place and the fix.
 
+use std::borrow::Cow;
+
 use super::*;
 
 const GOOD: &str = include_str!("../../tests/good.yaml");
@@ -18,8 +20,8 @@ fn the_example_is_read_as_it_is_meant() {
     assert_eq!(name, "web");
     assert_eq!(plan.window, SignedDuration::from_secs(60));
     assert_eq!(plan.steps.len(), 5);
-    assert_eq!(plan.judge.config().hold, 5.0);
-    assert_eq!(plan.judge.config().alpha, 0.02);
+    assert_eq!(plan.judge_config().hold, 5.0);
+    assert_eq!(plan.judge_config().alpha, 0.02);
     assert_eq!(
         config.gate(Some("unit")).unwrap().1.rules.min_tests,
         Some(crate::gate::Limit::fail(10))
@@ -35,9 +37,78 @@ fn a_plan_survives_the_release_log() {
     assert_eq!(&serde_json::from_str::<Plan>(&stored).unwrap(), plan);
 }
 
+/// A mistake in a release's metrics.
+fn metrics(is: &str, message: &'static str) -> (&'static str, Cow<'static, str>, &'static str) {
+    let is = format!("    metrics: {is}\n    window: 60s");
+    ("    window: 60s", is.into(), message)
+}
+
+#[test]
+fn what_is_judged_by_default_is_errors_and_slowness() {
+    let config = Config::parse(GOOD).unwrap();
+    let (_, plan) = config.release(None).unwrap();
+    let judge = plan.judge_config();
+    let shares: Vec<_> = judge
+        .weights
+        .iter()
+        .map(|(n, s)| (n.as_str(), *s))
+        .collect();
+    assert_eq!(
+        shares,
+        [("errors", 0.6), ("slow:p90", 0.2), ("slow:p99", 0.2)]
+    );
+    assert_eq!(judge.r0_of["errors"], 1.0);
+    assert_eq!(judge.r0_of["slow:p90"], 1.25);
+    assert_eq!(judge.optional.len(), 2);
+    let percentiles = plan.metrics.percentiles();
+    assert_eq!(percentiles["slow:p90"], 90.0);
+    assert_eq!(percentiles["slow:p99"], 99.0);
+}
+
+#[test]
+fn what_is_written_about_a_metric_reaches_the_judge() {
+    let metrics = "
+      errors: {share: 50%, limit: 2%, cluster-size: unknown}
+      slow:p99.9: {slower-than: 800ms, tolerated-ratio: 2, required: true}
+      payments:
+        cluster-size: 4
+        total: {namespace: Shop, metric: Payments, dimensions: {Version: '${version}'}}
+        bad: {expression: \"SEARCH('{Shop,Version} ${version}', 'Sum')\"}";
+    let text = GOOD.replacen(
+        "    window: 60s",
+        &format!("    metrics:{metrics}\n    window: 60s"),
+        1,
+    );
+    let config = Config::parse(&text).unwrap();
+    let (_, plan) = config.release(None).unwrap();
+    let judge = plan.judge_config();
+    assert_eq!(judge.validate(), Ok(()));
+    assert_eq!(judge.slo["errors"], 0.02);
+    for (name, share) in [
+        ("errors", 0.25),
+        ("slo:errors", 0.25),
+        ("slow:p99.9", 0.25),
+        ("payments", 0.25),
+    ] {
+        assert_eq!(judge.weights[name], share, "{name}");
+    }
+    assert!(judge.robust.contains("errors") && judge.eta["payments"] == 0.25);
+    assert_eq!(judge.r0_of["slow:p99.9"], 2.0);
+    assert!(judge.optional.contains("payments") && judge.optional.len() == 1);
+    assert!(plan.metrics.percentiles().is_empty());
+    let counting = plan.metrics.counting(&BTreeMap::new());
+    let slow = Counting::SlowerThan(SignedDuration::from_millis(800));
+    assert!(counting.contains(&("slow:p99.9".to_owned(), slow)));
+    let stored = serde_json::to_string(plan).unwrap();
+    assert_eq!(&serde_json::from_str::<Plan>(&stored).unwrap(), plan);
+}
+
 #[test]
 fn every_mistake_names_its_place_and_its_fix() {
-    for (was, is, message) in [
+    let known = |(was, is, message): (&'static str, &'static str, &'static str)| {
+        (was, Cow::Borrowed(is), message)
+    };
+    let keys = [
         (
             "    window: 60s",
             "    windw: 60s",
@@ -145,15 +216,191 @@ fn every_mistake_names_its_place_and_its_fix() {
             "http://... or https://...",
         ),
         ("status: 200", "status: 2000", "100 to 599"),
-    ] {
+    ];
+    let of_metrics = [
+        metrics(
+            "{}",
+            "`metrics` is empty: name what the candidate is judged by",
+        ),
+        metrics("{errors: {share: 60}}", "such as 80%"),
+        metrics(
+            "{errors: {share: 60%}, 'slow:p90': {share: 50%}}",
+            "the shares of `metrics` sum to 110%",
+        ),
+        metrics(
+            "{errors: {share: 100%}, 'slow:p90': }",
+            "metric `slow:p90` has no `share` and the others leave none over",
+        ),
+        metrics("{errors: {limit: 0%}}", "has `limit` 0%: above 0%"),
+        metrics("{errors: {tolerated-ratio: 11}}", "1 to 10 is allowed"),
+        metrics(
+            "{errors: {cluster-size: some}}",
+            "a number from 1 to 1e6, or unknown",
+        ),
+        metrics("{errors: {slower-than: 1s}}", "only metrics named slow:"),
+        metrics("{'slow:checkout': {}}", "needs `slower-than`, a time"),
+        metrics("{'slow:p100': {}}", "needs `slower-than`, a time"),
+        metrics(
+            "{'slow:p90': {slower-than: 3}}",
+            "write auto, or a time such as 300ms",
+        ),
+        metrics("{'slow:p90': {slower-than: 16m}}", "at most 15m"),
+        metrics(
+            "{payments: {}}",
+            "needs `total` and `bad`, two CloudWatch queries",
+        ),
+        metrics(
+            "{errors: {total: {expression: a}}}",
+            "is counted by the target itself",
+        ),
+        metrics(
+            "{pay: {total: {namespace: S, metric: A}, bad: {namespace: S, metric: B}}}",
+            "metric `pay` has a `total` that reads the same for both versions",
+        ),
+        metrics(
+            "{pay: {total: {expression: 'a ${arm}'}, bad: {namespace: S, dimensions: {V: '${arm}'}}}}",
+            "has a `bad` without a metric",
+        ),
+        metrics(
+            "{pay: {total: {expression: 'a ${colour}'}, bad: {expression: 'b ${arm}'}}}",
+            "unknown placeholder in 'a ${colour}': ${arm}, ${version}",
+        ),
+        metrics(
+            "{pay: {total: {expression: 'a ${arm}', stat: Sum}, bad: {expression: 'b ${arm}'}}}",
+            "both an `expression` and a metric",
+        ),
+        metrics("{errors: {shar: 60%}}", "did you mean `share`?"),
+    ];
+    for (was, is, message) in keys.map(known).into_iter().chain(of_metrics) {
         assert!(GOOD.contains(was), "the example has no {was}");
-        let said = error(&GOOD.replacen(was, is, 1));
+        let said = error(&GOOD.replacen(was, &is, 1));
         assert!(
             said.contains(message),
             "{is}\n  said: {said}\n  not:  {message}"
         );
         let placed = said.starts_with("line ") || said.starts_with("version");
         assert!(placed, "{is} has no place: {said}");
+    }
+}
+
+const ALIAS: &str = "version: 1
+releases:
+  shop:
+    target:
+      lambda-alias:
+        function: arn:aws:lambda:eu-west-1:123456789012:function:shop
+        alias: live
+        version: published
+    steps: [{set-weight: 0.05%}, {judge: {windows: 5}}, {set-weight: 100%}]
+";
+
+#[test]
+fn a_lambda_alias_takes_its_candidate_from_three_places_and_any_weight() {
+    for (written, version) in [
+        ("        version: published\n", NewVersion::Published),
+        ("", NewVersion::Published),
+        ("        version: 8\n", NewVersion::Number(8)),
+        ("        version: '8'\n", NewVersion::Number(8)),
+        (
+            "        version: {file: out/version.txt}\n",
+            NewVersion::File("out/version.txt".to_owned()),
+        ),
+    ] {
+        let text = ALIAS.replace("        version: published\n", written);
+        let config = Config::parse(&text).unwrap();
+        let target = &config.release(None).unwrap().1.target;
+        let TargetSpec::LambdaAlias(alias) = target else {
+            panic!("{target:?}");
+        };
+        assert_eq!(alias.version, version, "{written}");
+        assert_eq!(
+            target.id().0,
+            "arn:aws:lambda:eu-west-1:123456789012:function:shop:live"
+        );
+    }
+}
+
+#[test]
+fn every_mistake_in_a_lambda_alias_names_its_place_and_its_fix() {
+    for (was, is, message) in [
+        (
+            "arn:aws:lambda:eu-west-1:123456789012:function:shop",
+            "shop",
+            "`function` is 'shop': write the function's ARN",
+        ),
+        (
+            ":123456789012:",
+            ":account:",
+            "write the function's ARN, arn:aws:lambda:REGION:ACCOUNT:function:NAME",
+        ),
+        (
+            "function:shop",
+            "function:shop:live",
+            "leave out ':live' and name the alias under `alias`",
+        ),
+        ("function:shop", "function:shöp", "write the function's ARN"),
+        (
+            "alias: live",
+            "alias: $LATEST",
+            "`alias` is '$LATEST': write an alias' name",
+        ),
+        ("alias: live", "alias: '8'", "no bare number"),
+        ("alias: live", "alias: ''", "1 to 128"),
+        ("        alias: live\n", "", "the key `alias` is missing"),
+        (
+            "version: published",
+            "version: latest",
+            "write published, a version's number such as 8, or {file: version.txt}",
+        ),
+        (
+            "version: published",
+            "version: 0",
+            "the first version of a function is 1",
+        ),
+        (
+            "version: published",
+            "version: -1",
+            "the first version of a function is 1",
+        ),
+        (
+            "version: published",
+            "version: '99999999999999999999'",
+            "no version is so high",
+        ),
+        (
+            "version: published",
+            "version: [8]",
+            "published, a version's number such as 8, or {file: version.txt}",
+        ),
+        (
+            "version: published",
+            "version: {fil: version.txt}",
+            "did you mean `file`?",
+        ),
+        (
+            "version: published",
+            "version: {file: ' '}",
+            "write {file: version.txt}",
+        ),
+        ("        alias:", "        alas:", "did you mean `alias`?"),
+        (
+            "lambda-alias:",
+            "lambda-alas:",
+            "did you mean `lambda-alias`?",
+        ),
+        (
+            "    steps:",
+            "    metrics: {own: {total: {expression: '${arm}'}, bad: {expression: '${target-group}'}}}\n    steps:",
+            "a query with ${target-group}: an alias has none; write ${version}",
+        ),
+    ] {
+        assert!(ALIAS.contains(was), "the example has no {was}");
+        let said = error(&ALIAS.replacen(was, is, 1));
+        assert!(
+            said.contains(message),
+            "{is}\n  said: {said}\n  not:  {message}"
+        );
+        assert!(said.starts_with("line "), "{is} has no place: {said}");
     }
 }
 

@@ -15,16 +15,16 @@ use crate::{Event, Live, Observation, Proof, Reason, Release, Weight, Window, de
 pub(super) const ROUNDS_MAX: usize = 24;
 
 /// How many of these events come from one look: those of the same time, until something is
-/// performed.
+/// performed or ordered.
 pub(super) fn run(events: &[Event]) -> usize {
     let at = events.first().map(Event::at);
-    let is_of_it = |event: &&Event| Some(event.at()) == at && !is_performed(event);
+    let is_of_it = |event: &&Event| Some(event.at()) == at && !is_of_no_look(event);
     events.iter().take_while(is_of_it).count()
 }
 
-fn is_performed(event: &Event) -> bool {
+fn is_of_no_look(event: &Event) -> bool {
     match event {
-        Event::Performed { .. } | Event::Started(_) => true,
+        Event::Performed { .. } | Event::Ordered { .. } | Event::Started(_) => true,
         Event::Intended { .. }
         | Event::Observed { .. }
         | Event::AlarmsChanged { .. }
@@ -94,7 +94,10 @@ impl Seen {
                 Event::RollbackDecided { because, .. } | Event::StepDone { because, .. } => {
                     whole.because = because.clone();
                 }
-                Event::Intended { .. } | Event::Started(_) | Event::Performed { .. } => {}
+                Event::Intended { .. }
+                | Event::Started(_)
+                | Event::Performed { .. }
+                | Event::Ordered { .. } => {}
             }
         }
         let explained = whole
@@ -152,6 +155,7 @@ impl Seen {
             | Event::Observed { .. }
             | Event::AlarmsChanged { .. }
             | Event::StepDone { .. }
+            | Event::Ordered { .. }
             | Event::Ended { .. } => None,
         })
     }
