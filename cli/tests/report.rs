@@ -51,6 +51,7 @@ impl Released {
                 candidate: "green".to_owned(),
             },
             alarms_firing: Default::default(),
+            slower_than: Default::default(),
         };
         let call = |world: &World| Invocation {
             owner: "run".to_owned(),

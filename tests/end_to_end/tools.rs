@@ -224,6 +224,8 @@ fn stored_report(world: &World, id: &str) -> anyhow::Result<()> {
         "the report is stored as: {stored}"
     );
     Ok(())
+}
+
 fn by_hand(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let service = world.service().await?;
