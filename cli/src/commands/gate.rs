@@ -127,6 +127,7 @@ impl GateCommand {
                 since: self.since,
                 commit: self.commit.as_deref(),
                 history: &history,
+                lost: None,
             },
         );
         self.print(name, &verdict, &history)?;

@@ -3,8 +3,8 @@
 use std::io::{Cursor, Write};
 
 use engine::{
-    Action, ActionError, Class, Input, Invocation, Job, PortError, Ports, Stream, chain,
-    recall_history, remember_run,
+    Action, ActionError, Asking, Class, Input, Invocation, Job, Past, PortError, Ports, Stream,
+    chain, recall_history, remember_run,
 };
 use jiff::Timestamp;
 use pages::GatePage;
@@ -58,9 +58,13 @@ impl Action for TestGate {
             }
         };
         kept.into_iter().for_each(|found| evidence.add(found));
-        let history = match &stream {
-            Some(stream) => recall_history(ports, stream, &story).await?,
-            None => History::default(),
+        let asking = match gate.compares() {
+            true => Asking::ToCompare(&story),
+            false => Asking::ToShow,
+        };
+        let Past { history, lost } = match &stream {
+            Some(stream) => recall_history(ports, stream, asking).await?,
+            None => Past::default(),
         };
         let verdict = gate.judge(
             evidence,
@@ -70,6 +74,7 @@ impl Action for TestGate {
                 since: began(ports, job, &gate).await?,
                 commit: job.parameters.commit.as_deref(),
                 history: &history,
+                lost: lost.as_deref(),
             },
         );
         let passed = verdict.passed();

@@ -92,6 +92,7 @@ fn judge(
         since: None,
         commit: Some("9f2c1de8b04a"),
         history,
+        lost: None,
     };
     gate.judge(evidence, &context)
 }

@@ -99,10 +99,10 @@ pub(super) fn judge(
     let said = [
         of_failures(rules.max_failures.unwrap_or(failures), report, judged),
         of_errors(rules.max_errors.unwrap_or(failures), report, judged),
-        of_new_failures(rules.only_new_failures, report, judged, context.last()),
+        of_new_failures(rules.only_new_failures, report, judged, context),
         of_skipped(rules.max_skipped, report),
         of_number(rules.min_tests.unwrap_or(Limit::fail(1)), report),
-        of_drop(rules.max_test_drop, report, context.last()),
+        of_drop(rules.max_test_drop, report, context),
         of_flaky(rules.max_flaky, report),
         of_duration(rules, report),
     ];
@@ -182,16 +182,16 @@ fn of_new_failures(
     level: Level,
     report: &TestReport,
     judged: &[JudgedCase],
-    last: Option<&Run>,
+    context: &Context<'_>,
 ) -> Option<RuleVerdict> {
     let count = |is: fn(&Weighed) -> bool| judged.iter().filter(|j| is(&j.weighed)).count() as u64;
     let known = count(|weighed| *weighed == Weighed::Known);
     let excused = count(|weighed| matches!(weighed, Weighed::Quarantined { .. }));
     // Those that are not listed cannot be recognised.
     let new = report.totals.failing().saturating_sub(known + excused);
-    let compared = match last {
+    let compared = match context.last() {
         Some(last) => format!("since {}", last.point.run),
-        None => "there is no earlier run that passed".to_owned(),
+        None => context.without_last().to_owned(),
     };
     let why = format!("{new} new and {known} known failures ({compared})");
     RuleVerdict::when("only-new-failures", level, new == 0, why)
@@ -215,11 +215,11 @@ fn of_number(limit: Limit<u64>, report: &TestReport) -> Option<RuleVerdict> {
 fn of_drop(
     limit: Option<Limit<Percent>>,
     report: &TestReport,
-    last: Option<&Run>,
+    context: &Context<'_>,
 ) -> Option<RuleVerdict> {
     let (limit, level) = limit?.active()?;
-    let Some(last) = last else {
-        let why = "there is no earlier run that passed".to_owned();
+    let Some(last) = context.last() else {
+        let why = context.without_last().to_owned();
         return RuleVerdict::when("max-test-drop", level, true, why);
     };
     let (before, ran) = (last.point.totals.ran(), report.totals.ran());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reports::{ChangedCoverage, CoverageReport, Diff};
 
-use super::{Context, Evidence, Limit, Percent, RuleVerdict, Rules, Run};
+use super::{Context, Evidence, Limit, Percent, RuleVerdict, Rules};
 
 /// Below so many changed lines that can run, their coverage says nothing and is not judged.
 pub const CHANGED_LINES_MIN: u64 = 20;
@@ -28,7 +28,7 @@ pub(super) fn judge(rules: &Rules, evidence: &Evidence, context: &Context<'_>) -
             rules.min_branch_coverage,
             branches,
         ),
-        of_drop(rules.max_coverage_drop, lines, context.last()),
+        of_drop(rules.max_coverage_drop, lines, context),
     ];
     said.extend(of_paths(rules, seen));
     said.push(of_changes(rules.min_changed_coverage, evidence));
@@ -53,15 +53,16 @@ fn of_share(
 fn of_drop(
     limit: Option<Limit<Percent>>,
     seen: Option<Percent>,
-    last: Option<&Run>,
+    context: &Context<'_>,
 ) -> Option<RuleVerdict> {
     let rule = "max-coverage-drop";
     let (limit, level) = limit?.active()?;
-    let before = last.and_then(|last| last.point.lines);
+    let before = context.last().map(|last| last.point.lines);
     let (is_kept, why) = match (seen, before) {
         (None, _) => (false, "no report covers any lines".to_owned()),
-        (Some(_), None) => (true, "no earlier run that passed has coverage".to_owned()),
-        (Some(seen), Some(before)) => {
+        (Some(_), None) => (true, context.without_last().to_owned()),
+        (Some(_), Some(None)) => (true, "the last run that passed has no coverage".to_owned()),
+        (Some(seen), Some(Some(before))) => {
             let drop = seen.below(before);
             let is_within = drop.value() <= limit.value() + ROUNDING;
             let why = format!(

@@ -35,6 +35,7 @@ fn context(history: &History) -> Context<'_> {
         since: None,
         commit: None,
         history,
+        lost: None,
     }
 }
 
@@ -386,6 +387,22 @@ fn a_suite_that_silently_stops_running_is_named() {
     assert_eq!(broken(&skipped), ["max-test-drop"]);
     let first = judge(rules, [cart()]);
     assert!(first.passed() && why(&first, "max-test-drop").contains("no earlier run"));
+}
+
+#[test]
+fn a_gate_that_lost_its_history_says_so_and_never_that_there_was_none() {
+    let rules = "rules: {max-test-drop: 0%, max-coverage-drop: 0%, only-new-failures: warn}";
+    let mut context = context(&NOTHING);
+    context.lost = Some("it is damaged");
+    let found = [tests([1, 0, 0, 0, 0]), lines(1, 2)];
+    let verdict = gate(rules).judge(evidence(found), &context);
+    assert!(verdict.passed());
+    assert_eq!(broken(&verdict), ["~history"]);
+    assert!(why(&verdict, "history").contains("cannot be read (it is damaged)"));
+    for rule in ["max-test-drop", "max-coverage-drop", "only-new-failures"] {
+        let why = why(&verdict, rule);
+        assert!(why.contains("are lost"), "{rule}: {why}");
+    }
 }
 
 #[test]

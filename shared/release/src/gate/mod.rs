@@ -204,6 +204,7 @@ impl Gate {
         ));
         said.extend(self.expired(&tests, &findings, context));
         said.extend(origin::judge(rules, &evidence, context));
+        said.extend(context.judge_history());
         verdict::conclude(said, evidence, tests, findings, context)
     }
 

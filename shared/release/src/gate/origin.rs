@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Age, Evidence, History, Level, RuleVerdict, Rules, Run};
+use super::{Age, Evidence, History, Level, RuleVerdict, Rules, Run, Verdict};
 
 /// How far the clock of the machine that ran the tests may be behind.
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
@@ -25,6 +25,8 @@ pub struct Context<'a> {
     pub commit: Option<&'a str>,
     /// The runs that passed before.
     pub history: &'a History,
+    /// Why what was remembered of such runs cannot be read any more; None when nothing was lost.
+    pub lost: Option<&'a str>,
 }
 
 impl Context<'_> {
@@ -35,6 +37,24 @@ impl Context<'_> {
 
     pub(super) fn last(&self) -> Option<&Run> {
         self.history.before(self.run)
+    }
+
+    /// Why there is no last run to compare with.
+    pub(super) fn without_last(&self) -> &'static str {
+        match self.lost {
+            Some(_) => "could not compare: the earlier runs that passed are lost",
+            None => "there is no earlier run that passed",
+        }
+    }
+
+    /// Nobody shall take a gate that could not compare for one that did.
+    pub(super) fn judge_history(&self) -> Option<RuleVerdict> {
+        let why = self.lost?;
+        let why = format!(
+            "could not compare with the earlier runs that passed, because what was remembered of \
+             them cannot be read ({why}); the history begins anew with the next run that passes"
+        );
+        Some(RuleVerdict::new("history", Verdict::Warn, why))
     }
 }
 
