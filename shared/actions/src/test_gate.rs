@@ -8,7 +8,7 @@ use engine::{
 };
 use jiff::Timestamp;
 use pages::GatePage;
-use release::gate::{Context, Evidence, Gate, GateVerdict, History, IMAGE_FILE_BYTES_MAX};
+use release::gate::{Caller, Context, Evidence, Gate, GateVerdict, History, IMAGE_FILE_BYTES_MAX};
 use release::{FailureKind, JobReply};
 use zip::ZipWriter;
 use zip::result::ZipError;
@@ -69,6 +69,7 @@ impl Action for TestGate {
         let verdict = gate.judge(
             evidence,
             &Context {
+                by: Caller::Pipeline,
                 now: ports.now(),
                 run: job.parameters.execution.as_deref().unwrap_or(&job.id),
                 since: began(ports, job, &gate).await?,

@@ -67,6 +67,7 @@ fn gate(rest: &str) -> Gate {
 
 fn found(path: &str, format: &str, content: Content) -> Found {
     Found::Report {
+        place: 0,
         path: path.to_owned(),
         modified: Some(made() - SignedDuration::from_mins(4)),
         report: Report {
@@ -87,6 +88,7 @@ fn judge(
     let mut evidence = Evidence::default();
     found.into_iter().for_each(|found| evidence.add(found));
     let context = Context {
+        by: release::gate::Caller::Pipeline,
         now,
         run,
         since: None,

@@ -37,8 +37,9 @@ pub enum Weighed {
 }
 
 impl Quarantined {
-    pub(super) fn matches(&self, judged: &JudgedCase) -> bool {
-        WildMatch::new(&self.test).matches(&judged.case.id())
+    /// Matches the ids of the tests that it is about.
+    pub(super) fn pattern(&self) -> WildMatch {
+        WildMatch::new(&self.test)
     }
 }
 
@@ -52,7 +53,7 @@ pub(super) fn weigh(
         .quarantine
         .iter()
         .filter(|entry| !context.is_after(entry.expires))
-        .map(|entry| (WildMatch::new(&entry.test), &entry.ticket))
+        .map(|entry| (entry.pattern(), &entry.ticket))
         .collect();
     let mut known: BTreeMap<&str, u64> = match context.last() {
         Some(last) => last
@@ -201,7 +202,8 @@ fn of_skipped(limit: Option<Limit<Percent>>, report: &TestReport) -> Option<Rule
     let (limit, level) = limit?.active()?;
     let (skipped, tests) = (report.totals.skipped, report.totals.tests);
     let share = Percent::share(skipped, tests);
-    let why = format!("{skipped} of {tests} skipped ({share}), {limit} allowed");
+    let [shown, allowed] = share.apart(limit);
+    let why = format!("{skipped} of {tests} skipped ({shown} %), {allowed} % allowed");
     RuleVerdict::when("max-skipped", level, share <= limit, why)
 }
 
@@ -226,7 +228,9 @@ fn of_drop(
     let drop = Percent::share(before.saturating_sub(ran), before);
     let mut why = format!("{ran} ran, {before} did before");
     if drop > limit {
-        why += &format!(": {drop} fewer, {limit} allowed{}", stopped(report, last));
+        let [shown, allowed] = drop.apart(limit);
+        let stopped = stopped(report, last);
+        why += &format!(": {shown} % fewer, {allowed} % allowed{stopped}");
     }
     RuleVerdict::when("max-test-drop", level, drop <= limit, why)
 }
