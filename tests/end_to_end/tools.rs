@@ -20,6 +20,8 @@ pub const TESTS: &[Test] = &[
     (
         "a_release_that_went_back_is_told_and_replayed_from_its_log",
         report_and_replay,
+    ),
+    (
         "a_release_obeys_what_is_ordered_by_hand_and_remembers_who_did",
         by_hand,
     ),
@@ -166,7 +168,8 @@ fn report_and_replay(world: &World) -> anyhow::Result<()> {
         let mut shift = Action::new("canary-shift", "web");
         shift.output = true;
         let nothing = async |_: &Event| Ok(());
-        let run = world.run(&[("penstock.yaml", &config)], &[shift], nothing);
+        let (files, actions) = ([("penstock.yaml", config.as_str())], [shift]);
+        let run = world.run(&files, &actions, nothing);
         let ran = service.under_load(run).await?;
         ran.failed("JobFailed", &["rolled back: the candidate is worse"])?;
         anyhow::Ok((ran.release.context("it has an id")?, config))

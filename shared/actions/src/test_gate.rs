@@ -1,8 +1,8 @@
 //! A verdict over the reports in the input artifacts.
 
 use engine::{
-    Action, ActionError, Asking, Class, Input, Invocation, Job, Past, PortError, Ports, Stream,
-    chain, recall_history, remember_run,
+    Action, ActionError, Asking, Input, Invocation, Job, Past, PortError, Ports, Stream, chain,
+    recall_history, remember_run,
 };
 use jiff::Timestamp;
 use pages::GatePage;

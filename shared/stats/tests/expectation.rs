@@ -33,9 +33,9 @@ fn judge_after(config: &JudgeConfig, metrics: &[&str], history: &[(Counts, Count
 
 /// P(0), P(1), .. P(n) bad requests.
 fn chances(n: u64, rate: f64) -> Vec<f64> {
-    let mut chances = vec![1.0];
+    let mut chances = vec![0.0; n as usize + 1];
+    chances[0] = 1.0;
     for _ in 0..n {
-        chances.push(0.0);
         for bad in (0..chances.len()).rev() {
             let before = if bad == 0 { 0.0 } else { chances[bad - 1] };
             chances[bad] = chances[bad] * (1.0 - rate) + before * rate;
