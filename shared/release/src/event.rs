@@ -42,7 +42,7 @@ pub struct Started {
 
 impl Started {
     /// What is counted in each window, by metric.
-    pub fn counting(&self) -> Vec<(String, Counting)> {
+    pub fn counting(&self) -> Vec<(&str, Counting<'_>)> {
         self.plan.metrics.counting(&self.slower_than)
     }
 

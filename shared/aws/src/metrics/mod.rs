@@ -165,11 +165,11 @@ fn asked(started: &Started) -> Vec<Asked> {
     let mut all = Vec::new();
     for (metric, counting) in started.counting() {
         for (arm, version) in versions.into_iter().enumerate() {
-            let count = count_of(&started.plan.target, ARMS[arm], version, &counting);
+            let count = count_of(&started.plan.target, ARMS[arm], version, counting);
             let total = count.total.into_iter().map(|series| (true, series));
             let bad = count.bad.into_iter().map(|series| (false, series));
             all.extend(total.chain(bad).map(|(is_total, series)| Asked {
-                metric: metric.clone(),
+                metric: metric.to_owned(),
                 arm,
                 is_total,
                 series,
@@ -179,15 +179,15 @@ fn asked(started: &Started) -> Vec<Asked> {
     all
 }
 
-fn count_of(target: &TargetSpec, arm: &str, version: &str, counting: &Counting) -> Count {
+fn count_of(target: &TargetSpec, arm: &str, version: &str, counting: Counting<'_>) -> Count {
     match (counting, target) {
         (Counting::Errors, TargetSpec::AlbRule(alb)) => alb::errors(alb, version),
         (Counting::SlowerThan(time), TargetSpec::AlbRule(alb)) => {
-            alb::slower_than(alb, version, *time)
+            alb::slower_than(alb, version, time)
         }
         (Counting::Errors, TargetSpec::LambdaAlias(alias)) => lambda::errors(alias, version),
         (Counting::SlowerThan(time), TargetSpec::LambdaAlias(alias)) => {
-            lambda::slower_than(alias, version, *time)
+            lambda::slower_than(alias, version, time)
         }
         (Counting::Queries { total, bad }, _) => {
             let series = |query| vec![series_of(query, target, arm, version)];

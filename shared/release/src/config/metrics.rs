@@ -121,8 +121,8 @@ pub struct Query {
 }
 
 /// What is counted of one metric, once a release has begun.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Counting {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Counting<'a> {
     /// Failed requests, as the target counts them.
     Errors,
     /// Requests slower than this, as the target counts them.
@@ -130,9 +130,9 @@ pub enum Counting {
     /// What two queries say.
     Queries {
         /// All requests.
-        total: Query,
+        total: &'a Query,
         /// Those that are bad.
-        bad: Query,
+        bad: &'a Query,
     },
 }
 
@@ -214,18 +214,15 @@ impl Metrics {
 
     /// What each metric counts, given when the stable version was slow; without the metrics of
     /// which that is not known.
-    pub fn counting(&self, slow: &BTreeMap<String, SignedDuration>) -> Vec<(String, Counting)> {
+    pub fn counting(&self, slow: &BTreeMap<String, SignedDuration>) -> Vec<(&str, Counting<'_>)> {
         let counted = self.0.iter().filter_map(|(name, spec)| {
             let counting = match (spec.slower_than(name), &spec.total, &spec.bad) {
                 (Some(SlowerThan::Fixed(time)), _, _) => Counting::SlowerThan(time),
                 (Some(SlowerThan::Auto), _, _) => Counting::SlowerThan(*slow.get(name)?),
-                (None, Some(total), Some(bad)) => Counting::Queries {
-                    total: total.clone(),
-                    bad: bad.clone(),
-                },
+                (None, Some(total), Some(bad)) => Counting::Queries { total, bad },
                 (None, _, _) => Counting::Errors,
             };
-            Some((name.clone(), counting))
+            Some((name.as_str(), counting))
         });
         counted.collect()
     }

@@ -98,7 +98,7 @@ fn what_is_written_about_a_metric_reaches_the_judge() {
     assert!(plan.metrics.percentiles().is_empty());
     let counting = plan.metrics.counting(&BTreeMap::new());
     let slow = Counting::SlowerThan(SignedDuration::from_millis(800));
-    assert!(counting.contains(&("slow:p99.9".to_owned(), slow)));
+    assert!(counting.contains(&("slow:p99.9", slow)));
     let stored = serde_json::to_string(plan).unwrap();
     assert_eq!(&serde_json::from_str::<Plan>(&stored).unwrap(), plan);
 }
