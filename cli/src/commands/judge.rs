@@ -28,7 +28,7 @@ const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// The longest name of a release, in bytes.
 const RELEASE_LEN_MAX: usize = 256;
-/// The most releases that are judged at the same time. One takes about 2 KiB.
+/// The most releases that are judged at the same time. One takes about 3 KiB.
 const RELEASES_MAX: usize = 100_000;
 /// How much is told of what is wrong with a line, in characters: the line may be part of it.
 const WRONG_CHARS_MAX: usize = 300;
