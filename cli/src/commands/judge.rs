@@ -28,15 +28,17 @@ const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// The longest name of a release, in bytes.
 const RELEASE_LEN_MAX: usize = 256;
-/// The most releases that are judged at the same time. One takes about 2 KiB.
+/// The most releases that are judged at the same time. One takes about 3 KiB.
 const RELEASES_MAX: usize = 100_000;
 /// How much is told of what is wrong with a line, in characters: the line may be part of it.
 const WRONG_CHARS_MAX: usize = 300;
+/// How much is told of where it is wrong.
+const KEY_CHARS_MAX: usize = 60;
 /// How much is read and written at once, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// How to write a line, for whoever got it wrong.
-const WINDOW_EXAMPLE: &str = r#"{"release":"r1","minute":3,"metric":"errors","canary":{"count":60,"bad":1},"baseline":{"count":5940,"bad":3}}"#;
+const WINDOW_EXAMPLE: &str = r#"{"release":"r1","minute":3,"metric":"errors","canary":{"count":60,"bad":1},"baseline":{"count":5940,"bad":3}}, where minutes and counts are whole numbers"#;
 const END_EXAMPLE: &str = r#"{"release":"r1","end":true}"#;
 
 /// Judge windows of counts that come as lines of JSON, with the judge that canary-shift runs.
@@ -66,8 +68,10 @@ Lines out:
   {"release":"r1","minute":3,"line":7,"error":"could not ..."}
 
   verdict is continue, hold, promote, rollback or inconclusive; a rollback stays until the end.
-  Each line is a look of its own, over all lines of its release so far. The minutes of a metric
-  must rise: a window that comes twice, late or out of order changes nothing, and `why` says so.
+  Each line is a look of its own, over all lines of its release so far. (canary-shift looks once a
+  minute, when all metrics are in, so that the promise holds however they depend on each other.)
+  The minutes of a metric must rise: a window that comes twice, late or out of order changes
+  nothing, and `why` says so.
   Releases may be mixed, 100 000 at a time.
 
 Keys of FILE, all of them optional:
@@ -142,13 +146,18 @@ fn parse_config(text: &[u8]) -> anyhow::Result<JudgeConfig> {
     let Object(config) = read.map_err(|error| {
         let key = error.path().to_string();
         let wrong = error.into_inner();
-        match JudgeConfig::allowed(&key) {
-            Some(allowed) => anyhow!("{key}: {wrong}: it must be a number {allowed}"),
-            None => anyhow!(
-                "{wrong}: write an object such as {{\"alpha\":0.01,\"hold\":5}}; \
-                 `penstock judge --help` has all keys"
-            ),
+        if let Some(allowed) = JudgeConfig::allowed(&key) {
+            return anyhow!("{key}: {wrong}: it must be a number {allowed}");
         }
+        let place = if key == "." {
+            String::new()
+        } else {
+            format!("{key}: ")
+        };
+        anyhow!(
+            "{place}{wrong}: write an object such as {{\"alpha\":0.01,\"hold\":5}}; \
+             `penstock judge --help` has all keys"
+        )
     })?;
     json.end()
         .context("write one JSON object and nothing else")?;
@@ -355,7 +364,7 @@ fn what_is_wrong<'a, T: Deserialize<'a>>(line: &'a [u8]) -> String {
     let told = told.strip_suffix(&place).unwrap_or(&told);
     match &*key {
         "." => format!("{told} (column {column})"),
-        key => format!("{key}: {told} (column {column})"),
+        key => format!("{key:.KEY_CHARS_MAX$}: {told} (column {column})"),
     }
 }
 

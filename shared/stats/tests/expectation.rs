@@ -31,17 +31,18 @@ fn judge_after(config: &JudgeConfig, metrics: &[&str], history: &[(Counts, Count
     judge
 }
 
-/// P(0), P(1), .. P(n) bad requests.
+/// P(0), P(1), .. P(n) bad requests: one request after the other.
 fn chances(n: u64, rate: f64) -> Vec<f64> {
-    let mut chances = vec![0.0; n as usize + 1];
-    chances[0] = 1.0;
-    for _ in 0..n {
-        for bad in (0..chances.len()).rev() {
-            let before = if bad == 0 { 0.0 } else { chances[bad - 1] };
-            chances[bad] = chances[bad] * (1.0 - rate) + before * rate;
-        }
-    }
-    chances
+    (0..n).fold(vec![1.0], |chances, _| {
+        let good = chances
+            .iter()
+            .map(|chance| chance * (1.0 - rate))
+            .chain([0.0]);
+        let bad = [0.0]
+            .into_iter()
+            .chain(chances.iter().map(|chance| chance * rate));
+        good.zip(bad).map(|(good, bad)| good + bad).collect()
+    })
 }
 
 /// The mean of `value` over all outcomes of a window, each request being bad by itself.

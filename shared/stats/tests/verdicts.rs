@@ -318,3 +318,48 @@ fn verdicts_are_written_in_lower_case() {
         assert_eq!(verdict.to_string(), format!("{verdict:?}").to_lowercase());
     }
 }
+
+/// A state as releases have it in their snapshots, after the window `BROKEN` with a limit of 1 %.
+const STORED: &str = r#"{"metrics":{"errors":{"observed":true,"canary":{"count":3000,"bad":300},
+"baseline":{"count":57000,"bad":57},"windows":1,"comparison":{"by_request":{
+"experts":[110.79160426080462,188.49340008261424,293.34296537661294,415.304447369798,555.4015255943752,697.3245119663776,741.3924377048974,665.1905795467926],
+"reserve":-0.9675840262617055}},
+"good_enough":{"by_split":-62.50822575477802,"by_rates":0.0},
+"limit":{"canary":{"count":3000,"bad":300},"wealth":{
+"experts":[104.60686695556721,175.91148869110148,267.3686995667569,360.3932431452398,418.0497152407717,147.22793673309647,-1591.9368969130614,-27901.49784125147],
+"reserve":-0.9675840262617055}}}},
+"peak_log_e":740.6992905243375}"#;
+
+#[test]
+fn a_state_that_was_stored_is_still_read() {
+    let config = JudgeConfig {
+        weights: [("errors".to_owned(), 0.5), ("slo:errors".to_owned(), 0.5)].into(),
+        slo: [("errors".to_owned(), 0.01)].into(),
+        ..JudgeConfig::default()
+    };
+    let mut trial = Trial::under(config);
+    trial.sees("errors", BROKEN);
+    let read: Judge = serde_json::from_str(STORED).unwrap();
+    let seen = |judge: &Judge| {
+        let metric = judge.metric("errors").unwrap();
+        (
+            metric.canary(),
+            metric.baseline(),
+            metric.canary_under_limit(),
+        )
+    };
+    assert_eq!(seen(&read), seen(&trial.judge));
+    let error = trial.judge.log_e(&trial.config) - read.log_e(&trial.config);
+    assert!(error.abs() < 1e-9, "{error}");
+    assert_eq!(read.verdict(&trial.config), Verdict::Rollback);
+}
+
+#[test]
+fn the_state_is_small() {
+    let mut trial = Trial::under(JudgeConfig::default());
+    for metric in ["errors", "slow:p90", "slow:p99"] {
+        (0..1000).for_each(|_| _ = trial.sees(metric, STEADY));
+    }
+    let written = serde_json::to_string(&trial.judge).unwrap();
+    assert!(written.len() < 2048, "{} bytes: {written}", written.len());
+}
