@@ -418,7 +418,7 @@ fn evidence(account: &Account, bins: &[Bin<'_>], axis: &Axis) -> Option<Graph> {
     let (least, most) = values
         .iter()
         .fold((0.0_f64, 0.0_f64), |(l, h), v| (l.min(*v), h.max(*v)));
-    let low = least.min(-1.0).max(LOG_E_LOW);
+    let low = least.clamp(LOG_E_LOW, -1.0);
     let high = (1.05 * most).clamp(1.25 * threshold, THRESHOLDS_HIGH * threshold);
     let y = |log_e: f64| 100.0 * (1.0 - ((log_e - low) / (high - low)).clamp(0.0, 1.0));
     let level = |class, log_e: f64, label: String| Level {

@@ -143,7 +143,7 @@ impl Seen {
     }
 
     /// Why somebody outside turned the release round in this run.
-    pub(super) fn from_outside(&self, run: &[Event]) -> Option<Reason> {
+    pub(super) fn asked_outside(&self, run: &[Event]) -> Option<Reason> {
         if self.is_explained {
             return None;
         }
