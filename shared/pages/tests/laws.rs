@@ -313,7 +313,7 @@ fn how_a_release_stands_is_a_word_and_a_symbol_with_the_sentence_that_decided() 
             stories::hostile(),
             "Rolling back",
             "warn",
-            "Somebody asked for it",
+            " asked for it: &#60;script&#62;",
         ),
         (
             stories::begun(),

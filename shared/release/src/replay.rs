@@ -257,15 +257,15 @@ impl Replaying {
             None => seen.rounds,
             Some(_) => look::ROUNDS_MAX,
         };
-        let asked_outside = seen.asked_outside(run);
+        let asked = seen.asked_outside(run);
         // Whoever asks from outside asks, and does not look.
-        let rounds = match asked_outside.is_some() && seen.is_empty() {
+        let rounds = match asked.is_some() && seen.is_empty() {
             true => 0,
             false => rounds,
         };
         let (mut events, mut because) = decide_on(&self.other.release, seen, rounds);
         events.iter().for_each(|event| self.other.apply(event));
-        if let Some(why) = asked_outside
+        if let Some(why) = asked
             && heeds(&self.other.release, &why)
         {
             let asked = ask_rollback(&self.other.release, seen.at, why.clone());

@@ -330,5 +330,5 @@ pub fn day() -> Tale {
 pub fn of_many_metrics() -> Tale {
     let metrics = (0..15).map(|n| format!("{n}{}", "<&>'".repeat(15)));
     let metrics: Vec<_> = metrics.collect();
-    tale("release-huge", &measured(400, &metrics))
+    tale("release-huge", &measured(150, &metrics))
 }
