@@ -205,7 +205,10 @@ fn the_simulated_penstock_does_what_the_real_one_does() {
     ];
     let mut endings = Vec::new();
     for (contender, metrics) in variants {
-        for (scenario, seed) in scenarios.iter().flat_map(|s| (0..RELEASES).map(move |r| (s, r))) {
+        for (scenario, seed) in scenarios
+            .iter()
+            .flat_map(|s| (0..RELEASES).map(move |r| (s, r)))
+        {
             let mut simulated = contender.begin(scenario, seed);
             let simulated = traced(simulated.as_mut(), scenario, seed);
             let real = traced(&mut Production::new(metrics), scenario, seed);

@@ -182,6 +182,9 @@ mod tests {
             needed.requests.map(|requests| requests.mean / needed.limit);
         // Wald's bound is on the mean; a tenth is the noise of 400 releases and of whole minutes.
         assert!((0.9..1.4).contains(&oracle), "{oracle}");
-        assert!(errors > oracle && default > errors, "{default} {errors} {oracle}");
+        assert!(
+            errors > oracle && default > errors,
+            "{default} {errors} {oracle}"
+        );
     }
 }

@@ -79,7 +79,9 @@ fn main() -> anyhow::Result<()> {
     print_bad(&bad);
     print_special(some);
     let needed = limit::measure(many, &limit::cases());
-    println!("REQUESTS UNTIL THE ROLLBACK AT A FIXED WEIGHT, mean and median, as multiples of the limit");
+    println!(
+        "REQUESTS UNTIL THE ROLLBACK AT A FIXED WEIGHT, mean and median, as multiples of the limit"
+    );
     println!("{}", tables::limit(&limit::cases(), &needed));
     print_goals(&good, &needed);
     print_cost()?;

@@ -52,7 +52,10 @@ pub fn by_default() -> JudgeConfig {
     let slowness = ["slow:p90", "slow:p99"].map(str::to_owned);
     JudgeConfig {
         hold: HOLD,
-        r0_of: slowness.clone().map(|name| (name, SLOWNESS_TOLERATED)).into(),
+        r0_of: slowness
+            .clone()
+            .map(|name| (name, SLOWNESS_TOLERATED))
+            .into(),
         optional: slowness.into(),
         ..JudgeConfig::default()
     }
