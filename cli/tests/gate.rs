@@ -193,6 +193,85 @@ fn what_is_missing_or_cut_off_fails_and_never_passes() {
 }
 
 #[test]
+fn a_format_that_a_later_glob_names_holds() {
+    let folder = build(&suite(3, ""));
+    let later = "reports: ['reports/*.xml', {path: reports/junit.xml, format: trx}, ";
+    let config = CONFIG.replace("reports: ['reports/*.xml', ", later);
+    fs::write(folder.path().join("penstock.yaml"), config).unwrap();
+    ends(&gate(folder.path(), &["out"]), 1, &["junit.xml as trx"]);
+}
+
+#[test]
+fn modules_with_the_same_paths_do_not_cover_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let lcov = |lines: u32, hits: u32| {
+        let lines = (1..=lines).map(|line| format!("DA:{line},{hits}\n"));
+        format!(
+            "SF:src/index.js\n{}end_of_record\n",
+            lines.collect::<String>()
+        )
+    };
+    let config = "version: 1\ngates:\n  unit:\n    reports: ['**/lcov.info']\n";
+    let files = [
+        ("penstock.yaml", config.to_owned()),
+        ("cart/coverage/lcov.info", lcov(10, 1)),
+        ("shop/coverage/lcov.info", lcov(30, 0)),
+    ];
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    ends(&gate(folder.path(), &["."]), 0, &["25.0 % of the lines"]);
+    let both = ["cart/coverage/lcov.info", "shop/coverage/lcov.info"];
+    ends(&gate(folder.path(), &both), 0, &["25.0 % of the lines"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_names_that_are_no_text_fail_and_are_never_skipped() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    let secret = tempfile::tempdir().unwrap();
+    fs::write(secret.path().join("junit.xml"), suite(99, "")).unwrap();
+    let ends = |change: &dyn Fn(&Path), parts: &[&str]| {
+        let folder = build(&suite(3, ""));
+        change(&folder.path().join("out"));
+        let output = gate(folder.path(), &["out"]);
+        ends(&output, 1, parts);
+        assert!(!said(&output).contains("99"), "{}", said(&output));
+    };
+    let link = "it is a symbolic link, which is not followed";
+    ends(
+        &|out| symlink(secret.path().join("junit.xml"), out.join("reports/b.xml")).unwrap(),
+        &[link, "reports/b.xml"],
+    );
+    ends(
+        &|out| {
+            fs::remove_dir_all(out.join("reports")).unwrap();
+            symlink(secret.path(), out.join("reports")).unwrap();
+        },
+        &[link],
+    );
+    ends(
+        &|out| {
+            fs::remove_file(out.join("commit.txt")).unwrap();
+            symlink(secret.path().join("junit.xml"), out.join("commit.txt")).unwrap();
+        },
+        &[link, "commit.txt"],
+    );
+    ends(
+        &|out| {
+            let name = OsStr::from_bytes(b"reports/caf\xe9.xml");
+            fs::write(out.join(name), suite(2, "<testcase><failure/></testcase>")).unwrap();
+        },
+        &["its name is not UTF-8"],
+    );
+}
+
+#[test]
 fn a_history_is_begun_compared_with_and_kept_when_the_gate_fails() {
     let arguments = |run| ["out", "--history", "history.json", "--run", run];
     let folder = build(&suite(10, ""));
@@ -234,6 +313,29 @@ fn a_history_is_begun_compared_with_and_kept_when_the_gate_fails() {
         2,
         &["could not read the history"],
     );
+}
+
+#[test]
+fn runs_that_end_at_once_are_all_remembered() {
+    const RUNS: usize = 8;
+    let folder = build(&suite(10, ""));
+    let started: Vec<_> = (0..RUNS)
+        .map(|run| {
+            Command::new(env!("CARGO_BIN_EXE_penstock"))
+                .args(["gate", "out", "--history", "history.json", "--run"])
+                .arg(run.to_string())
+                .current_dir(folder.path())
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut run in started {
+        assert!(run.wait().unwrap().success());
+    }
+    let history = fs::read(folder.path().join("history.json")).unwrap();
+    let history: Value = serde_json::from_slice(&history).unwrap();
+    assert_eq!(history["points"].as_array().unwrap().len(), RUNS);
 }
 
 #[test]

@@ -51,6 +51,7 @@ impl Released {
                 candidate: "green".to_owned(),
             },
             alarms_firing: Default::default(),
+            slower_than: Default::default(),
         };
         let call = |world: &World| Invocation {
             owner: "run".to_owned(),
@@ -181,7 +182,7 @@ fn under_its_own_configuration_a_replay_agrees_and_exits_with_0() {
 
 #[test]
 fn under_a_stricter_configuration_a_replay_shows_where_they_part_and_exits_with_1() {
-    let released = Released::with_failures(0.05);
+    let released = Released::with_failures(0.01);
     released.write("strict.yaml", &CONFIG.replace("0.000001", "0.05"));
     let arguments = ["replay", "web.jsonl", "--config", "strict.yaml"];
     let output = penstock(released.folder.path(), &arguments);

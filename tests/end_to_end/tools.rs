@@ -8,7 +8,7 @@ use cli::pipeline::event::Event;
 use serde_json::Value;
 
 use crate::Test;
-use crate::world::{Action, World};
+use crate::world::{ARTIFACTS, Action, World};
 
 pub const TESTS: &[Test] = &[
     (
@@ -17,6 +17,10 @@ pub const TESTS: &[Test] = &[
     ),
     ("status_shows_a_release_from_its_log", status),
     ("abort_takes_the_traffic_back_by_hand", abort),
+    (
+        "a_release_that_went_back_is_told_and_replayed_from_its_log",
+        report_and_replay,
+    ),
     (
         "a_release_obeys_what_is_ordered_by_hand_and_remembers_who_did",
         by_hand,
@@ -154,6 +158,75 @@ fn abort(world: &World) -> anyhow::Result<()> {
             &["rolled back: arn:aws:iam::", " asked for it: blank page"],
         )
     })
+}
+
+fn report_and_replay(world: &World) -> anyhow::Result<()> {
+    let (id, config) = world.runtime.block_on(async {
+        let service = world.service().await?;
+        service.candidate.fails(30);
+        let config = service.config();
+        let mut shift = Action::new("canary-shift", "web");
+        shift.output = true;
+        let nothing = async |_: &Event| Ok(());
+        let (files, actions) = ([("penstock.yaml", config.as_str())], [shift]);
+        let run = world.run(&files, &actions, nothing);
+        let ran = service.under_load(run).await?;
+        ran.failed("JobFailed", &["rolled back: the candidate is worse"])?;
+        anyhow::Ok((ran.release.context("it has an id")?, config))
+    })?;
+    stored_report(world, id.as_str())?;
+    let (folder, config_path) = file("penstock.yaml", &config)?;
+    let table = ["--table", world.stack.table()];
+    let of_release = |command: &str, more: &[&str]| {
+        let mut penstock = penstock(world);
+        penstock.current_dir(folder.path());
+        penstock.args([command, id.as_str()]).args(table).args(more);
+        penstock.output()
+    };
+    let output = of_release("report", &["-o", "report.html"])?;
+    ensure!(output.status.success(), "{}", text(&output));
+    let html = std::fs::read_to_string(folder.path().join("report.html"))?;
+    let title = format!("<title>Rolled back: {id}</title>");
+    ensure!(
+        html.contains(&title) && html.contains("Rollback decided"),
+        "{html}"
+    );
+    let output = of_release("replay", &["--config", &config_path.to_string_lossy()])?;
+    ensure!(
+        output.status.code() == Some(0) && text(&output).contains("decides the same: rolled back"),
+        "{}",
+        text(&output)
+    );
+    // From a file, without AWS.
+    let log = of_release("report", &["--format", "log", "-o", "log.jsonl"])?;
+    ensure!(log.status.success(), "{}", text(&log));
+    let mut offline = penstock(world);
+    offline
+        .current_dir(folder.path())
+        .env_remove("AWS_ENDPOINT_URL");
+    let output = offline.args(["replay", "log.jsonl"]).output()?;
+    ensure!(output.status.code() == Some(0), "{}", text(&output));
+    Ok(())
+}
+
+/// The action's output artifact says how the release ended.
+fn stored_report(world: &World, id: &str) -> anyhow::Result<()> {
+    let script = format!(
+        "import boto3, io, json, zipfile\n\
+         s3 = boto3.client('s3')\n\
+         keys = [o['Key'] for o in s3.list_objects_v2(Bucket='{ARTIFACTS}')['Contents'] if '/Out0/' in o['Key']]\n\
+         for o in (s3.get_object(Bucket='{ARTIFACTS}', Key=k) for k in keys):\n\
+         \x20   zip = zipfile.ZipFile(io.BytesIO(o['Body'].read()))\n\
+         \x20   end = json.load(zip.open('result.json')).get('end', {{}})\n\
+         \x20   if end.get('started', {{}}).get('release') == '{id}':\n\
+         \x20       print(end['phase'], *zip.namelist(), 'Rolled back' in zip.read('report.html').decode())"
+    );
+    let stored = world.boto3(&script)?;
+    ensure!(
+        stored == "rolled-back report.html result.json True",
+        "the report is stored as: {stored}"
+    );
+    Ok(())
 }
 
 fn by_hand(world: &World) -> anyhow::Result<()> {

@@ -12,6 +12,9 @@ use miette::{
 use release::config::{Config, ConfigError, Step};
 use serde_json::json;
 
+/// Longest line that is shown of what a configuration holds, in characters.
+const LINE_CHARS_MAX: usize = 1_000;
+
 /// Check a penstock.yaml, with the code that the functions run.
 ///
 /// The exit status is 0 when it can be used, 1 when it has a mistake, which is shown with its line
@@ -72,25 +75,27 @@ fn sections(config: &Config) -> serde_json::Value {
 
 fn show(name: &str, config: &Config) {
     println!("{} {name} can be used", console::style("✓").green());
+    // What the file says goes to a terminal.
+    let say = |line: String| println!("  {}", reports::printable(&line, LINE_CHARS_MAX));
     for (section, gate) in config.gates() {
         let globs: Vec<_> = gate.reports.iter().map(|glob| &*glob.path).collect();
-        println!("  gate {section}: reads {}", globs.join(", "));
+        say(format!("gate {section}: reads {}", globs.join(", ")));
     }
     for (section, plan) in config.releases() {
         let steps: Vec<_> = plan.steps.iter().map(step).collect();
-        println!(
-            "  release {section}: {} of {}",
+        say(format!(
+            "release {section}: {} of {}",
             steps.join(", "),
             plan.target.id()
-        );
+        ));
     }
     for (section, check) in config.health_checks() {
-        println!(
-            "  health check {section}: {} probes, {} times in a row within {:#}",
+        say(format!(
+            "health check {section}: {} probes, {} times in a row within {:#}",
             check.probes.len(),
             check.in_a_row,
             check.within
-        );
+        ));
     }
 }
 
@@ -103,8 +108,15 @@ fn step(step: &Step) -> String {
     }
 }
 
-/// The mistake at its line, as a compiler shows one.
+/// The mistake at its line, as a compiler shows one. A control character in the file is shown as one
+/// that cannot move a cursor.
 pub(super) fn drawn(name: &str, text: String, error: &ConfigError) -> String {
+    let harmless = |char: char| match char {
+        '\n' | '\t' => char,
+        char if char.is_control() => char::REPLACEMENT_CHARACTER,
+        char => char,
+    };
+    let text: String = text.replace("\r\n", "\n").chars().map(harmless).collect();
     let mut diagnostic = MietteDiagnostic::new(error.message.clone());
     if let Some((line, column)) = error.at {
         let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -128,6 +140,22 @@ pub(super) fn drawn(name: &str, text: String, error: &ConfigError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_cannot_move_the_cursor() {
+        for text in [
+            "version: 1\ngates:\n  \"a\\e[2Jb\": {reprots: []}\n",
+            "version: 1\n\"ga\\e[2Jtes\": {}\n",
+            "version: 1\ngates: {a: {reports: [b\u{9b}2J], format: x\u{9b}2J}}\n",
+        ] {
+            let error = Config::parse(text).unwrap_err();
+            let shown = drawn("penstock.yaml", text.to_owned(), &error);
+            let shown = console::strip_ansi_codes(&shown).into_owned();
+            let control = |c: char| c.is_control() && c != '\n';
+            assert!(!shown.contains(control), "{shown:?}");
+            assert!(!error.to_string().contains(control), "{error:?}");
+        }
+    }
 
     #[test]
     fn a_mistake_is_shown_at_its_line_with_the_fix() {

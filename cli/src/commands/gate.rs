@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use actions::gather::{Files, GatherError, gather, read_report};
@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use pages::GatePage;
 use release::config::{CONFIG_BYTES_MAX, Config};
 use release::gate::{
-    Context, Evidence, Found, Gate, GateVerdict, History, ReportGlob, Standing, Verdict, Weighed,
+    Caller, Context, Evidence, Found, Gate, GateVerdict, History, ReportGlob, Run, Standing,
+    Verdict, Weighed,
 };
 use reports::{Archive, Diff, Format, ReadError, Report};
 use walkdir::WalkDir;
@@ -49,7 +50,8 @@ pub struct GateCommand {
     /// The gate's name in the configuration; may be left out where there is one only.
     #[arg(long)]
     section: Option<String>,
-    /// Remembers the runs that passed, to compare the next one with. Made when there is none.
+    /// Remembers the runs that passed, to compare the next one with. Made when there is none; the
+    /// file HISTORY.lock next to it keeps two runs at once apart.
     #[arg(long)]
     history: Option<PathBuf>,
     /// The commit that is being released, for the rule same-commit.
@@ -122,18 +124,20 @@ impl GateCommand {
         let verdict = gate.judge(
             evidence,
             &Context {
+                by: Caller::Command,
                 now,
                 run: &run,
                 since: self.since,
                 commit: self.commit.as_deref(),
                 history: &history,
+                lost: None,
             },
         );
         self.print(name, &verdict, &history)?;
         if let Some(file) = &self.history
             && verdict.passed()
         {
-            write_history(file, &verdict.remembered(history))?;
+            remember(file, verdict.run())?;
         }
         Ok(Some(verdict.verdict))
     }
@@ -196,12 +200,33 @@ fn read_history(path: &Path) -> anyhow::Result<History> {
     })
 }
 
+/// Adds a run to the history. Of two that end at once, one waits for the other, so both are in it.
+fn remember(path: &Path, run: Run) -> anyhow::Result<()> {
+    let _lock = lock(path)?;
+    write_history(path, &read_history(path)?.after(run))
+}
+
+/// Keeps everybody else from the history until the file that this gives is closed. It is a file of
+/// its own, as the history's is replaced.
+fn lock(history: &Path) -> anyhow::Result<File> {
+    let mut path = history.as_os_str().to_owned();
+    path.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let locked = file.and_then(|file| file.lock().map(|()| file));
+    locked.with_context(|| format!("could not lock the history {}", history.display()))
+}
+
 /// Writes all of it or, when something fails, leaves what was there.
 fn write_history(path: &Path, history: &History) -> anyhow::Result<()> {
     let write = || -> anyhow::Result<()> {
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
         serde_json::to_writer(&mut file, history)?;
+        file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
     };
@@ -258,13 +283,10 @@ fn gather_all(gate: &Gate, paths: &[PathBuf]) -> anyhow::Result<Evidence> {
         if named.into_iter().any(is_named) {
             continue;
         }
-        let glob = ReportGlob {
-            path: path.display().to_string(),
-            format: format_of(&path, &globs),
-        };
+        let name = path.display().to_string();
+        let format = format_of(&path, &globs).or(gate.format);
         let mut place = Place::Given(vec![path]);
-        let path = glob.path.clone();
-        evidence.add(read_report(&mut place, path, &glob, &gate).map_err(unusable)?);
+        evidence.add(read_report(places.len(), &mut place, name, format).map_err(unusable)?);
     }
     Ok(evidence)
 }
@@ -298,12 +320,17 @@ fn is_zip(path: &Path) -> io::Result<bool> {
 
 impl Place {
     /// Where a file is on disk; None for what is in an artifact or not there.
-    fn locate(&self, path: &str) -> Option<PathBuf> {
+    fn locate(&self, path: &str) -> Result<Option<PathBuf>, ReadError> {
         match self {
-            Self::Artifact(_) => None,
-            Self::Folder(root) => Some(root.join(path)).filter(|file| file.is_file()),
-            Self::Given(files) => files.iter().find(|file| file.ends_with(path)).cloned(),
+            Self::Artifact(_) => Ok(None),
+            Self::Folder(root) => within(root, path),
+            Self::Given(files) => Ok(files.iter().find(|file| file.ends_with(path)).cloned()),
         }
+    }
+
+    fn open(&self, path: &str) -> Result<Option<File>, ReadError> {
+        let file = self.locate(path)?.map(File::open).transpose();
+        file.map_err(|source| ReadError::Input { source })
     }
 }
 
@@ -321,8 +348,8 @@ impl Files for Place {
             return archive.report(path, format);
         }
         let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let file = self.locate(path).ok_or_else(missing).and_then(File::open);
-        let file = file.map_err(|source| ReadError::Input { source })?;
+        let file = self.open(path)?;
+        let file = file.ok_or_else(|| ReadError::Input { source: missing() })?;
         reports::read(path, BufReader::new(file), format)
     }
 
@@ -330,10 +357,9 @@ impl Files for Place {
         if let Self::Artifact(archive) = self {
             return Files::diff(archive, path);
         }
-        let Some(file) = self.locate(path) else {
+        let Some(file) = self.open(path)? else {
             return Ok(None);
         };
-        let file = File::open(file).map_err(|source| ReadError::Input { source })?;
         Diff::read(path, BufReader::new(file)).map(Some)
     }
 
@@ -341,12 +367,12 @@ impl Files for Place {
         if let Self::Artifact(archive) = self {
             return archive.read_small(path, bytes_max);
         }
-        let Some(file) = self.locate(path) else {
+        let Some(file) = self.open(path)? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
         let room = bytes_max.saturating_add(1);
-        let read = File::open(file).and_then(|file| file.take(room).read_to_end(&mut bytes));
+        let read = file.take(room).read_to_end(&mut bytes);
         let length = read.map_err(|source| ReadError::Input { source })? as u64;
         match length > bytes_max {
             false => Ok(Some(bytes)),
@@ -362,12 +388,41 @@ impl Files for Place {
         if let Self::Artifact(archive) = self {
             return Files::modified(archive, path);
         }
-        let about = std::fs::metadata(self.locate(path)?).ok()?;
+        let about = std::fs::metadata(self.locate(path).ok()??).ok()?;
         about.modified().ok()?.try_into().ok()
     }
 }
 
-/// The files below `root` that match, in order, without following links.
+/// The file of this path below `root`; None when there is none.
+///
+/// # Errors
+///
+/// [`ReadError::Link`] when the path leads through a symbolic link, and [`ReadError::Name`] for one
+/// that [`walk`] has found and that is no text.
+fn within(root: &Path, path: &str) -> Result<Option<PathBuf>, ReadError> {
+    let mut file = root.to_owned();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(part) => file.push(part),
+            Component::CurDir => continue,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Ok(None),
+        }
+        match std::fs::symlink_metadata(&file) {
+            Ok(about) if about.is_symlink() => return Err(ReadError::link(path)),
+            Ok(_) => {}
+            // It is how `walk` writes what is no text.
+            Err(_) if path.contains(char::REPLACEMENT_CHARACTER) => {
+                return Err(ReadError::odd_name(path));
+            }
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(file).filter(|file| file.is_file()))
+}
+
+/// The files below `root` that match, in order. No link is followed: one that matches is found like
+/// a file, for its reading to fail, as is one on the way to where the pattern begins. So is a file
+/// that has a name which is no text, with U+FFFD in it.
 fn walk(root: &Path, glob: &str) -> Result<Vec<String>, ReadError> {
     let relative = glob.strip_prefix("./").unwrap_or(glob);
     let matcher = reports::glob(relative)?;
@@ -378,7 +433,17 @@ fn walk(root: &Path, glob: &str) -> Result<Vec<String>, ReadError> {
     let base = relative[..fixed]
         .rfind('/')
         .map_or("", |end| &relative[..end]);
+    let is_inside = Path::new(base)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if !is_inside {
+        return Ok(Vec::new());
+    }
+    if let Err(ReadError::Link { .. }) = within(root, base) {
+        return Ok(vec![base.to_owned()]);
+    }
     let mut found = Vec::new();
+    let mut links = 0_u64;
     let files = WalkDir::new(root.join(base))
         .sort_by_file_name()
         .into_iter();
@@ -399,13 +464,21 @@ fn walk(root: &Path, glob: &str) -> Result<Vec<String>, ReadError> {
             ));
             return Err(ReadError::Input { source });
         }
-        let path = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
-        if let Some(path) = path
-            && entry.file_type().is_file()
-            && matcher.is_match(path)
-        {
-            found.push(path.replace(std::path::MAIN_SEPARATOR, "/"));
+        let Ok(path) = entry.path().strip_prefix(root) else {
+            continue;
+        };
+        let path = path.to_string_lossy();
+        let path = path.replace(std::path::MAIN_SEPARATOR, "/");
+        let kind = entry.file_type();
+        if (kind.is_file() || kind.is_symlink()) && matcher.is_match(&path) {
+            found.push(path);
+        } else if kind.is_symlink() && entry.path().is_dir() {
+            links += 1;
         }
+    }
+    if links > 0 {
+        let folder = root.display();
+        tracing::warn!(%folder, glob, links, "links to folders are not followed");
     }
     Ok(found)
 }
@@ -416,6 +489,7 @@ fn text(gate: &str, verdict: &GateVerdict) -> String {
         true => style("✓").green().bold(),
         false => style("✗").red().bold(),
     };
+    let gate = reports::printable(gate, NAME_CHARS_MAX);
     let mut lines = vec![format!("{head} gate {gate} {}", verdict.headline())];
     let width = verdict.rules.iter().map(|rule| rule.rule.len()).max();
     let kept = verdict
@@ -447,10 +521,8 @@ fn text(gate: &str, verdict: &GateVerdict) -> String {
         .filter(|f| f.standing == Standing::Counts);
     let shown = counting.clone().map(|judged| {
         let finding = &judged.finding;
-        let at = [&finding.package, &finding.path]
-            .into_iter()
-            .find(|at| !at.is_empty());
-        let at = at.map_or_else(String::new, |at| format!(" in {at}"));
+        let place = finding.place();
+        let at = place.map_or_else(String::new, |place| format!(" in {place}"));
         let severity = finding.severity.name();
         format!(
             "  {severity:8}  {}{at}\n            {}",

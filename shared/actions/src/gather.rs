@@ -1,12 +1,12 @@
 //! Finds what a gate looks at, in artifacts or in folders: the same code in a function and on a
 //! laptop.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 
 use engine::{Input, chain};
 use jiff::Timestamp;
-use release::gate::{Evidence, Found, Gate, ReportGlob};
+use release::gate::{Evidence, Found, Gate};
 use reports::{Archive, Diff, Format, ReadError, Report};
 
 /// The largest `commit-file`, in bytes.
@@ -84,21 +84,31 @@ pub enum GatherError {
 /// Those of [`GatherError`].
 pub fn gather(gate: &Gate, places: &mut [impl Files]) -> Result<Evidence, GatherError> {
     let mut evidence = Evidence::default();
-    // Two globs may match one file; it is read once.
-    let mut seen = BTreeSet::new();
+    // Two globs may match one file: it is read once, in the format that the first of them names that
+    // names one.
+    let mut files: Vec<(usize, String, Option<Format>)> = Vec::new();
+    let mut seen: BTreeMap<(usize, String), usize> = BTreeMap::new();
     for glob in &gate.reports {
         let mut matched = false;
         for (number, place) in places.iter_mut().enumerate() {
             for path in place.find(&glob.path).map_err(GatherError::Glob)? {
                 matched = true;
-                if seen.insert((number, path.clone())) {
-                    evidence.add(read_report(place, path, glob, gate)?);
+                let at = *seen.entry((number, path.clone())).or_insert(files.len());
+                match files.get_mut(at) {
+                    Some((.., format)) => *format = format.or(glob.format),
+                    None => files.push((number, path, glob.format)),
                 }
             }
         }
         if !matched {
             let glob = glob.path.clone();
             evidence.add(Found::Missing { glob });
+        }
+    }
+    for (number, path, format) in files {
+        if let Some(place) = places.get_mut(number) {
+            let format = format.or(gate.format);
+            evidence.add(read_report(number, place, path, format)?);
         }
     }
     let named = [
@@ -113,22 +123,23 @@ pub fn gather(gate: &Gate, places: &mut [impl Files]) -> Result<Evidence, Gather
     Ok(evidence)
 }
 
-/// Reads a report out of one of the places.
+/// Reads a report out of the place of this number, in `format` or in the one that its content shows.
 ///
 /// # Errors
 ///
 /// [`GatherError::Input`].
 pub fn read_report(
+    number: usize,
     place: &mut impl Files,
     path: String,
-    glob: &ReportGlob,
-    gate: &Gate,
+    format: Option<Format>,
 ) -> Result<Found, GatherError> {
     let modified = place.modified(&path);
-    let report = place.report(&path, glob.format.or(gate.format));
+    let report = place.report(&path, format);
     Ok(unless_unreadable(report)?.map_or_else(
         |why| Found::Unreadable { why },
         |report| Found::Report {
+            place: number,
             path,
             modified,
             report,

@@ -1,12 +1,12 @@
 //! A verdict over the reports in the input artifacts.
 
 use engine::{
-    Action, ActionError, Input, Invocation, Job, PortError, Ports, Stream, chain, recall_history,
-    remember_run,
+    Action, ActionError, Asking, Input, Invocation, Job, Past, PortError, Ports, Stream, chain,
+    recall_history, remember_run,
 };
 use jiff::Timestamp;
 use pages::GatePage;
-use release::gate::{Context, Evidence, Gate, GateVerdict, History, IMAGE_FILE_BYTES_MAX};
+use release::gate::{Caller, Context, Evidence, Gate, GateVerdict, History, IMAGE_FILE_BYTES_MAX};
 use release::{FailureKind, JobReply};
 
 use crate::artifacts::{Inputs, in_config, port_error};
@@ -54,18 +54,24 @@ impl Action for TestGate {
             }
         };
         kept.into_iter().for_each(|found| evidence.add(found));
-        let history = match &stream {
-            Some(stream) => recall_history(ports, stream, &story).await?,
-            None => History::default(),
+        let asking = match gate.compares() {
+            true => Asking::ToCompare(&story),
+            false => Asking::ToShow,
+        };
+        let Past { history, lost } = match &stream {
+            Some(stream) => recall_history(ports, stream, asking).await?,
+            None => Past::default(),
         };
         let verdict = gate.judge(
             evidence,
             &Context {
+                by: Caller::Pipeline,
                 now: ports.now(),
                 run: job.parameters.execution.as_deref().unwrap_or(&job.id),
                 since: began(ports, job, &gate).await?,
                 commit: job.parameters.commit.as_deref(),
                 history: &history,
+                lost: lost.as_deref(),
             },
         );
         let passed = verdict.passed();

@@ -92,28 +92,58 @@ pub struct Recalled {
     pub version: Option<String>,
 }
 
-/// The runs to compare with. `asking` is the story of the job that asks.
+/// What is known of the runs that passed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Past {
+    /// The runs; empty when there were none, or when they are lost.
+    pub history: History,
+    /// Why what was stored of them cannot be read; None when it can, or nothing was stored.
+    pub lost: Option<String>,
+}
+
+/// What the runs that passed are asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Asking<'a> {
+    /// To compare with them, in the job of this story.
+    ToCompare(&'a ReleaseId),
+    /// To show them: no rule looks at them.
+    ToShow,
+}
+
+/// The runs that passed.
 ///
 /// A history that cannot be read is not an empty one: a gate that would fail by comparison might
-/// pass. Nor may it stand in the way for good. So the one who finds it lost fails, with a message
-/// that says so, and whoever asks after that (the stage, retried by a person who has read it)
-/// begins anew. Duplicates and continuations of the one who was told carry its story: they are told
-/// the same.
+/// pass. Nor may it stand in the way for good. So the first who finds it lost when it would compare
+/// fails, with a message that says so; duplicates and continuations of its job carry its story and
+/// are told the same. Whoever asks after that, be it the stage that a person has retried or the next
+/// execution, goes on without a history and is told why in [`Past::lost`], for its verdict to say
+/// so, until a run that passes begins a new one.
 pub async fn recall_history(
     ports: &impl GateHistory,
     stream: &Stream,
-    asking: &ReleaseId,
-) -> Result<History, PortError> {
+    asking: Asking<'_>,
+) -> Result<Past, PortError> {
     let seen = ports.recall(stream).await?;
-    let lost = match &seen.memory {
-        Memory::Kept(history) => return Ok(history.clone()),
+    let lost = match seen.memory.clone() {
+        Memory::Kept(history) => {
+            let lost = None;
+            return Ok(Past { history, lost });
+        }
         Memory::Lost(lost) => lost,
     };
+    let without = |why| Past {
+        history: History::default(),
+        lost: Some(why),
+    };
+    let story = match asking {
+        Asking::ToShow => return Ok(without(lost.why)),
+        Asking::ToCompare(story) => story,
+    };
     match &lost.told {
-        Some(told) if told != asking => return Ok(begun_anew(stream, lost)),
+        Some(told) if told != story => return Ok(without(lost.why)),
         Some(_) => {}
         None => {
-            let told = Some(asking.clone());
+            let told = Some(story.clone());
             let why = lost.why.clone();
             let memory = Memory::Lost(Lost { why, told });
             ports.remember(stream, &seen, &memory).await?;
@@ -141,7 +171,10 @@ pub async fn remember_run(
         let seen = ports.recall(stream).await?;
         let before = match &seen.memory {
             Memory::Kept(history) => history.clone(),
-            Memory::Lost(lost) => begun_anew(stream, lost),
+            Memory::Lost(lost) => {
+                tracing::warn!(%stream, why = lost.why, "the gate's history begins anew");
+                History::default()
+            }
         };
         let after = Memory::Kept(before.after(run.clone()));
         if after == seen.memory {
@@ -159,11 +192,6 @@ pub async fn remember_run(
         format!("remember run {} of {stream}", run.point.run),
         format!("other runs were faster {REMEMBER_TRIES_MAX} times"),
     ))
-}
-
-fn begun_anew(stream: &Stream, lost: &Lost) -> History {
-    tracing::warn!(%stream, why = lost.why, "the gate's history begins anew");
-    History::default()
 }
 
 #[cfg(test)]

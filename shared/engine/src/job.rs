@@ -56,7 +56,7 @@ impl Job {
 
 /// The action's UserParameters: a JSON object of at most 1 000 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct UserParameters {
     /// The section of the configuration; may be left out where there is one only.
     #[serde(default)]
@@ -84,17 +84,42 @@ pub struct UserParameters {
 /// A text that is empty is not given: so it is when a variable has no value.
 fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(from)?.unwrap_or_default();
-    // A character has four bytes at most, so the first check bounds the second.
-    let fits = text.len() <= 4 * PARAMETER_CHARS_MAX && text.chars().count() <= PARAMETER_CHARS_MAX;
-    if !fits || text.contains(char::is_control) {
-        return Err(D::Error::custom(format_args!(
-            "a text has more than {PARAMETER_CHARS_MAX} characters, or a control character"
-        )));
+    Ok(Some(text.trim_matches(' ').to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// As it is written, and then each text is checked.
+impl<'de> Deserialize<'de> for UserParameters {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // What `remote` derives: it reads the fields.
+        let parameters = Self::deserialize(from)?;
+        parameters.check().map_err(D::Error::custom)?;
+        Ok(parameters)
     }
-    Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
 }
 
 impl UserParameters {
+    fn check(&self) -> Result<(), String> {
+        for (key, text) in [
+            ("execution", &self.execution),
+            ("pipeline", &self.pipeline),
+            ("stage", &self.stage),
+            ("commit", &self.commit),
+            ("build", &self.build),
+        ] {
+            let text = text.as_deref().unwrap_or_default();
+            // A character has four bytes at most, so the first check bounds the second.
+            let fits = text.len() <= 4 * PARAMETER_CHARS_MAX
+                && text.chars().count() <= PARAMETER_CHARS_MAX;
+            if !fits || text.contains(char::is_control) {
+                return Err(format!(
+                    "\"{key}\" has more than {PARAMETER_CHARS_MAX} characters, or a control \
+                     character"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Which runs the gate in this section is compared with: those of the same pipeline, stage (where
     /// one is named) and section. None when no pipeline is named, because one section may be used by
     /// many.
@@ -187,7 +212,11 @@ mod tests {
         );
         for bad in [format!("{ok}ä"), r"a\nb".to_owned(), r"a\u0000".to_owned()] {
             let error = read(&format!(r#"{{"commit":"{bad}"}}"#)).unwrap_err();
-            assert!(error.to_string().contains("300 characters"), "{error}");
+            let error = error.to_string();
+            assert!(
+                error.contains("\"commit\" has more than 300 characters"),
+                "{error}"
+            );
         }
     }
 

@@ -17,8 +17,8 @@ pub use action::{Action, ActionError, Trigger};
 pub use drive::{Driven, OrderError, ROUNDS_MAX, begin, drive, give_order, roll_back};
 pub use error::{AppendError, Class, PortError, chain};
 pub use gate::{
-    Lost, Memory, REMEMBER_TRIES_MAX, Recalled, STREAM_CHARS_MAX, Stream, StreamError,
-    recall_history, remember_run,
+    Asking, Lost, Memory, Past, REMEMBER_TRIES_MAX, Recalled, STREAM_CHARS_MAX, Stream,
+    StreamError, recall_history, remember_run,
 };
 pub use job::{Artifact, Credentials, Invocation, Job, PARAMETER_CHARS_MAX, UserParameters};
 pub use ports::{

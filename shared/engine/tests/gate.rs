@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use engine::fakes::{Fault, Run, World};
 use engine::{
-    Class, GateHistory, Invocation, Memory, PortError, REMEMBER_TRIES_MAX, Recalled, Stream,
-    recall_history, remember_run,
+    Asking, Class, GateHistory, Invocation, Memory, Past, PortError, REMEMBER_TRIES_MAX, Recalled,
+    Stream, recall_history, remember_run,
 };
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -150,9 +150,9 @@ fn whoever_is_overtaken_too_often_is_told_to_come_again() {
     assert_eq!(overtaken.0.calls(), 2 * REMEMBER_TRIES_MAX);
 }
 
-fn recall(world: &World, job: &str) -> Result<History, PortError> {
-    let asking = story(job);
-    recall_history(&ports(world), &stream(), &asking)
+fn recall(world: &World, job: &str) -> Result<Past, PortError> {
+    let story = story(job);
+    recall_history(&ports(world), &stream(), Asking::ToCompare(&story))
         .now_or_never()
         .unwrap()
 }
@@ -171,9 +171,14 @@ fn a_lost_history_fails_one_run_and_every_duplicate_of_it_and_then_begins_anew()
         assert_eq!(error.class, Class::Permanent);
         assert!(error.to_string().contains("Retry the stage"), "{error}");
     }
-    assert_eq!(recall(&world, "retried").unwrap(), History::default());
+    for job in ["retried", "retried", "next"] {
+        let past = recall(&world, job).unwrap();
+        assert_eq!(past.history, History::default());
+        assert!(past.lost.is_some(), "nobody tells {job}");
+    }
     remember(&ports(&world), &run("a", 1)).unwrap().unwrap();
-    assert_eq!(recall(&world, "next").unwrap(), of(&[run("a", 1)]));
+    let (history, lost) = (of(&[run("a", 1)]), None);
+    assert_eq!(recall(&world, "later").unwrap(), Past { history, lost });
 }
 
 #[test]
@@ -184,8 +189,9 @@ fn no_single_fault_lets_the_one_who_finds_a_lost_history_pass() {
             lose(&world);
             let rival = |world: &World| drop(recall(world, "first"));
             let broken = ports(&world).with_fault(at, fault, &rival);
-            let asking = story("first");
-            let ended = recall_history(&broken, &stream(), &asking).now_or_never();
+            let story = story("first");
+            let asking = Asking::ToCompare(&story);
+            let ended = recall_history(&broken, &stream(), asking).now_or_never();
             assert!(!matches!(ended, Some(Ok(_))), "{fault:?} at call {at}");
             let again = recall(&world, "first");
             assert_eq!(
@@ -201,6 +207,13 @@ fn no_single_fault_lets_the_one_who_finds_a_lost_history_pass() {
 fn a_gate_that_compares_nothing_is_not_kept_by_a_lost_history() {
     let world = World::default();
     lose(&world);
+    let past = recall_history(&ports(&world), &stream(), Asking::ToShow).now_or_never();
+    let past = past.unwrap().unwrap();
+    assert_eq!(past.history, History::default());
+    assert!(
+        past.lost.is_some(),
+        "it does not say that there was a history"
+    );
     remember(&ports(&world), &run("a", 1)).unwrap().unwrap();
     assert_eq!(stored(&world), (8, of(&[run("a", 1)])));
 }

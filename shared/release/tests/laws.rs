@@ -6,17 +6,21 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use release::config::{Config, ERRORS, Step};
 use release::{
-    ArmCounts, Arms, By, Effect, Event, Head, Live, Observation, Order, Phase, Reason, Release,
-    ReleaseId, Started, Weight, Window, decide, take_order,
+    ArmCounts, Arms, By, EXTRA_WINDOWS_MAX, Effect, Event, Head, Live, Observation, Order, Phase,
+    Reason, Release, ReleaseId, Started, Weight, Window, decide, take_order,
 };
-use stats::Counts;
+use stats::{Counts, Verdict};
 
 fn begin(now: Timestamp) -> Head<Option<Release>> {
-    Head::default().after(&[Event::Started(Box::new(started(now)))])
+    begin_under(now, include_str!("good.yaml"))
 }
 
-fn started(now: Timestamp) -> Started {
-    let config = Config::parse(include_str!("good.yaml")).unwrap();
+fn begin_under(now: Timestamp, config: &str) -> Head<Option<Release>> {
+    Head::default().after(&[Event::Started(Box::new(started(now, config)))])
+}
+
+fn started(now: Timestamp, config: &str) -> Started {
+    let config = Config::parse(config).unwrap();
     let plan = config.release(Some("web")).unwrap().1.clone();
     Started {
         at: now,
@@ -142,6 +146,126 @@ fn window(now: Timestamp, canary: u64, baseline: u64) -> Window {
     }
 }
 
+/// The windows of the first minutes of a release, each with other counts.
+fn minutes(began: Timestamp, bad: u64) -> Vec<Window> {
+    let minute = |minute: u64| {
+        let counts = ArmCounts {
+            canary: Counts::new(600, bad + minute % 3).unwrap(),
+            baseline: Counts::new(11_400, 11).unwrap(),
+        };
+        Window {
+            start: began + SignedDuration::from_mins(minute.cast_signed()),
+            metrics: BTreeMap::from([(ERRORS.to_owned(), counts)]),
+        }
+    };
+    (0..6).map(minute).collect()
+}
+
+#[test]
+fn a_window_used_twice_late_or_out_of_order_changes_nothing() {
+    let at = Timestamp::from_second(1_800_000_000).unwrap();
+    let observed = |windows: &[Window]| Event::Observed {
+        at,
+        windows: windows.to_vec(),
+    };
+    let windows = minutes(at, 0);
+    let others = minutes(at, 40);
+    let begun = begin(at);
+    let in_order = begun.after(&[observed(&windows)]).state;
+    for late in 0..windows.len() {
+        let again = [observed(&windows), observed(&others[late..=late])];
+        assert_eq!(begun.after(&again).state, in_order, "window {late}, again");
+        let mut within = windows.clone();
+        within.push(others[late].clone());
+        let within = begun.after(&[observed(&within)]).state;
+        assert_eq!(within, in_order, "window {late}, twice in one look");
+        let mut overlapping = others[late].clone();
+        overlapping.start += SignedDuration::from_secs(59);
+        if late + 1 < windows.len() {
+            let overlapping = [observed(&windows), observed(&[overlapping])];
+            assert_eq!(begun.after(&overlapping).state, in_order, "part of {late}");
+        }
+        // What comes too late is left out, and nothing else.
+        let skipped = [&windows[late..], &others[..late]].concat();
+        assert_eq!(
+            begun.after(&[observed(&skipped)]).state,
+            begun.after(&[observed(&windows[late..])]).state,
+            "windows before {late}, out of order"
+        );
+    }
+    let new = begun.after(&[observed(&windows[..5]), observed(&others[5..])]);
+    assert_ne!(new.state, in_order, "a new window does change something");
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+fn mixed(seed: u64) -> u64 {
+    let z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A look at one window of a release that is a little better or worse than the stable version, as
+/// `seed` has it; 12 and 108 bad requests would be equal rates.
+fn doubtful(now: Timestamp, live: Weight, seed: u64, minute: u64) -> Observation {
+    let mut window = window(now, 12_000, 108_000);
+    if let Some(counts) = window.metrics.get_mut(ERRORS) {
+        counts.canary.bad = 8 + mixed(seed) % 5 + mixed(1000 * seed + minute) % 8;
+        counts.baseline.bad = 108;
+    }
+    Observation {
+        now,
+        windows: Some(vec![window]),
+        alarms: Some(BTreeSet::new()),
+        live: Some(Live {
+            weight: live,
+            stable_healthy: 1,
+            candidate_healthy: 1,
+        }),
+    }
+}
+
+#[test]
+fn the_weight_is_never_raised_while_holding_before_the_extra_windows_are_over() {
+    let (mut held, mut promoted_early, mut went_on) = (0, 0, 0);
+    let holds = [1.0_f64, 2.0, 5.0].into_iter();
+    for (hold, seed) in holds.flat_map(|hold| (0..60).map(move |seed| (hold, seed))) {
+        let config = include_str!("good.yaml")
+            .replace("alpha: 0.02", &format!("alpha: 0.001\n      hold: {hold}"));
+        let mut now = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut head = begin_under(now, &config);
+        let mut live = Weight::ZERO;
+        for minute in 0..60 {
+            now += SignedDuration::from_mins(1);
+            let before = head.state.clone().unwrap();
+            let decision = decide(&before, &doubtful(now, live, seed, minute));
+            head = head.after(&decision.events);
+            let after = head.state.as_ref().unwrap();
+            let mut events = decision.events.iter();
+            let done = events.any(|event| matches!(event, Event::StepDone { .. }));
+            let suspicious = after.judge.log_e(&after.judge_config()) >= hold.ln();
+            if let Some(Step::Judge { windows }) = before.current_step()
+                && after.verdict() != Verdict::Rollback
+                && suspicious
+            {
+                let seen = before.step_windows + 1; // with the window of this look
+                assert!(
+                    !done || seen >= windows + EXTRA_WINDOWS_MAX,
+                    "hold {hold}, seed {seed}: {:?} after {seen} windows",
+                    decision.because
+                );
+                held += 1;
+                went_on += u32::from(done);
+            }
+            promoted_early += u32::from(done && after.verdict() == Verdict::Promote);
+            perform(&mut head, now, &mut live);
+        }
+    }
+    let seen = [held, promoted_early];
+    assert!(seen.iter().all(|&times| times > 100), "{seen:?}");
+    assert!(went_on > 0, "holding has an end");
+}
+
 #[test]
 fn nothing_is_waited_for_without_an_end() {
     let hours_3 = 180;
@@ -193,7 +317,7 @@ struct ByHand {
 impl ByHand {
     fn begin(steps: &[Step]) -> Self {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let mut started = started(now);
+        let mut started = started(now, include_str!("good.yaml"));
         started.plan.steps = steps.to_vec();
         let head = Head::default().after(&[Event::Started(Box::new(started))]);
         let live = Weight::ZERO;

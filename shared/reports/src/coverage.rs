@@ -6,7 +6,9 @@ use std::ops::{AddAssign, BitOrAssign, RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{COVERAGE_FILES_MAX, COVERAGE_LINES_MAX, LINE_MAX, PATH_CHARS_MAX, TooMuch};
+use crate::limits::{
+    COVERAGE_FILES_MAX, COVERAGE_LINES_MAX, LINE_MAX, PATH_CHARS_MAX, SAME_PATH_MAX, TooMuch,
+};
 use crate::text;
 
 /// `covered` of `valid`; never more than all of them.
@@ -47,42 +49,74 @@ fn line_number(line: u64) -> Result<u32, TooMuch> {
     })
 }
 
-/// The lines of one file that can run, and which of them did.
+/// Things that ran or did not, each `2 * thing + ran`, in as little memory as they take.
 #[derive(Debug, Clone, Default)]
-pub struct LineMap {
-    /// `2 * line + covered`. The first `sealed` are in order, each line once.
-    marks: Vec<u32>,
+struct Marks<T> {
+    /// The first `sealed` are in order, each thing once.
+    all: Vec<T>,
     sealed: usize,
 }
 
-impl LineMap {
-    /// How many marks may wait before they are put in order.
-    const LOOSE_MIN: usize = 1024;
+/// How many marks may wait before they are put in order.
+const LOOSE_MIN: usize = 1024;
 
-    /// Notes a line, counted from 1. A line noted twice is covered when either says so.
-    pub(crate) fn mark(&mut self, line: u64, covered: bool) -> Result<(), TooMuch> {
-        self.marks.push(2 * line_number(line)? + u32::from(covered));
-        if self.marks.len() >= 2 * self.sealed + Self::LOOSE_MIN {
+impl<T: Copy + Ord + Into<u64>> Marks<T> {
+    /// Notes a thing. One noted twice ran when either says so.
+    fn push(&mut self, mark: T) {
+        self.all.push(mark);
+        if self.all.len() >= 2 * self.sealed + LOOSE_MIN {
             self.seal();
         }
-        Ok(())
     }
 
     fn seal(&mut self) {
-        if self.sealed == self.marks.len() {
+        if self.sealed == self.all.len() {
             return;
         }
-        // The covered mark of a line comes after the other one, and is the one to keep.
-        self.marks.sort_unstable_by(|a, b| b.cmp(a));
-        self.marks.dedup_by_key(|mark| *mark / 2);
-        self.marks.reverse();
-        self.sealed = self.marks.len();
+        // The mark of what ran comes after the other one, and is the one to keep.
+        self.all.sort_unstable_by(|a, b| b.cmp(a));
+        self.all.dedup_by_key(|mark| (*mark).into() / 2);
+        self.all.reverse();
+        self.sealed = self.all.len();
+    }
+
+    /// All of them in order.
+    fn ordered(&self) -> Vec<T> {
+        let mut ordered = self.clone();
+        ordered.seal();
+        ordered.all
+    }
+}
+
+impl<T: Copy + Ord + Into<u64>> PartialEq for Marks<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.ordered() == other.ordered()
+    }
+}
+
+impl<T: Copy + Ord + Into<u64>> BitOrAssign for Marks<T> {
+    fn bitor_assign(&mut self, other: Self) {
+        self.all.extend(other.all);
+        self.sealed = 0;
+        self.seal();
+    }
+}
+
+/// The lines of one file that can run, and which of them did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LineMap(Marks<u32>);
+
+impl LineMap {
+    /// Notes a line, counted from 1. A line noted twice is covered when either says so.
+    pub(crate) fn mark(&mut self, line: u64, covered: bool) -> Result<(), TooMuch> {
+        self.0.push(2 * line_number(line)? + u32::from(covered));
+        Ok(())
     }
 
     /// Whether the line ran; None when it cannot run or is not known.
     #[must_use]
     pub fn covered(&self, line: u32) -> Option<bool> {
-        let (sealed, loose) = self.marks.split_at(self.sealed);
+        let (sealed, loose) = self.0.all.split_at(self.0.sealed);
         let found = sealed.binary_search_by_key(&line, |mark| mark / 2);
         let found = found.ok().map(|index| sealed[index]);
         let marks = loose.iter().copied().filter(|mark| mark / 2 == line);
@@ -91,20 +125,17 @@ impl LineMap {
 
     /// The lines in order, each with whether it ran.
     pub fn lines(&self) -> impl Iterator<Item = (u32, bool)> {
-        let mut ordered = self.clone();
-        ordered.seal();
-        ordered
-            .marks
-            .into_iter()
-            .map(|mark| (mark / 2, mark % 2 == 1))
+        let marks = self.0.ordered().into_iter();
+        marks.map(|mark| (mark / 2, mark % 2 == 1))
     }
 
     /// The lines within a range, of a map that a report holds: those are sealed.
     pub(crate) fn within(&self, lines: &RangeInclusive<u32>) -> impl Iterator<Item = (u32, bool)> {
-        debug_assert_eq!(self.sealed, self.marks.len());
-        let first = self.marks.partition_point(|mark| mark / 2 < *lines.start());
-        let end = self.marks.partition_point(|mark| mark / 2 <= *lines.end());
-        let marks = self.marks.get(first..end).unwrap_or_default();
+        let marks = &self.0.all;
+        debug_assert_eq!(self.0.sealed, marks.len());
+        let first = marks.partition_point(|mark| mark / 2 < *lines.start());
+        let end = marks.partition_point(|mark| mark / 2 <= *lines.end());
+        let marks = marks.get(first..end).unwrap_or_default();
         marks.iter().map(|mark| (mark / 2, mark % 2 == 1))
     }
 
@@ -121,21 +152,35 @@ impl LineMap {
     /// Whether no line is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.marks.is_empty()
+        self.0.all.is_empty()
     }
 }
 
-impl PartialEq for LineMap {
-    fn eq(&self, other: &Self) -> bool {
-        self.lines().eq(other.lines())
-    }
-}
+/// The ways out of the conditions of one file that can be told from each other, and which of them
+/// ran. A mark is the line, the identity of the way in [`IDENTITY_BITS`], and whether it ran.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Ways(Marks<u64>);
 
-impl BitOrAssign for LineMap {
-    fn bitor_assign(&mut self, other: Self) {
-        self.marks.extend(other.marks);
-        self.sealed = 0;
-        self.seal();
+/// Of the hash of a way's identity so many bits are kept: the line before it and whether it ran
+/// after it take the others.
+const IDENTITY_BITS: u32 = 43;
+const _: () = assert!(LINE_MAX < 1 << (u64::BITS - 1 - IDENTITY_BITS));
+
+impl Ways {
+    fn mark(&mut self, line: u32, identity: impl Hash, ran: bool) {
+        let identity = hash(identity) >> (u64::BITS - IDENTITY_BITS);
+        let way = u64::from(line) << IDENTITY_BITS | identity;
+        self.0.push(2 * way + u64::from(ran));
+    }
+
+    /// Their lines, each with whether the way ran.
+    fn lines(&self) -> impl Iterator<Item = (u32, bool)> {
+        let marks = self.0.ordered().into_iter();
+        marks.map(|mark| {
+            let line = mark >> (1 + IDENTITY_BITS);
+            // It was one of 32 bits.
+            (u32::try_from(line).unwrap_or(LINE_MAX), mark % 2 == 1)
+        })
     }
 }
 
@@ -145,8 +190,8 @@ pub struct FileCoverage {
     map: LineMap,
     /// The ways out of the conditions of each line.
     branch_map: BTreeMap<u32, Ratio>,
-    /// The ways that can be told from each other, by line and identity, and which of them ran.
-    ways: BTreeMap<(u32, u64), bool>,
+    /// The ways that can be told from each other.
+    ways: Ways,
     counted: Option<Ratio>,
     counted_branches: Option<Ratio>,
 }
@@ -184,11 +229,9 @@ impl FileCoverage {
         identity: impl Hash,
         covered: bool,
     ) -> Result<(), TooMuch> {
-        let mut hasher = DefaultHasher::new();
-        identity.hash(&mut hasher);
-        let key = (line_number(line)?, hasher.finish());
-        *self.ways.entry(key).or_default() |= covered;
-        match self.ways.len() > COVERAGE_LINES_MAX {
+        self.ways.mark(line_number(line)?, identity, covered);
+        // Those that are not in order yet may be there twice.
+        match self.ways.0.sealed > COVERAGE_LINES_MAX {
             true => Err(TooMuch {
                 what: "number of branches",
                 limit: COVERAGE_LINES_MAX as u64,
@@ -222,7 +265,7 @@ impl FileCoverage {
     pub fn branches(&self) -> Ratio {
         self.counted_branches.unwrap_or_else(|| {
             let mut by_line: BTreeMap<u32, Ratio> = BTreeMap::new();
-            for (&(line, _), &covered) in &self.ways {
+            for (line, covered) in self.ways.lines() {
                 *by_line.entry(line).or_default() += Ratio::new(covered.into(), 1);
             }
             for (&line, &ways) in &self.branch_map {
@@ -235,16 +278,34 @@ impl FileCoverage {
         })
     }
 
+    /// Tells it from a file of other lines: by which lines can run and how many are counted, and not
+    /// by which of them ran.
+    fn outline(&self) -> u64 {
+        let lines = self.map.0.all.iter().map(|mark| mark / 2);
+        let counted = self.counted.map(|ratio| ratio.valid);
+        hash((lines.collect::<Vec<_>>(), counted))
+    }
+
     /// Whether nothing is known of it.
     pub(crate) fn is_empty(&self) -> bool {
         let counted = self.counted.or(self.counted_branches);
-        let has_ways = !self.branch_map.is_empty() || !self.ways.is_empty();
+        let has_ways = !self.branch_map.is_empty() || !self.ways.0.all.is_empty();
         self.map.is_empty() && !has_ways && counted.is_none()
     }
 
-    /// How much room it takes.
+    /// How much room it takes, in lines: so many of them take the memory of the other things.
     fn places(&self) -> usize {
-        self.map.marks.len() + self.branch_map.len() + self.ways.len()
+        const OF_A_WAY: usize = 2;
+        const OF_A_NUMBER: usize = 10;
+        let ways = self.ways.0.all.len().saturating_mul(OF_A_WAY);
+        let numbers = self.branch_map.len().saturating_mul(OF_A_NUMBER);
+        self.map.0.all.len() + ways + numbers
+    }
+
+    /// Puts everything in order, as a report holds it.
+    fn seal(&mut self) {
+        self.map.0.seal();
+        self.ways.0.seal();
     }
 }
 
@@ -264,21 +325,58 @@ impl BitOrAssign for FileCoverage {
             other.branches(),
         );
         (self.counted, self.counted_branches) = (lines, branches);
-        self.map |= other.map;
+        self.map.0 |= other.map.0;
+        self.ways.0 |= other.ways.0;
         for (line, ways) in other.branch_map {
             let known = self.branch_map.entry(line).or_default();
             *known = known.max(ways);
         }
-        for (way, covered) in other.ways {
-            *self.ways.entry(way).or_default() |= covered;
-        }
     }
 }
 
+fn hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A part of the code in which a path names one file: what one report says, or one of its modules.
+/// Only whether two are alike is known of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Module(u64);
+
+impl Module {
+    /// The module of this name in the whole.
+    pub fn named(name: impl Hash) -> Self {
+        Self::default().part(name)
+    }
+
+    /// The part of this module that has this name.
+    pub(crate) fn part(self, name: impl Hash) -> Self {
+        Self(hash((self.0, name)))
+    }
+}
+
+/// A file of a path.
+#[derive(Debug, Clone, PartialEq)]
+struct Placed {
+    module: Module,
+    file: FileCoverage,
+    /// The file's [`FileCoverage::outline`].
+    outline: u64,
+}
+
 /// How much of the code ran, by file.
+///
+/// Paths are often relative to a module, and then files of several modules may have the same one,
+/// such as `src/index.js`. Reports of one module and path are of one file. Those of two modules are
+/// too when the same lines can run in both, as when shards of a test run write a report each; else
+/// they are two files, which count one by one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CoverageReport {
-    files: BTreeMap<String, FileCoverage>,
+    files: BTreeMap<String, Vec<Placed>>,
+    /// How many files there are.
+    listed: usize,
     /// How many lines the maps of all files have.
     mapped: usize,
     /// What is known of the whole only.
@@ -312,22 +410,46 @@ impl CoverageReport {
     }
 
     /// Adds what is known of a file, of a path as the report writes it.
-    pub(crate) fn add(&mut self, path: &str, mut file: FileCoverage) -> Result<(), TooMuch> {
-        file.map.seal();
+    pub(crate) fn add(&mut self, path: &str, file: FileCoverage) -> Result<(), TooMuch> {
+        self.add_of(Module::default(), path, file)
+    }
+
+    /// Adds what is known of a file of a module.
+    pub(crate) fn add_of(
+        &mut self,
+        module: Module,
+        path: &str,
+        mut file: FileCoverage,
+    ) -> Result<(), TooMuch> {
+        file.seal();
+        let outline = file.outline();
         let path = text::line(&path.replace('\\', "/"), PATH_CHARS_MAX);
-        match self.files.get_mut(&path) {
+        let alike = self
+            .files
+            .entry(path)
+            .or_insert_with(|| Vec::with_capacity(1));
+        let of_module = alike.iter().position(|known| known.module == module);
+        let known = of_module.or_else(|| alike.iter().position(|known| known.outline == outline));
+        match known.and_then(|known| alike.get_mut(known)) {
             Some(known) => {
-                self.mapped -= known.places();
-                *known |= file;
-                self.mapped += known.places();
+                self.mapped -= known.file.places();
+                known.file |= file;
+                known.outline = known.file.outline();
+                self.mapped += known.file.places();
             }
             None => {
                 self.mapped += file.places();
-                self.files.insert(path, file);
+                self.listed += 1;
+                alike.push(Placed {
+                    module,
+                    file,
+                    outline,
+                });
             }
         }
         let bounds = [
-            ("number of files", self.files.len(), COVERAGE_FILES_MAX),
+            ("number of files", self.listed, COVERAGE_FILES_MAX),
+            ("number of files of one path", alike.len(), SAME_PATH_MAX),
             ("number of lines", self.mapped, COVERAGE_LINES_MAX),
         ];
         let broken = bounds.into_iter().find(|(_, count, limit)| count > limit);
@@ -338,16 +460,19 @@ impl CoverageReport {
     }
 
     /// The files in order of their paths, with `/` between the parts. A path is absolute or
-    /// relative, as the report has it.
+    /// relative, as the report has it; it comes again for each module that has another file of it.
     pub fn files(&self) -> impl Iterator<Item = (&str, &FileCoverage)> {
-        self.files.iter().map(|(path, file)| (path.as_str(), file))
+        self.files.iter().flat_map(|(path, alike)| {
+            let files = alike.iter().map(|placed| &placed.file);
+            files.map(move |file| (path.as_str(), file))
+        })
     }
 
     /// Lines that can run.
     #[must_use]
     pub fn lines(&self) -> Ratio {
         let mut sum = self.unlisted_lines;
-        self.files.values().for_each(|file| sum += file.lines());
+        self.files().for_each(|(_, file)| sum += file.lines());
         sum
     }
 
@@ -355,22 +480,33 @@ impl CoverageReport {
     #[must_use]
     pub fn branches(&self) -> Ratio {
         let mut sum = self.unlisted_branches;
-        self.files.values().for_each(|file| sum += file.branches());
+        self.files().for_each(|(_, file)| sum += file.branches());
         sum
     }
 
-    /// The code of both reports: a line that both of them hold counts once.
+    /// The code of both reports, where `other` is about `module`: a line that both of them hold
+    /// counts once.
     ///
     /// # Errors
     ///
     /// [`TooMuch`] when both together are larger than a single report may be.
-    pub fn merge(&mut self, other: Self) -> Result<(), TooMuch> {
-        self.unlisted_lines += other.unlisted_lines;
-        self.unlisted_branches += other.unlisted_branches;
-        for (path, file) in other.files {
-            self.add(&path, file)?;
+    pub fn merge(&mut self, other: Self, module: Module) -> Result<(), TooMuch> {
+        self.add_whole(other.unlisted_lines, other.unlisted_branches);
+        for (path, alike) in other.files {
+            for Placed {
+                module: of, file, ..
+            } in alike
+            {
+                self.add_of(module.part(of.0), &path, file)?;
+            }
         }
         Ok(())
+    }
+
+    /// Adds what is known of the whole only.
+    pub(crate) fn add_whole(&mut self, lines: Ratio, branches: Ratio) {
+        self.unlisted_lines += lines;
+        self.unlisted_branches += branches;
     }
 }
 
@@ -413,6 +549,50 @@ mod tests {
         }
         assert_eq!(report.lines(), Ratio::new(2, 3));
         assert_eq!(report.files().next().unwrap().0, "src/a.rs");
+    }
+
+    /// A report of one file with these lines, of which the first so many ran.
+    fn report(lines: RangeInclusive<u64>, ran: u64) -> CoverageReport {
+        let lines: Vec<_> = lines.map(|line| (line, line <= ran)).collect();
+        let mut report = CoverageReport::default();
+        let map = map(&lines);
+        let file = FileCoverage {
+            map,
+            ..FileCoverage::default()
+        };
+        report.add("src/index.js", file).unwrap();
+        report
+    }
+
+    #[test]
+    fn files_of_one_path_in_two_modules_are_two_unless_the_same_lines_can_run() {
+        let merged = |reports: &[(&str, RangeInclusive<u64>, u64)]| {
+            let mut sum = CoverageReport::default();
+            for (module, lines, ran) in reports {
+                let report = report(lines.clone(), *ran);
+                sum.merge(report, Module::named(module)).unwrap();
+            }
+            (sum.lines(), sum.files().count())
+        };
+        let two = [("cart", 1..=10, 10), ("shop", 1..=20, 0)];
+        assert_eq!(merged(&two), (Ratio::new(10, 30), 2));
+        let shards = [("1", 1..=10, 4), ("2", 1..=10, 6)];
+        assert_eq!(merged(&shards), (Ratio::new(6, 10), 1));
+        let one_module = [("cart", 1..=10, 10), ("cart", 1..=20, 0)];
+        assert_eq!(merged(&one_module), (Ratio::new(10, 20), 1));
+        let shards_of_two = [&two[..], &two[..]].concat();
+        assert_eq!(merged(&shards_of_two), (Ratio::new(10, 30), 2));
+    }
+
+    #[test]
+    fn more_modules_with_a_file_of_one_path_than_the_bound_are_refused() {
+        let mut sum = CoverageReport::default();
+        for number in 1..=SAME_PATH_MAX as u64 {
+            let module = Module::named(number);
+            sum.merge(report(1..=number, 0), module).unwrap();
+        }
+        let one_more = report(1..=SAME_PATH_MAX as u64 + 1, 0);
+        assert!(sum.merge(one_more, Module::named("more")).is_err());
     }
 
     #[test]

@@ -46,10 +46,25 @@ pub enum ReadError {
         /// What is wrong with it.
         source: Cause,
     },
-    /// The artifact has no such file. Directories and symbolic links are not files.
+    /// The artifact has no such file. Directories are not files.
     #[error("could not find {name} in the artifact")]
     Missing {
         /// The file.
+        name: String,
+    },
+    /// A symbolic link. What it leads to may be anything, so it is never followed.
+    #[error(
+        "could not read {name}: it is a symbolic link, which is not followed; put the file itself \
+         there, or let no pattern match the link"
+    )]
+    Link {
+        /// The link.
+        name: String,
+    },
+    /// A file that has a name which is no text.
+    #[error("could not read {name}: its name is not UTF-8; rename it")]
+    Name {
+        /// The name, as far as it is text.
         name: String,
     },
     /// There is nothing but blanks.
@@ -237,6 +252,20 @@ impl ReadError {
     /// A file name as an error repeats it.
     pub(crate) fn name(name: &str) -> String {
         text::line(name, FILE_CHARS_MAX)
+    }
+
+    /// For what is found to be a symbolic link.
+    #[must_use]
+    pub fn link(name: &str) -> Self {
+        let name = Self::name(name);
+        Self::Link { name }
+    }
+
+    /// For a file that has a name which is no text.
+    #[must_use]
+    pub fn odd_name(name: &str) -> Self {
+        let name = Self::name(name);
+        Self::Name { name }
     }
 
     pub(crate) fn empty(name: &str) -> Self {

@@ -154,6 +154,14 @@ impl Finding {
         parts.collect::<Vec<_>>().join("|")
     }
 
+    /// Where it is, for a person: the package that has it, or else the path; None when the report
+    /// names neither.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        let places = [self.package.as_str(), &self.path];
+        places.into_iter().find(|place| !place.is_empty())
+    }
+
     /// A package as a finding names it.
     pub(crate) fn package(name: &str, version: &str) -> String {
         match version.is_empty() {

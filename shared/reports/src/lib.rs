@@ -40,14 +40,14 @@ pub use case::{
     Outcome, SUITES_MAX, TestCase, TestReport, Totals,
 };
 pub use changed::{CANDIDATES_MAX, ChangedCoverage, MISSED_LISTED_MAX};
-pub use coverage::{CoverageReport, FileCoverage, LineMap, Ratio};
+pub use coverage::{CoverageReport, FileCoverage, LineMap, Module, Ratio};
 pub use diff::Diff;
 pub use error::{Cause, Hostile, Position, ReadError};
 pub use findings::{ALIASES_MAX, FINDINGS_LISTED_MAX, Finding, FindingsReport, Severity};
 pub use formats::{Format, UnknownFormat};
 pub use limits::TooMuch;
 pub use report::{Content, Provenance, Report};
-pub use text::line as printable;
+pub use text::{decoded, line as printable};
 
 /// Reads one report: in `format`, or else in the format that its first bytes show.
 ///

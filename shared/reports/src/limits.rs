@@ -57,6 +57,10 @@ pub const XML_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// How many failed tests of a report are remembered, to recognise a later case as a retry.
 pub const RETRIES_REMEMBERED_MAX: usize = 100_000;
 
+/// Most tests whose pass is remembered, to recognise names that repeat. A name that first repeats
+/// beyond them may be taken for a retry.
+pub const PASSED_REMEMBERED_MAX: usize = 500_000;
+
 /// Deepest nesting of JSON arrays and objects.
 pub const JSON_DEPTH_MAX: u32 = 100;
 
@@ -72,8 +76,15 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Most files in one report of coverage.
 pub const COVERAGE_FILES_MAX: usize = 100_000;
 
-/// Most lines in one report of coverage, of all files together.
+/// Most files of the same path in all reports of coverage, each of a module of its own.
+pub const SAME_PATH_MAX: usize = 1_000;
+
+/// Most lines in one report of coverage, of all files together. A way out of a condition counts for
+/// 2 of them, and a line of whose ways only the number is known for 10: so much memory they take.
 pub const COVERAGE_LINES_MAX: usize = 4_000_000;
+
+/// Most blocks of statements in one Go coverage profile.
+pub const GO_BLOCKS_MAX: usize = 1_000_000;
 
 /// The last line of a file that a report of coverage may name.
 pub const LINE_MAX: u32 = 1_000_000;

@@ -1,6 +1,6 @@
 //! Counts cases into a [`TestReport`], for the formats that report tests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::mem;
 
 use crate::case::{OTHER_SUITES, Outcome, SUITES_MAX, TestCase, TestReport, Totals};
@@ -14,29 +14,33 @@ use crate::limits::RETRIES_REMEMBERED_MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     report: TestReport,
-    cases: u64,
     /// The tests that have failed so far and not passed since.
     failed: HashMap<u64, Failed>,
-    /// Where in the report's list of failing tests one is that has passed since.
-    forgiven: Vec<usize>,
+    /// The tests that have failed and passed since.
+    forgiven: HashMap<u64, Forgiven>,
+    /// Where in the report's list of failing tests are those that were forgiven more than once.
+    forgiven_again: Vec<usize>,
     /// What becomes the report's `suites`, where it is quicker to find.
     ran: HashMap<String, u64>,
 }
 
 /// A test that has failed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Failed {
     outcome: Outcome,
     /// Its place in the report's list.
     listed: Option<usize>,
 }
 
-impl Tally {
-    /// How many cases were counted, retries included.
-    pub(crate) fn cases(&self) -> u64 {
-        self.cases
-    }
+/// A test that has failed and then passed.
+#[derive(Debug)]
+struct Forgiven {
+    failed: Failed,
+    /// The place of its pass in the report's list of the others.
+    pass: Option<usize>,
+}
 
+impl Tally {
     /// Counts a case. `identity` is the same for all attempts at one test, and for nothing else;
     /// None for a test that cannot be told from others.
     pub(crate) fn count(&mut self, identity: Option<u64>, case: TestCase) {
@@ -49,16 +53,17 @@ impl Tally {
         identity: Option<u64>,
         case: TestCase,
     ) -> Option<TestCase> {
-        self.cases += 1;
         if let Some(identity) = identity
             && let Some(failed) = self.failed.get(&identity)
         {
-            if case.outcome != Outcome::Passed {
+            let is_retry = case.outcome != Outcome::Passed;
+            // Beyond the bound a test that has failed stays failed.
+            if is_retry || self.forgiven.len() >= RETRIES_REMEMBERED_MAX {
                 return Some(case);
             }
-            let failed = (failed.outcome, failed.listed);
+            let failed = *failed;
             self.failed.remove(&identity);
-            return self.forgive(failed, case);
+            return self.forgive(identity, failed, case);
         }
         let outcome = case.outcome;
         self.report.totals += Totals::of(&case);
@@ -78,9 +83,29 @@ impl Tally {
         spare
     }
 
+    /// Takes back that a test was flaky: there is one more case of its identity than a test and its
+    /// retries have, so that each is a test of its own.
+    pub(crate) fn unforgive(&mut self, identity: u64) {
+        let Some(Forgiven { failed, pass }) = self.forgiven.remove(&identity) else {
+            return;
+        };
+        let totals = &mut self.report.totals;
+        match failed.outcome {
+            Outcome::Failed => totals.failed += 1,
+            Outcome::Errored => totals.errors += 1,
+            Outcome::Passed | Outcome::Skipped => return,
+        }
+        totals.tests += 1;
+        totals.flaky -= 1;
+        if let Some(pass) = pass.and_then(|place| self.report.others.get_mut(place)) {
+            pass.flaky = false;
+            let group = pass.group().to_owned();
+            self.ran(&group, 1);
+        }
+    }
+
     /// Counts failing tests that are known by their number only.
     pub(crate) fn count_unlisted(&mut self, failed: u64, errors: u64, told: TestCase) {
-        self.cases += 1;
         let totals = Totals {
             tests: failed.saturating_add(errors),
             failed,
@@ -95,16 +120,21 @@ impl Tally {
     pub(crate) fn finish(self, duration_seconds: f64) -> TestReport {
         let Self {
             mut report,
-            mut forgiven,
+            forgiven,
+            forgiven_again,
             ran,
             ..
         } = self;
         report.suites = ran.into_iter().collect();
         report.duration_seconds = duration_seconds;
+        let forgiven = forgiven.into_values();
+        let forgiven: BTreeSet<_> = forgiven
+            .filter_map(|test| test.failed.listed)
+            .chain(forgiven_again)
+            .collect();
         if !forgiven.is_empty() {
-            forgiven.sort_unstable();
             let failing = mem::take(&mut report.failing).into_iter().enumerate();
-            let failing = failing.filter(|(place, _)| forgiven.binary_search(place).is_err());
+            let failing = failing.filter(|(place, _)| !forgiven.contains(place));
             report.failing = failing.map(|(_, case)| case).collect();
         }
         report
@@ -123,24 +153,25 @@ impl Tally {
     }
 
     /// A test that had failed has passed, as `case` says.
-    fn forgive(
-        &mut self,
-        (before, listed): (Outcome, Option<usize>),
-        case: TestCase,
-    ) -> Option<TestCase> {
+    fn forgive(&mut self, identity: u64, failed: Failed, case: TestCase) -> Option<TestCase> {
         let totals = &mut self.report.totals;
-        match before {
+        match failed.outcome {
             Outcome::Failed => totals.failed -= 1,
             Outcome::Errored => totals.errors -= 1,
             Outcome::Passed | Outcome::Skipped => return Some(case),
         }
         totals.passed += 1;
         totals.flaky += 1;
-        self.forgiven.extend(listed);
-        self.report.offer(TestCase {
+        let place = self.report.others.len();
+        let spare = self.report.offer(TestCase {
             flaky: true,
             ..case
-        })
+        });
+        let pass = spare.is_none().then_some(place);
+        let before = self.forgiven.insert(identity, Forgiven { failed, pass });
+        self.forgiven_again
+            .extend(before.and_then(|before| before.failed.listed));
+        spare
     }
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn within<'a>(class: &str, name: &'a str) -> &'a str {
 
 /// Text in the encoding that its byte order mark says, or else in UTF-8. What is no text is replaced
 /// by U+FFFD.
-pub(crate) fn decoded(bytes: &[u8]) -> Cow<'_, str> {
+pub fn decoded(bytes: &[u8]) -> Cow<'_, str> {
     let (encoding, mark) = encoding_rs::Encoding::for_bom(bytes).unwrap_or((encoding_rs::UTF_8, 0));
     encoding.decode_without_bom_handling(&bytes[mark..]).0
 }

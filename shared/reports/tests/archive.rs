@@ -186,7 +186,7 @@ fn a_diff_is_read_out_of_the_zip() {
 }
 
 #[test]
-fn directories_and_symbolic_links_are_not_files() {
+fn directories_are_not_files_and_symbolic_links_are_found_and_never_read() {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default();
     writer.add_directory("folder", options).unwrap();
@@ -195,9 +195,10 @@ fn directories_and_symbolic_links_are_not_files() {
         .unwrap();
     writer.start_file("real.xml", options).unwrap();
     let mut archive = open(writer.finish().unwrap().into_inner()).unwrap();
-    assert!(archive.names().eq(["real.xml"]));
+    assert!(archive.names().eq(["link.xml", "real.xml"]));
+    assert_eq!(archive.find(["*.xml"]).unwrap().len(), 2);
     let error = archive.report("link.xml", None).unwrap_err();
-    assert!(matches!(error, ReadError::Missing { .. }), "{error}");
+    assert!(matches!(error, ReadError::Link { .. }), "{error}");
 }
 
 #[test]

@@ -59,6 +59,24 @@ fn the_packages_of_all_groups_are_read() {
 }
 
 #[test]
+fn the_files_of_one_path_in_two_groups_are_two() {
+    let group = |name: &str, lines: &[u32]| {
+        let lines = lines
+            .iter()
+            .map(|nr| format!("<line nr='{nr}' mi='{}' ci='1'/>", nr % 2));
+        let lines: String = lines.collect();
+        format!(
+            "<group name='{name}'><package name='a'><sourcefile name='Main.kt'>{lines}\
+             </sourcefile></package></group>"
+        )
+    };
+    let report = of(&(group("core", &[1, 2]) + &group("web", &[1, 2, 3])));
+    assert_eq!((report.files().count(), report.lines().valid), (2, 5));
+    let same = of(&(group("core", &[1, 2]) + &group("again", &[1, 2])));
+    assert_eq!((same.files().count(), same.lines().valid), (1, 2));
+}
+
+#[test]
 fn counters_count_where_there_are_no_lines() {
     let file = "<sourcefile name='A.java'><counter type='INSTRUCTION' missed='9' covered='9'/>\
                 <counter type='LINE' missed='1' covered='3'/>\

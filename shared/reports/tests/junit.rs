@@ -42,9 +42,37 @@ fn suites_and_cases_count_however_they_nest() {
 }
 
 #[test]
-fn what_a_suite_says_of_its_cases_is_not_believed() {
-    let xml = "<testsuite tests='9' failures='4' errors='3'><testcase name='a'/></testsuite>";
-    assert_eq!(totals(xml), [1, 1, 0, 0, 0, 0]);
+fn a_suite_that_says_it_failed_is_believed_unless_something_in_it_tells_of_a_failure() {
+    let suite = |inside: &str| {
+        format!(
+            "<testsuites failures='7'><testsuite tests='9' failures='4' errors='3'>\
+             <testcase name='a'/>{inside}</testsuite></testsuites>"
+        )
+    };
+    for (inside, expected) in [
+        ("", [8, 1, 4, 3, 0, 0]),
+        (
+            "<testcase name='b'><skipped/></testcase>",
+            [9, 1, 4, 3, 1, 0],
+        ),
+        (
+            "<testcase name='b'><failure/></testcase>",
+            [2, 1, 1, 0, 0, 0],
+        ),
+        ("<testcase name='b' status='failed'/>", [2, 1, 1, 0, 0, 0]),
+        (
+            "<testcase name='b'><flakyError/></testcase>",
+            [2, 2, 0, 0, 0, 1],
+        ),
+        // A skip, as TestNG wrote it.
+        (
+            "<testcase name='b'><error type='org.testng.SkipException'/></testcase>",
+            [2, 1, 0, 0, 1, 0],
+        ),
+        ("<error/>", [2, 1, 0, 1, 0, 0]),
+    ] {
+        assert_eq!(totals(&suite(inside)), expected, "{inside}");
+    }
 }
 
 #[test]
@@ -134,8 +162,33 @@ fn a_case_is_a_retry_only_of_one_with_the_same_suite_class_name_and_file() {
         "<testcase classname='c' name='n' file='g'/>",
         "<testcase classname='c' name='n'/>",
         "<testsuite name='t'><testcase classname='c' name='n' file='f'/></testsuite>",
+        "</testsuite><testsuite name='s'><testcase classname='c' name='n' file='f'/>",
     ] {
-        assert_eq!(totals(&suite(other)), [2, 1, 1, 0, 0, 0], "{other}");
+        let xml = format!("<testsuites>{}</testsuites>", suite(other));
+        assert_eq!(totals(&xml), [2, 1, 1, 0, 0, 0], "{other}");
+    }
+}
+
+#[test]
+fn no_failure_hides_among_tests_whose_name_repeats() {
+    let passed = "<testcase classname='c' name='adds'/>";
+    let failed = "<testcase classname='c' name='adds'><failure/></testcase>";
+    for (cases, expected) in [
+        ([passed, failed, passed], [3, 2, 1, 0, 0, 0]),
+        ([failed, passed, passed], [3, 2, 1, 0, 0, 0]),
+        ([failed, passed, failed], [3, 1, 2, 0, 0, 0]),
+        ([passed, passed, failed], [3, 2, 1, 0, 0, 0]),
+        // A test that is run again until it passes.
+        ([failed, failed, passed], [1, 1, 0, 0, 0, 1]),
+    ] {
+        let xml = format!("<testsuite>{}</testsuite>", cases.concat());
+        assert_eq!(totals(&xml), expected, "{cases:?}");
+        let report = reports::read("a.xml", xml.as_bytes(), None).unwrap();
+        let reports::Content::Tests(tests) = report.content else {
+            panic!("a testsuite holds tests")
+        };
+        assert_eq!(tests.failing.len() as u64, tests.totals.failing());
+        assert_eq!(tests.suites["c"], expected[0]);
     }
 }
 

@@ -4,7 +4,11 @@
 //! them one by one would take one event for many. Robust mode looks only at the *share* of a
 //! window's bad requests that fell on the canary.
 //!
-//! H0: that share is expected to be at most rho, given everything before the window.
+//! H0: that share is expected to be at most rho, given everything before the window. Equal rates
+//! imply it. A canary at `r0 > 1` times the baseline's rate implies it for rare bad requests only:
+//! its requests are then less free to vary than Poisson counts, and the expected share exceeds rho
+//! by about `rho (1 - rho) (p_c - p_b) / m`. At rates below 1 % that is nothing; for slowness, at
+//! rates of 10 % and `r0` = 1.25, a window of 10 bad requests is expected to gain 0.2 %.
 
 use crate::counts::Window;
 

@@ -77,6 +77,11 @@ fn observe(judge: &mut Judge, config: &JudgeConfig, (metric, canary, baseline): 
         .expect("the metric has a share")
 }
 
+/// `a <= b`, but for the last digits of a sum.
+fn at_most(a: f64, b: f64) -> bool {
+    a <= b + 1e-9 + 1e-12 * a.abs().max(b.abs())
+}
+
 proptest! {
     #[test]
     fn no_counts_lead_to_a_panic_or_to_nonsense(
@@ -134,6 +139,39 @@ proptest! {
         for verdict in verdicts.iter().skip(first.unwrap_or(verdicts.len())) {
             prop_assert_eq!(*verdict, Verdict::Rollback);
         }
+    }
+
+    #[test]
+    fn more_bad_requests_on_the_canary_never_look_better_and_on_the_baseline_never_worse(
+        config in config(),
+        metric in 0..METRICS.len(),
+        history in prop::collection::vec((counts(), counts()), 0..5),
+        arms in (counts(), counts()),
+        more in (0.0..=1.0_f64, 0.0..=1.0_f64),
+    ) {
+        let look_at = |canary, baseline| {
+            let mut judge = Judge::new(&config);
+            for (canary, baseline) in &history {
+                observe(&mut judge, &config, (metric, *canary, *baseline));
+            }
+            observe(&mut judge, &config, (metric, canary, baseline))
+        };
+        let worse = |arm: Counts, part: f64| {
+            let room = arm.count - arm.bad;
+            let bad = arm.bad + ((room as f64 * part) as u64).min(room);
+            Counts { bad, ..arm }
+        };
+        let (canary, baseline) = arms;
+        let look = look_at(canary, baseline);
+        let canary_worse = look_at(worse(canary, more.0), baseline);
+        let baseline_worse = look_at(canary, worse(baseline, more.1));
+        prop_assert!(at_most(look.log_e_metric, canary_worse.log_e_metric));
+        prop_assert!(at_most(look.log_e_limit.unwrap_or(0.0), canary_worse.log_e_limit.unwrap_or(0.0)));
+        prop_assert!(at_most(look.log_e, canary_worse.log_e));
+        prop_assert!(at_most(canary_worse.log_ni_metric, look.log_ni_metric));
+        prop_assert!(at_most(baseline_worse.log_e_metric, look.log_e_metric));
+        prop_assert!(at_most(look.log_ni_metric, baseline_worse.log_ni_metric));
+        prop_assert_eq!(baseline_worse.log_e_limit, look.log_e_limit);
     }
 
     #[test]

@@ -101,6 +101,43 @@ fn a_report_of_another_commit_fails() {
 }
 
 #[test]
+fn a_lost_history_fails_the_one_who_would_compare_and_is_told_until_there_is_a_new_one() {
+    let world = World::default();
+    build(&world, &suite(10, ""), COMMIT);
+    passes(&world, "1");
+    let lose = || {
+        for (_, memory) in world.change().histories.values_mut() {
+            *memory = json!({"kept": "of another version"});
+        }
+    };
+    lose();
+    let refused = run(&TestGate, &world, &asked("2")).unwrap_err().to_string();
+    assert!(refused.contains("Retry the stage"), "{refused}");
+    let told = passes(&world, "3");
+    assert!(
+        told.contains("warning: history: could not compare"),
+        "{told}"
+    );
+    let next = passes(&world, "4");
+    assert!(!next.contains("history"), "{next}");
+    // A gate that compares nothing goes on, and says what it cannot show.
+    let key = ("artifacts".to_owned(), "BuildOut".to_owned());
+    let rules = RULES.replace("max-test-drop: 0%, ", "");
+    let files = [
+        ("penstock.yaml", rules.as_str()),
+        ("junit.xml", &suite(10, "")),
+        ("commit.txt", COMMIT),
+    ];
+    world.change().artifacts.insert(key, zip(&files));
+    lose();
+    let told = passes(&world, "5");
+    assert!(
+        told.contains("warning: history: could not compare"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_gate_that_compares_must_know_its_pipeline() {
     let world = World::default();
     build(&world, &suite(3, ""), COMMIT);

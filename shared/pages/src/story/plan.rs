@@ -11,6 +11,8 @@ use crate::words;
 const STEPS_MAX: usize = 100;
 /// Most alarms that are named; a configuration has fewer.
 const ALARMS_MAX: usize = 50;
+/// Most metrics of slow requests that are named; a configuration has fewer.
+const SLOW_MAX: usize = 16;
 /// Longest name of an alarm or a metric that is shown, in characters.
 const NAME_CHARS_MAX: usize = 200;
 
@@ -102,6 +104,25 @@ fn terms(account: &Account) -> Vec<(&'static str, String)> {
             Inconclusive::GoOn => "take the next step".to_owned(),
         },
     ));
+    let slow = account.end.started.slower_than.iter().take(SLOW_MAX);
+    let slow: Vec<_> = slow
+        .map(|(metric, time)| {
+            let name = words::cut(metric, NAME_CHARS_MAX);
+            format!(
+                "{name} counts requests of more than {}",
+                words::duration(time.as_secs_f64())
+            )
+        })
+        .collect();
+    if !slow.is_empty() {
+        terms.push((
+            "Slow",
+            format!(
+                "by the stable version before the release: {}",
+                slow.join(", ")
+            ),
+        ));
+    }
     let alarms = plan.alarms.iter().take(ALARMS_MAX);
     let alarms: Vec<_> = alarms
         .map(|alarm| words::cut(alarm, NAME_CHARS_MAX))

@@ -72,7 +72,7 @@ impl Happened {
             class,
             what,
             why: match &moment.what {
-                What::Ordered { by, .. } => by.why.clone(),
+                What::Ordered { by, .. } => sentence(&by.why),
                 What::Began { .. }
                 | What::Weight { .. }
                 | What::Alarms { .. }

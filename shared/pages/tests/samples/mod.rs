@@ -69,6 +69,7 @@ fn gate(rest: &str) -> Gate {
 
 fn found(path: &str, format: &str, content: Content) -> Found {
     Found::Report {
+        place: 0,
         path: path.to_owned(),
         modified: Some(made() - SignedDuration::from_mins(4)),
         report: Report {
@@ -89,11 +90,13 @@ fn judge(
     let mut evidence = Evidence::default();
     found.into_iter().for_each(|found| evidence.add(found));
     let context = Context {
+        by: release::gate::Caller::Pipeline,
         now,
         run,
         since: None,
         commit: Some("9f2c1de8b04a"),
         history,
+        lost: None,
     };
     gate.judge(evidence, &context)
 }

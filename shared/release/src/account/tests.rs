@@ -74,11 +74,9 @@ fn every_window_is_told_with_its_weight_its_counts_and_its_verdict() {
         assert_eq!(errors.canary.bad, 10 * n as u64);
         assert_eq!(errors.baseline_rate, Some(0.001));
         assert_eq!(window.weight.basis_points(), 500);
-        assert_eq!(
-            errors.log_e,
-            Some(window.log_e),
-            "the one metric is all there is"
-        );
+        // It is a part of the whole, and no other part takes anything away.
+        let share = account.end.judge_config().weights["errors"];
+        assert!(window.log_e >= errors.log_e.unwrap() + share.ln());
     }
     let first = account
         .windows
@@ -181,6 +179,13 @@ fn a_line_that_no_release_has_is_named_with_the_fix() {
             "line 2 of the log: the release began before",
         ),
         (first.replace("PT1M", "PT99999H"), "`window`"),
+        (
+            first.replace(
+                "{\"set-weight\":\"5%\"},",
+                "{\"set-weight\":\"5%\"},{\"wait\":\"PT99999H\"},",
+            ),
+            "`wait`",
+        ),
         (first.replace("2026", "9999"), "is no time of a release"),
         (first.replace("\"alpha\":0.01", "\"alpha\":0.0"), "alpha"),
         (

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use stats::METRICS_MAX;
 
-use crate::config::{Plan, duration};
+use crate::config::{Plan, Step, duration};
 use crate::{Event, Generation, Started};
 
 /// The largest log that is read from a file, in bytes.
@@ -142,5 +142,12 @@ fn check_started(started: &Started) -> Result<(), String> {
     duration("window", plan.window, SignedDuration::from_secs(1))?;
     duration("settle", plan.settle, SignedDuration::ZERO)?;
     duration("patience", plan.patience, SignedDuration::ZERO)?;
+    for step in &plan.steps {
+        match *step {
+            Step::Wait(time) => duration("wait", time, SignedDuration::ZERO)?,
+            Step::Approve(time) => duration("approve", time, SignedDuration::ZERO)?,
+            Step::SetWeight(_) | Step::Judge { .. } => {}
+        }
+    }
     started.judge_config().validate().map_err(|e| e.to_string())
 }

@@ -4,6 +4,9 @@ use serde_saphyr::Error as YamlError;
 
 use super::CONFIG_BYTES_MAX;
 
+/// The longest message, in characters.
+const MESSAGE_CHARS_MAX: usize = 2_000;
+
 /// A mistake in a `penstock.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", self.place())]
@@ -22,8 +25,16 @@ impl ConfigError {
         }
     }
 
+    /// Keys, values and names of sections come from outside and go to a terminal or into a
+    /// pipeline's console, so every message is made fit to print.
+    fn new(at: Option<(u64, u64)>, message: &str) -> Self {
+        let line = message.replace(['\n', '\r'], " ");
+        let message = reports::printable(&line, MESSAGE_CHARS_MAX);
+        Self { at, message }
+    }
+
     fn general(message: String) -> Self {
-        Self { at: None, message }
+        Self::new(None, &message)
     }
 
     pub(super) fn too_large(bytes: usize) -> Self {
@@ -66,7 +77,7 @@ impl ConfigError {
             other => without_place(&other.to_string()),
         };
         let at = error.location().map(|l| (l.line(), l.column()));
-        Self { at, message }
+        Self::new(at, &message)
     }
 }
 

@@ -243,11 +243,17 @@ impl Metrics {
 
     /// What the judge runs on.
     pub(super) fn judge_config(&self, policy: &JudgePolicy) -> JudgeConfig {
+        let defaults = JudgeConfig::default();
         let mut config = JudgeConfig {
             alpha: policy.alpha,
             hold: policy.hold,
+            // What holds the weight must not let an early promotion raise it.
+            suspicion: match policy.hold {
+                0.0 => defaults.suspicion,
+                hold => hold.min(defaults.suspicion),
+            },
             weights: BTreeMap::new(),
-            ..JudgeConfig::default()
+            ..defaults
         };
         for (name, spec) in &self.0 {
             let tolerated = spec.tolerated_ratio.unwrap_or(match is_slow(name) {

@@ -37,8 +37,9 @@ pub enum Weighed {
 }
 
 impl Quarantined {
-    pub(super) fn matches(&self, judged: &JudgedCase) -> bool {
-        WildMatch::new(&self.test).matches(&judged.case.id())
+    /// Matches the ids of the tests that it is about.
+    pub(super) fn pattern(&self) -> WildMatch {
+        WildMatch::new(&self.test)
     }
 }
 
@@ -52,7 +53,7 @@ pub(super) fn weigh(
         .quarantine
         .iter()
         .filter(|entry| !context.is_after(entry.expires))
-        .map(|entry| (WildMatch::new(&entry.test), &entry.ticket))
+        .map(|entry| (entry.pattern(), &entry.ticket))
         .collect();
     let mut known: BTreeMap<&str, u64> = match context.last() {
         Some(last) => last
@@ -99,10 +100,10 @@ pub(super) fn judge(
     let said = [
         of_failures(rules.max_failures.unwrap_or(failures), report, judged),
         of_errors(rules.max_errors.unwrap_or(failures), report, judged),
-        of_new_failures(rules.only_new_failures, report, judged, context.last()),
+        of_new_failures(rules.only_new_failures, report, judged, context),
         of_skipped(rules.max_skipped, report),
         of_number(rules.min_tests.unwrap_or(Limit::fail(1)), report),
-        of_drop(rules.max_test_drop, report, context.last()),
+        of_drop(rules.max_test_drop, report, context),
         of_flaky(rules.max_flaky, report),
         of_duration(rules, report),
     ];
@@ -182,16 +183,16 @@ fn of_new_failures(
     level: Level,
     report: &TestReport,
     judged: &[JudgedCase],
-    last: Option<&Run>,
+    context: &Context<'_>,
 ) -> Option<RuleVerdict> {
     let count = |is: fn(&Weighed) -> bool| judged.iter().filter(|j| is(&j.weighed)).count() as u64;
     let known = count(|weighed| *weighed == Weighed::Known);
     let excused = count(|weighed| matches!(weighed, Weighed::Quarantined { .. }));
     // Those that are not listed cannot be recognised.
     let new = report.totals.failing().saturating_sub(known + excused);
-    let compared = match last {
+    let compared = match context.last() {
         Some(last) => format!("since {}", last.point.run),
-        None => "there is no earlier run that passed".to_owned(),
+        None => context.without_last().to_owned(),
     };
     let why = format!("{new} new and {known} known failures ({compared})");
     RuleVerdict::when("only-new-failures", level, new == 0, why)
@@ -201,7 +202,8 @@ fn of_skipped(limit: Option<Limit<Percent>>, report: &TestReport) -> Option<Rule
     let (limit, level) = limit?.active()?;
     let (skipped, tests) = (report.totals.skipped, report.totals.tests);
     let share = Percent::share(skipped, tests);
-    let why = format!("{skipped} of {tests} skipped ({share}), {limit} allowed");
+    let [shown, allowed] = share.apart(limit);
+    let why = format!("{skipped} of {tests} skipped ({shown} %), {allowed} % allowed");
     RuleVerdict::when("max-skipped", level, share <= limit, why)
 }
 
@@ -215,18 +217,20 @@ fn of_number(limit: Limit<u64>, report: &TestReport) -> Option<RuleVerdict> {
 fn of_drop(
     limit: Option<Limit<Percent>>,
     report: &TestReport,
-    last: Option<&Run>,
+    context: &Context<'_>,
 ) -> Option<RuleVerdict> {
     let (limit, level) = limit?.active()?;
-    let Some(last) = last else {
-        let why = "there is no earlier run that passed".to_owned();
+    let Some(last) = context.last() else {
+        let why = context.without_last().to_owned();
         return RuleVerdict::when("max-test-drop", level, true, why);
     };
     let (before, ran) = (last.point.totals.ran(), report.totals.ran());
     let drop = Percent::share(before.saturating_sub(ran), before);
     let mut why = format!("{ran} ran, {before} did before");
     if drop > limit {
-        why += &format!(": {drop} fewer, {limit} allowed{}", stopped(report, last));
+        let [shown, allowed] = drop.apart(limit);
+        let stopped = stopped(report, last);
+        why += &format!(": {shown} % fewer, {allowed} % allowed{stopped}");
     }
     RuleVerdict::when("max-test-drop", level, drop <= limit, why)
 }

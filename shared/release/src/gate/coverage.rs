@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reports::{ChangedCoverage, CoverageReport, Diff};
 
-use super::{Context, Evidence, Limit, Percent, RuleVerdict, Rules, Run};
+use super::{Context, Evidence, Limit, Percent, RuleVerdict, Rules};
 
 /// Below so many changed lines that can run, their coverage says nothing and is not judged.
 pub const CHANGED_LINES_MIN: u64 = 20;
@@ -16,7 +16,12 @@ const ROUNDING: f64 = 1e-9;
 const FILES_NAMED_MAX: usize = 3;
 
 /// Every rule about coverage.
-pub(super) fn judge(rules: &Rules, evidence: &Evidence, context: &Context<'_>) -> Vec<RuleVerdict> {
+pub(super) fn judge(
+    rules: &Rules,
+    evidence: &Evidence,
+    changed: Option<&ChangedCoverage>,
+    context: &Context<'_>,
+) -> Vec<RuleVerdict> {
     let seen = evidence.coverage.as_ref();
     let lines = seen.and_then(|seen| Percent::of(seen.lines()));
     let branches = seen.and_then(|seen| Percent::of(seen.branches()));
@@ -28,10 +33,10 @@ pub(super) fn judge(rules: &Rules, evidence: &Evidence, context: &Context<'_>) -
             rules.min_branch_coverage,
             branches,
         ),
-        of_drop(rules.max_coverage_drop, lines, context.last()),
+        of_drop(rules.max_coverage_drop, lines, context),
     ];
     said.extend(of_paths(rules, seen));
-    said.push(of_changes(rules.min_changed_coverage, evidence));
+    said.push(of_changes(rules.min_changed_coverage, evidence, changed));
     said.into_iter().flatten().collect()
 }
 
@@ -44,7 +49,10 @@ fn of_share(
     let (least, level) = least?.active()?;
     let is_kept = seen.is_some_and(|seen| seen >= least);
     let why = match seen {
-        Some(seen) => format!("{seen} of the {what} covered, at least {least} needed"),
+        Some(seen) => {
+            let [seen, least] = seen.apart(least);
+            format!("{seen} % of the {what} covered, at least {least} % needed")
+        }
         None => format!("no report covers any {what}, at least {least} needed"),
     };
     RuleVerdict::when(rule, level, is_kept, why)
@@ -53,21 +61,23 @@ fn of_share(
 fn of_drop(
     limit: Option<Limit<Percent>>,
     seen: Option<Percent>,
-    last: Option<&Run>,
+    context: &Context<'_>,
 ) -> Option<RuleVerdict> {
     let rule = "max-coverage-drop";
     let (limit, level) = limit?.active()?;
-    let before = last.and_then(|last| last.point.lines);
+    let before = context.last().map(|last| last.point.lines);
     let (is_kept, why) = match (seen, before) {
         (None, _) => (false, "no report covers any lines".to_owned()),
-        (Some(_), None) => (true, "no earlier run that passed has coverage".to_owned()),
-        (Some(seen), Some(before)) => {
+        (Some(_), None) => (true, context.without_last().to_owned()),
+        (Some(_), Some(None)) => (true, "the last run that passed has no coverage".to_owned()),
+        (Some(seen), Some(Some(before))) => {
             let drop = seen.below(before);
             let is_within = drop.value() <= limit.value() + ROUNDING;
+            let [lost, allowed] = drop.apart(limit);
+            let [seen, before] = seen.apart(before);
             let why = format!(
-                "{seen} of the lines covered, {before} before: {:.1} points lost, {:.1} allowed",
-                drop.value(),
-                limit.value()
+                "{seen} % of the lines covered, {before} % before: {lost} points lost, {allowed} \
+                 allowed"
             );
             (is_within, why)
         }
@@ -91,7 +101,8 @@ fn of_paths(rules: &Rules, seen: Option<&CoverageReport>) -> Vec<Option<RuleVerd
         let is_kept = ratio.is_some_and(|share| share >= *least);
         let why = match ratio {
             Some(share) => {
-                format!("{share} of the lines of {glob} covered, at least {least} needed")
+                let [share, least] = share.apart(*least);
+                format!("{share} % of the lines of {glob} covered, at least {least} % needed")
             }
             None => format!("no report covers any lines of {glob}, at least {least} needed"),
         };
@@ -100,25 +111,33 @@ fn of_paths(rules: &Rules, seen: Option<&CoverageReport>) -> Vec<Option<RuleVerd
     judged.collect()
 }
 
-fn of_changes(least: Option<Limit<Percent>>, evidence: &Evidence) -> Option<RuleVerdict> {
+fn of_changes(
+    least: Option<Limit<Percent>>,
+    evidence: &Evidence,
+    changed: Option<&ChangedCoverage>,
+) -> Option<RuleVerdict> {
     let (least, level) = least?.active()?;
-    let said = match (&evidence.diff, &evidence.coverage) {
-        (None, _) => Err(
+    let said = match (&evidence.diff, &evidence.coverage, changed) {
+        (None, ..) => Err(
             "there is no diff to tell which lines changed: let the build write one (git diff \
              BASE > change.diff) and name it as `diff`"
                 .to_owned(),
         ),
-        (Some(_), None) => Err("no report covers any lines".to_owned()),
-        (Some(diff), Some(seen)) => of_change(least, diff, seen),
+        (Some(diff), Some(seen), Some(changed)) => of_change(least, diff, seen, changed),
+        (Some(_), ..) => Err("no report covers any lines".to_owned()),
     };
     RuleVerdict::of("min-changed-coverage", level, said)
 }
 
 /// The reason why the changed lines are covered well enough, or why not.
-fn of_change(least: Percent, diff: &Diff, seen: &CoverageReport) -> Result<String, String> {
-    let changed = seen.of_changed(diff);
+fn of_change(
+    least: Percent,
+    diff: &Diff,
+    seen: &CoverageReport,
+    changed: &ChangedCoverage,
+) -> Result<String, String> {
     let lines = changed.lines;
-    let (unknown, files) = unmeasured(diff, seen, &changed);
+    let (unknown, files) = unmeasured(diff, seen, changed);
     let named = match files.as_slice() {
         [] => String::new(),
         files => format!("; no report knows {}", files.join(", ")),
@@ -130,8 +149,10 @@ fn of_change(least: Percent, diff: &Diff, seen: &CoverageReport) -> Result<Strin
              and does the report have the repository's paths?"
         )),
         Some(share) if lines.valid >= CHANGED_LINES_MIN => {
-            let why =
-                format!("{share} of the changed lines covered, at least {least} needed{named}");
+            let [shown, needed] = share.apart(least);
+            let why = format!(
+                "{shown} % of the changed lines covered, at least {needed} % needed{named}"
+            );
             if share >= least { Ok(why) } else { Err(why) }
         }
         Some(_) | None => Ok(format!(

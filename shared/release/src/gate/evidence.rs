@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use reports::{
-    Content, CoverageReport, Diff, FindingsReport, Format, Provenance, Report, TestReport,
+    ChangedCoverage, Content, CoverageReport, Diff, FindingsReport, Format, Module, Provenance,
+    Report, TestReport,
 };
 use serde::{Serialize, Serializer};
 
@@ -27,7 +28,9 @@ const PATH_CHARS_MAX: usize = 300;
 pub enum Found {
     /// A report.
     Report {
-        /// Its path in the artifact.
+        /// Which of the places where the gate looked has it, from 0.
+        place: usize,
+        /// Its path in that place.
         path: String,
         /// When the file was last written, where that is known.
         modified: Option<Timestamp>,
@@ -77,7 +80,8 @@ pub enum Keeper {
 impl Found {
     /// What the file of the commit that was tested holds: its name, and blanks around it.
     pub fn commit(path: &str, bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
+        // PowerShell writes UTF-16, and others put a byte order mark before UTF-8.
+        let text = reports::decoded(bytes);
         let commit = text.trim();
         match !commit.is_empty() && commit.chars().all(|char| char.is_ascii_alphanumeric()) {
             true => Self::Commit(commit.to_owned()),
@@ -157,19 +161,23 @@ impl Evidence {
     pub fn add(&mut self, found: Found) {
         match found {
             Found::Report {
+                place,
                 path,
                 modified,
                 report,
             } => {
                 let format = ReadAs::Format(report.format);
                 let began = report.provenance.began.or(modified);
-                self.add_report(FileRead { path, format }, began, report.content);
+                let folder = path.rsplit_once('/').map(|(folder, _)| folder);
+                let module = Module::named((place, folder));
+                self.add_report(FileRead { path, format }, began, report.content, module);
                 self.note_commits(report.provenance.commits);
             }
             Found::Kept(kept) => {
                 let (path, format) = (kept.name, ReadAs::Kept(kept.by));
                 let began = kept.provenance.began;
-                self.add_report(FileRead { path, format }, began, kept.content);
+                let module = Module::named(&path);
+                self.add_report(FileRead { path, format }, began, kept.content, module);
                 self.note_commits(kept.provenance.commits);
             }
             Found::Commit(commit) => self.note_commits([commit]),
@@ -182,7 +190,15 @@ impl Evidence {
         }
     }
 
-    fn add_report(&mut self, mut file: FileRead, began: Option<Timestamp>, content: Content) {
+    /// `module` tells whose the paths in a report of coverage are: the reports in one folder are of
+    /// one build.
+    fn add_report(
+        &mut self,
+        mut file: FileRead,
+        began: Option<Timestamp>,
+        content: Content,
+        module: Module,
+    ) {
         file.path = reports::printable(&file.path, PATH_CHARS_MAX);
         let path = &file.path;
         match began {
@@ -216,13 +232,20 @@ impl Evidence {
                     ));
                 }
                 let sum = self.coverage.get_or_insert_default();
-                if let Err(error) = sum.merge(coverage) {
+                if let Err(error) = sum.merge(coverage, module) {
                     self.refuse(format!("{path}: {error}"));
                 }
             }
             Content::Findings(findings) => self.findings.get_or_insert_default().merge(findings),
         }
         self.files.push(file);
+    }
+
+    /// How much of the change ran; None without a diff or without coverage.
+    pub(super) fn changed(&self) -> Option<ChangedCoverage> {
+        let coverage = self.coverage.as_ref()?;
+        let diff = self.diff.as_ref()?;
+        Some(coverage.of_changed(diff))
     }
 
     /// Two commits are one too many, so a few more than that say all there is to say.

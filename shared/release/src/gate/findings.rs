@@ -39,14 +39,28 @@ pub enum Standing {
     NotFixable,
 }
 
+/// Matches the findings that an entry of the allow-list is about.
+pub(super) struct AllowedPattern {
+    id: WildMatch,
+    at: Option<WildMatch>,
+}
+
 impl Allowed {
+    pub(super) fn pattern(&self) -> AllowedPattern {
+        AllowedPattern {
+            id: WildMatch::new(&self.id),
+            at: self.at.as_deref().map(WildMatch::new),
+        }
+    }
+}
+
+impl AllowedPattern {
     pub(super) fn matches(&self, finding: &Finding) -> bool {
-        let id = WildMatch::new(&self.id);
         let mut names = finding.aliases.iter().chain([&finding.id]);
-        let at = self.at.as_deref().map(WildMatch::new);
+        let at = self.at.as_ref();
         let is_there =
             at.is_none_or(|at| at.matches(&finding.path) || at.matches(&finding.package));
-        is_there && names.any(|name| id.matches(name))
+        is_there && names.any(|name| self.id.matches(name))
     }
 }
 
@@ -60,7 +74,8 @@ pub(super) fn weigh(
     let entries = gate
         .allow
         .iter()
-        .filter(|entry| !context.is_after(entry.expires));
+        .filter(|entry| !context.is_after(entry.expires))
+        .map(|entry| (entry.pattern(), &entry.reason));
     let entries: Vec<_> = entries.collect();
     let mut known = match context.last() {
         Some(last) => last.findings.clone(),
@@ -75,11 +90,11 @@ pub(super) fn weigh(
     };
     let listed = findings.map_or(&[][..], |findings| &findings.listed);
     let judged = listed.iter().map(|finding| {
-        let entry = entries.iter().find(|entry| entry.matches(finding));
+        let entry = entries.iter().find(|(pattern, _)| pattern.matches(finding));
         let standing = match entry {
             _ if finding.suppressed => Standing::Suppressed,
-            Some(entry) => Standing::Allowed {
-                reason: entry.reason.clone(),
+            Some((_, reason)) => Standing::Allowed {
+                reason: (*reason).clone(),
             },
             None if budget.only_new && is_known(finding) => Standing::Known,
             // What is in the code itself is always mended there.
@@ -165,14 +180,12 @@ fn named(budget: &Budget, severity: Severity, judged: &[JudgedFinding]) -> Strin
         judged.standing == Standing::Counts
             && budget.counted_as(judged.finding.severity) == severity
     });
-    let those = those.take(NAMED_MAX).map(|JudgedFinding { finding, .. }| {
-        let at = [&finding.package, &finding.path];
-        let at = at.into_iter().find(|at| !at.is_empty());
-        at.map_or_else(
-            || finding.id.clone(),
-            |at| format!("{} in {at}", finding.id),
-        )
-    });
+    let those = those
+        .take(NAMED_MAX)
+        .map(|JudgedFinding { finding, .. }| match finding.place() {
+            Some(place) => format!("{} in {place}", finding.id),
+            None => finding.id.clone(),
+        });
     let those: Vec<_> = those.collect();
     match those.is_empty() {
         true => String::new(),

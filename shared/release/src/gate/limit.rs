@@ -4,9 +4,10 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use jiff::SignedDuration;
+use jiff::civil::Date;
 use reports::Ratio;
 use serde::de::value::{BoolDeserializer, MapAccessDeserializer, StrDeserializer, U64Deserializer};
-use serde::de::{Error, IntoDeserializer, MapAccess, Visitor};
+use serde::de::{Error, IntoDeserializer, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::{DURATION_MAX, read_duration};
@@ -43,6 +44,16 @@ impl Level {
             (Self::Fail | Self::Warn, true) => Some(Verdict::Pass),
             (Self::Fail, false) => Some(Verdict::Fail),
             (Self::Warn, false) => Some(Verdict::Warn),
+        }
+    }
+}
+
+impl Level {
+    /// This level, unless what is broken must not fail the gate: then it warns at most.
+    pub(super) fn at_most_warn_unless(self, may_fail: bool) -> Self {
+        match self {
+            Self::Fail if !may_fail => Self::Warn,
+            Self::Fail | Self::Warn | Self::Off => self,
         }
     }
 }
@@ -102,6 +113,47 @@ pub(super) fn text_or_map<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
         }
     }
     from.deserialize_any(Either(short, PhantomData))
+}
+
+/// Reads a map, or `off`: then None.
+pub(super) fn map_or_off<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    struct OrOff<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OrOff<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map or off")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Option<T>, E> {
+            match text {
+                "off" => Ok(None),
+                _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+            }
+        }
+
+        /// YAML 1.1 reads an unquoted `off` as false.
+        fn visit_bool<E: Error>(self, on: bool) -> Result<Option<T>, E> {
+            match on {
+                false => Ok(None),
+                true => Err(E::invalid_value(Unexpected::Bool(on), &self)),
+            }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    from.deserialize_any(OrOff(PhantomData))
+}
+
+/// Reads a day.
+pub(super) fn day<'de, D: Deserializer<'de>>(from: D) -> Result<Date, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse()
+        .map_err(|_| D::Error::custom(format!("'{text}' is not a day: write it as 2026-12-31")))
 }
 
 /// A rule's limit, written `5`, `{limit: 5, level: warn}`, or `off`.
@@ -223,6 +275,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for LimitVisitor<T> {
     }
 }
 
+/// Most digits after the point of a share that is shown.
+const DIGITS_MAX: usize = 6;
+
 /// A share of 0 to 100 %, written `80%`.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -246,6 +301,15 @@ impl Percent {
     /// In percent, 0 to 100.
     pub fn value(self) -> f64 {
         self.0
+    }
+
+    /// This and what it is compared with, in percent without the sign, each with as many digits as
+    /// it takes to see that they differ.
+    pub fn apart(self, other: Self) -> [String; 2] {
+        let written = |digits: usize| [self.0, other.0].map(|share| format!("{share:.digits$}"));
+        let differ = |[a, b]: &[String; 2]| a != b;
+        let shortest = (1..=DIGITS_MAX).map(written).find(differ);
+        shortest.unwrap_or_else(|| written(1))
     }
 
     /// How many percentage points this is below `other`; 0 when it is not.
@@ -343,6 +407,16 @@ mod tests {
         assert!(limit::<Percent>("80").is_err());
         assert!(limit::<Time>("0s").unwrap_err().contains("more than 0s"));
         assert!(limit::<Time>("999999h").unwrap_err().contains("at most"));
+    }
+
+    #[test]
+    fn shares_that_differ_are_shown_to_differ() {
+        let apart = |a: f64, b: f64| Percent(a).apart(Percent(b));
+        assert_eq!(apart(80.0, 80.0), ["80.0", "80.0"]);
+        assert_eq!(apart(75.0, 80.0), ["75.0", "80.0"]);
+        assert_eq!(apart(79.96, 80.0), ["79.96", "80.00"]);
+        assert_eq!(apart(79.9996, 80.0), ["79.9996", "80.0000"]);
+        assert_eq!(apart(80.0, 80.0 + 1e-12), ["80.0", "80.0"]);
     }
 
     #[test]

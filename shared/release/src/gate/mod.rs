@@ -37,7 +37,7 @@ pub use findings::{JudgedFinding, Standing};
 pub use history::{History, POINTS_MAX, Point, Run};
 pub use image::{IMAGE_FILE_BYTES_MAX, IMAGES_MAX, ImageRef, ImageVersion, images};
 pub use limit::{Level, Limit, Percent, Time, Verdict};
-pub use origin::Context;
+pub use origin::{Caller, Context};
 pub use rules::{Age, Budget, PathCoverage, Rules};
 pub use sources::{CodeBuildReports, ImageScan};
 pub use verdict::{CoverageSummary, GateVerdict, RuleVerdict};
@@ -106,11 +106,13 @@ impl<'de> Deserialize<'de> for ReportGlob {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Quarantined {
-    /// Matches the test's id, `suite::class::name`; `*` stands for anything.
+    /// Matches the test's id, which is its suite, class and name with `::` between those that the
+    /// report has; `*` stands for anything.
     pub test: String,
     /// Where it is being mended.
     pub ticket: String,
     /// The last day (in UTC) on which it may fail.
+    #[serde(deserialize_with = "limit::day")]
     pub expires: Date,
 }
 
@@ -126,6 +128,7 @@ pub struct Allowed {
     /// Why it is accepted.
     pub reason: String,
     /// The last day (in UTC) on which it is.
+    #[serde(deserialize_with = "limit::day")]
     pub expires: Date,
 }
 
@@ -134,6 +137,9 @@ impl Check for Gate {
         let of_aws = self.codebuild.is_some() || self.image_scan.is_some();
         if self.reports.is_empty() && !of_aws {
             return Err("`reports` is empty: name at least one glob, such as reports/*.xml".into());
+        }
+        for glob in &self.reports {
+            check_glob(&glob.path)?;
         }
         for (key, count) in [
             ("reports", self.reports.len()),
@@ -183,12 +189,25 @@ impl Check for Gate {
     }
 }
 
+/// Whether it is a pattern, as where it is used it is too late to say so.
+fn check_glob(glob: &str) -> Result<(), String> {
+    reports::glob(glob).map(drop).map_err(|error| chain(&error))
+}
+
+/// An error and what is underneath, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    let said = causes.map(|cause| format!(": {cause}"));
+    error.to_string() + &said.collect::<String>()
+}
+
 impl Gate {
     /// Judges everything that was found.
     pub fn judge(&self, evidence: Evidence, context: &Context<'_>) -> GateVerdict {
         let rules = &self.rules;
         let tests = cases::weigh(self, evidence.tests.as_ref(), context);
         let findings = findings::weigh(self, evidence.findings.as_ref(), context);
+        let changed = evidence.changed();
         let mut said = evidence.unread();
         said.extend(cases::judge(
             rules,
@@ -196,7 +215,7 @@ impl Gate {
             &tests,
             context,
         ));
-        said.extend(coverage::judge(rules, &evidence, context));
+        said.extend(coverage::judge(rules, &evidence, changed.as_ref(), context));
         said.extend(findings::judge(
             rules,
             evidence.findings.as_ref(),
@@ -204,7 +223,8 @@ impl Gate {
         ));
         said.extend(self.expired(&tests, &findings, context));
         said.extend(origin::judge(rules, &evidence, context));
-        verdict::conclude(said, evidence, tests, findings, context)
+        said.extend(context.judge_history());
+        verdict::conclude(said, evidence, changed, tests, findings, context)
     }
 
     /// Whether the gate looks at the last run that passed.
@@ -218,7 +238,8 @@ impl Gate {
         age.is_some_and(|(age, _)| age == Age::Execution)
     }
 
-    /// What the entries of the quarantine and the allow-list say that have expired.
+    /// What the entries of the quarantine and the allow-list say that have expired. One that is not
+    /// needed any more never fails the gate.
     fn expired(
         &self,
         tests: &[JudgedCase],
@@ -226,31 +247,36 @@ impl Gate {
         context: &Context<'_>,
     ) -> Vec<RuleVerdict> {
         let mut said = Vec::new();
+        let ids: Vec<_> = tests.iter().map(|judged| judged.case.id()).collect();
         for entry in self
             .quarantine
             .iter()
             .filter(|e| context.is_after(e.expires))
         {
             let (test, ticket, day) = (&entry.test, &entry.ticket, entry.expires);
-            let fails = tests.iter().any(|case| entry.matches(case));
-            let (verdict, fix) = match fails {
-                true => (Verdict::Fail, "mend the test or renew the entry"),
-                false => (Verdict::Warn, "it does not fail any more: remove the entry"),
+            let pattern = entry.pattern();
+            let fails = ids.iter().any(|id| pattern.matches(id));
+            let fix = match fails {
+                true => "mend the test or renew the entry",
+                false => "it does not fail any more: remove the entry",
             };
             let why = format!("the entry for {test} ({ticket}) expired on {day}: {fix}");
-            said.push(RuleVerdict::new("quarantine", verdict, why));
+            let level = self.rules.expired_quarantine.at_most_warn_unless(fails);
+            said.extend(RuleVerdict::when("expired-quarantine", level, false, why));
         }
         for entry in self.allow.iter().filter(|e| context.is_after(e.expires)) {
             let (id, reason, day) = (&entry.id, &entry.reason, entry.expires);
             let counts = |judged: &&JudgedFinding| judged.standing == Standing::Counts;
             let mut counting = findings.iter().filter(counts);
-            let found = counting.any(|judged| entry.matches(&judged.finding));
-            let (verdict, fix) = match found {
-                true => (Verdict::Fail, "mend it or renew the entry"),
-                false => (Verdict::Warn, "it is not found any more: remove the entry"),
+            let pattern = entry.pattern();
+            let found = counting.any(|judged| pattern.matches(&judged.finding));
+            let fix = match found {
+                true => "mend it or renew the entry",
+                false => "it is not found any more: remove the entry",
             };
             let why = format!("the entry for {id} ({reason}) expired on {day}: {fix}");
-            said.push(RuleVerdict::new("allow", verdict, why));
+            let level = self.rules.expired_allow.at_most_warn_unless(found);
+            said.extend(RuleVerdict::when("expired-allow", level, false, why));
         }
         said
     }

@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Age, Evidence, History, Level, RuleVerdict, Rules, Run};
+use super::{Age, Evidence, History, Level, RuleVerdict, Rules, Run, Verdict};
 
 /// How far the clock of the machine that ran the tests may be behind.
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
@@ -12,9 +12,41 @@ const SKEW: SignedDuration = SignedDuration::from_mins(1);
 /// The shortest abbreviation of a commit that is compared.
 const ABBREVIATED_CHARS_MIN: usize = 7;
 
+/// Who asks for the verdict: it says where the fix of a mistake belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// An action of a pipeline, with its UserParameters.
+    Pipeline,
+    /// The command `penstock gate`, with its options.
+    Command,
+}
+
+impl Caller {
+    /// How the time at which the execution began is told.
+    fn since(self) -> &'static str {
+        match self {
+            Self::Pipeline => {
+                "pass \"execution\":\"#{codepipeline.PipelineExecutionId}\" and \"pipeline\" in \
+                 UserParameters"
+            }
+            Self::Command => "give it as --since",
+        }
+    }
+
+    /// How the commit that is being released is told.
+    fn commit(self) -> &'static str {
+        match self {
+            Self::Pipeline => "pass \"commit\":\"#{SourceVariables.CommitId}\" in UserParameters",
+            Self::Command => "give it as --commit",
+        }
+    }
+}
+
 /// What the reports are compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
+    /// Who asks.
+    pub by: Caller,
     /// Now.
     pub now: Timestamp,
     /// Names this run: the pipeline execution, or what else is unlike every other run's.
@@ -25,6 +57,8 @@ pub struct Context<'a> {
     pub commit: Option<&'a str>,
     /// The runs that passed before.
     pub history: &'a History,
+    /// Why what was remembered of such runs cannot be read any more; None when nothing was lost.
+    pub lost: Option<&'a str>,
 }
 
 impl Context<'_> {
@@ -35,6 +69,24 @@ impl Context<'_> {
 
     pub(super) fn last(&self) -> Option<&Run> {
         self.history.before(self.run)
+    }
+
+    /// Why there is no last run to compare with.
+    pub(super) fn without_last(&self) -> &'static str {
+        match self.lost {
+            Some(_) => "could not compare: the earlier runs that passed are lost",
+            None => "there is no earlier run that passed",
+        }
+    }
+
+    /// Nobody shall take a gate that could not compare for one that did.
+    pub(super) fn judge_history(&self) -> Option<RuleVerdict> {
+        let why = self.lost?;
+        let why = format!(
+            "could not compare with the earlier runs that passed, because what was remembered of \
+             them cannot be read ({why}); the history begins anew with the next run that passes"
+        );
+        Some(RuleVerdict::new("history", Verdict::Warn, why))
     }
 }
 
@@ -58,10 +110,10 @@ fn of_age(age: Age, evidence: &Evidence, context: &Context<'_>) -> Said {
     let (limit, since) = match age {
         Age::Execution => (
             "the execution".to_owned(),
-            context.since.ok_or(
-                "when the execution began is not known: pass \"execution\":\
-                 \"#{codepipeline.PipelineExecutionId}\" and \"pipeline\" in UserParameters",
-            )?,
+            context.since.ok_or_else(|| {
+                let fix = context.by.since();
+                format!("when the execution began is not known: {fix}")
+            })?,
         ),
         Age::Time(time) => (time.to_string(), context.now - time.0),
     };
@@ -82,9 +134,8 @@ fn of_age(age: Age, evidence: &Evidence, context: &Context<'_>) -> Said {
 
 fn of_commit(evidence: &Evidence, context: &Context<'_>) -> Said {
     let Some(commit) = context.commit else {
-        return Err("the commit being released is not known: pass \"commit\":\
-             \"#{SourceVariables.CommitId}\" in UserParameters"
-            .to_owned());
+        let fix = context.by.commit();
+        return Err(format!("the commit being released is not known: {fix}"));
     };
     let other = evidence.commits.iter().find(|of| !is_same(of, commit));
     match (other, evidence.commits.is_empty()) {

@@ -7,7 +7,8 @@ use reports::Severity;
 use serde::de::{Error as _, IntoDeserializer, value::StringDeserializer};
 use serde::{Deserialize, Deserializer};
 
-use super::limit::{Level, Limit, Percent, Time};
+use super::check_glob;
+use super::limit::{Level, Limit, Percent, Time, map_or_off};
 
 /// Most globs of `min-path-coverage`.
 const PATHS_MAX: usize = 100;
@@ -50,7 +51,7 @@ pub struct Rules {
     #[serde(deserialize_with = "written")]
     pub max_coverage_drop: Option<Limit<Percent>>,
     /// The least share of lines that tests must reach in some files.
-    #[serde(deserialize_with = "written")]
+    #[serde(deserialize_with = "PathCoverage::written")]
     pub min_path_coverage: Option<PathCoverage>,
     /// The least share of the changed lines that tests must reach; not judged below
     /// [`CHANGED_LINES_MIN`](super::CHANGED_LINES_MIN) of them.
@@ -58,13 +59,19 @@ pub struct Rules {
     pub min_changed_coverage: Option<Limit<Percent>>,
     /// The most findings, by severity. When not written and there is a report of findings: none that
     /// is critical, high or of unknown severity.
-    #[serde(deserialize_with = "written")]
+    #[serde(deserialize_with = "Budget::written")]
     pub max_findings: Option<Budget>,
     /// How old a report may be.
     #[serde(deserialize_with = "written")]
     pub max_report_age: Option<Limit<Age>>,
     /// The reports must be of the commit that is being released.
     pub same_commit: Level,
+    /// No test may fail that has an entry in the quarantine which has expired. `fail` when not
+    /// written.
+    pub expired_quarantine: Level,
+    /// No finding may count that has an entry in the allow-list which has expired. `fail` when not
+    /// written.
+    pub expired_allow: Level,
 }
 
 /// A key without a value is a mistake, and not a rule that is off.
@@ -91,6 +98,8 @@ impl Default for Rules {
             max_findings: None,
             max_report_age: None,
             same_commit: Level::Off,
+            expired_quarantine: Level::Fail,
+            expired_allow: Level::Fail,
         }
     }
 }
@@ -109,11 +118,12 @@ impl Rules {
                     .to_owned(),
             );
         }
-        let Some(paths) = &self.min_path_coverage else {
+        let paths = self.min_path_coverage.as_ref();
+        let Some(paths) = paths.filter(|paths| paths.level != Level::Off) else {
             return Ok(());
         };
         match paths.paths.len() {
-            1..=PATHS_MAX => Ok(()),
+            1..=PATHS_MAX => paths.paths.keys().try_for_each(|glob| check_glob(glob)),
             count => Err(format!(
                 "`min-path-coverage` has {count} paths: 1 to {PATHS_MAX} are allowed, such as \
                  paths: {{\"src/billing/**\": 90%}}"
@@ -142,6 +152,17 @@ pub struct PathCoverage {
     /// What happens below.
     #[serde(default)]
     pub level: Level,
+}
+
+impl PathCoverage {
+    /// As it is written: `off`, too.
+    fn written<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
+        let off = || Self {
+            paths: BTreeMap::new(),
+            level: Level::Off,
+        };
+        map_or_off(from).map(|written| Some(written.unwrap_or_else(off)))
+    }
 }
 
 /// The most findings by severity, written `{critical: 0, high: 5, level: warn}`. A severity that is
@@ -176,6 +197,15 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// As it is written: `off`, too.
+    fn written<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
+        let off = || Self {
+            level: Level::Off,
+            ..Self::default()
+        };
+        map_or_off(from).map(|written| Some(written.unwrap_or_else(off)))
+    }
+
     /// What holds for findings where the rule is not written.
     pub(super) fn unwritten() -> Self {
         Self {

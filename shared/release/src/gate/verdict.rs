@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use reports::{CoverageReport, Outcome, Ratio, Severity, TestCase, TestReport, Totals};
+use reports::{
+    ChangedCoverage, CoverageReport, Outcome, Ratio, Severity, TestCase, TestReport, Totals,
+};
 use serde::{Serialize, Serializer};
 
 use super::{
@@ -148,6 +150,7 @@ fn with_every_severity<S: Serializer>(
 pub(super) fn conclude(
     rules: Vec<RuleVerdict>,
     evidence: Evidence,
+    changed: Option<ChangedCoverage>,
     failing: Vec<JudgedCase>,
     found: Vec<JudgedFinding>,
     context: &Context<'_>,
@@ -158,10 +161,7 @@ pub(super) fn conclude(
     let coverage = evidence.coverage.as_ref().map(|seen| CoverageSummary {
         lines: seen.lines(),
         branches: seen.branches(),
-        changed: evidence
-            .diff
-            .as_ref()
-            .map(|diff| seen.of_changed(diff).lines),
+        changed: changed.as_ref().map(|changed| changed.lines),
     });
     let tests: TestReport = evidence.tests.unwrap_or_default();
     let point = Point {

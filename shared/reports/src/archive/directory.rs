@@ -53,10 +53,11 @@ pub(super) struct File {
     pub(super) encrypted: bool,
     /// When it was last changed; None for what is no time.
     pub(super) changed: Option<DateTime>,
-    is_link: bool,
+    /// It is a symbolic link, and its bytes are where it leads to.
+    pub(super) is_link: bool,
 }
 
-/// Reads the list: the files, in order of their names.
+/// Reads the list: the files and links: the files, in order of their names.
 pub(super) fn read<I: Input>(source: &mut Source<I>) -> Result<Vec<File>, ReadError> {
     let end = End::find(source)?;
     if end.entries > ENTRIES_MAX as u64 {
@@ -107,7 +108,6 @@ pub(super) fn read<I: Input>(source: &mut Source<I>) -> Result<Vec<File>, ReadEr
     if !files.is_sorted_by(|a, b| a.name < b.name) {
         return Err(Hostile::Duplicate.into());
     }
-    files.retain(|file| !file.is_link);
     Ok(files)
 }
 

@@ -31,8 +31,8 @@ pub use source::Input;
 /// A zip whose list of entries has been judged harmless. Nothing is fetched or inflated before it is
 /// asked for, no file inflates to more than the list says, and nothing is written to a disk.
 ///
-/// Only its files count: directories and symbolic links are not there, and a zip within the zip is a
-/// file like any other and is not opened. The list at the end of the zip is what counts; the
+/// Directories are not there. A symbolic link is found like a file, so that nobody takes it for
+/// absent, and is not read. A zip within the zip is a file like any other and is not opened. The list at the end of the zip is what counts; the
 /// entries' own headers are not compared with it.
 pub struct Archive<I> {
     source: Source<I>,
@@ -117,7 +117,7 @@ impl<I: Input> Archive<I> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Missing`], [`ReadError::Hostile`], [`ReadError::Input`], and all that
+    /// [`ReadError::Missing`], [`ReadError::Link`], [`ReadError::Hostile`], [`ReadError::Input`], and all that
     /// [`read()`](crate::read()) returns.
     pub fn report(&mut self, name: &str, format: Option<Format>) -> Result<Report, ReadError> {
         let read = self.entry(name).and_then(|entry| match entry {
@@ -162,6 +162,9 @@ impl<I: Input> Archive<I> {
         let Some(file) = place.ok().and_then(|index| self.files.get(index)) else {
             return Ok(None);
         };
+        if file.is_link {
+            return Err(ReadError::link(name));
+        }
         judge(file)?;
         self.asked_for = self.asked_for.saturating_add(file.size);
         if self.asked_for > TOTAL_BYTES_MAX {

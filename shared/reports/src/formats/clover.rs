@@ -105,8 +105,7 @@ impl Reading {
         let is_listed = self.counted.files().next().is_some();
         if !is_listed {
             let [lines, branches] = self.claimed;
-            let claimed = CoverageReport::of_whole(lines, branches);
-            self.counted.merge(claimed)?;
+            self.counted.add_whole(lines, branches);
         }
         Ok(self.counted)
     }

@@ -76,11 +76,9 @@ impl Reading {
             0 => claimed,
             _ => Ratio::default(),
         };
-        let unlisted = CoverageReport::of_whole(
-            missing(self.counted.lines(), lines),
-            missing(self.counted.branches(), branches),
-        );
-        self.counted.merge(unlisted)?;
+        let lines = missing(self.counted.lines(), lines);
+        let branches = missing(self.counted.branches(), branches);
+        self.counted.add_whole(lines, branches);
         Ok(self.counted)
     }
 

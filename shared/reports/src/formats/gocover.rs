@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::coverage::{CoverageReport, FileCoverage, Ratio};
 use crate::error::ReadError;
-use crate::limits::{COVERAGE_FILES_MAX, COVERAGE_LINES_MAX, PATH_CHARS_MAX, TooMuch};
+use crate::limits::{COVERAGE_FILES_MAX, GO_BLOCKS_MAX, PATH_CHARS_MAX, TooMuch};
 use crate::lines::{self, Fault};
 use crate::report::{Content, Parsed};
 use crate::text;
@@ -120,7 +120,7 @@ impl Profile {
         self.blocks += blocks.len() - before;
         for (what, size, limit) in [
             ("number of files", self.files.len(), COVERAGE_FILES_MAX),
-            ("number of blocks", self.blocks, COVERAGE_LINES_MAX),
+            ("number of blocks", self.blocks, GO_BLOCKS_MAX),
         ] {
             if size > limit {
                 let limit = limit as u64;

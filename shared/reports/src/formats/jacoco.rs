@@ -2,8 +2,8 @@
 //!
 //! Counted from the `line` elements of each source file: a line ran when any of its instructions
 //! did, and its branches are `mb` missed and `cb` covered, which is how JaCoCo counts its own
-//! totals. A source file's path is its package and its name, as in `com/acme/Cart.java`; files of
-//! one path in several modules (`group` elements) are one file.
+//! totals. A source file's path is its package and its name, as in `com/acme/Cart.java`; a
+//! `group` element is a module, which may have a file of the same path as another.
 //!
 //! A source file without lines (or without branches) is taken at the word of its counters, a report
 //! without any at the word of its own. gcovr's lines do not say whether they ran, so there it is the
@@ -19,7 +19,7 @@ use std::str::FromStr;
 use quick_xml::Error;
 
 use super::{Format, Head, Source};
-use crate::coverage::{CoverageReport, FileCoverage, Ratio};
+use crate::coverage::{CoverageReport, FileCoverage, Module, Ratio};
 use crate::error::ReadError;
 use crate::limits::TooMuch;
 use crate::report::{Content, Parsed, Provenance};
@@ -64,9 +64,11 @@ struct Counters {
 struct Reading {
     counted: CoverageReport,
     depth: usize,
+    /// The modules around the package, from the outside in.
+    groups: Vec<Module>,
     package: String,
     /// The source file being read or read last, by its path.
-    file: Option<(String, FileCoverage)>,
+    file: Option<(Module, String, FileCoverage)>,
     is_in_file: bool,
     /// What it says of itself.
     claimed: Counters,
@@ -82,17 +84,16 @@ impl Reading {
             0 => claimed.unwrap_or_default(),
             _ => Ratio::default(),
         };
-        let unlisted = CoverageReport::of_whole(
-            missing(self.counted.lines(), self.claimed_by_root.lines),
-            missing(self.counted.branches(), self.claimed_by_root.branches),
-        );
-        self.counted.merge(unlisted)?;
+        let claimed = self.claimed_by_root;
+        let lines = missing(self.counted.lines(), claimed.lines);
+        let branches = missing(self.counted.branches(), claimed.branches);
+        self.counted.add_whole(lines, branches);
         Ok(self.counted)
     }
 
     fn end_file(&mut self) -> Result<(), TooMuch> {
         let claimed = mem::take(&mut self.claimed);
-        let Some((path, mut file)) = self.file.take() else {
+        let Some((module, path, mut file)) = self.file.take() else {
             return Ok(());
         };
         if let Some(lines) = claimed.lines
@@ -105,7 +106,11 @@ impl Reading {
         {
             file.count_branches_instead(branches);
         }
-        self.counted.add(&path, file)
+        self.counted.add_of(module, &path, file)
+    }
+
+    fn module(&self) -> Module {
+        self.groups.last().copied().unwrap_or_default()
     }
 
     fn begin_file(&mut self, element: &Element<'_>) -> Result<(), Error> {
@@ -116,13 +121,13 @@ impl Reading {
             true => name.into_owned(),
             false => format!("{}/{name}", self.package),
         };
-        self.file = Some((path, FileCoverage::default()));
+        self.file = Some((self.module(), path, FileCoverage::default()));
         self.is_in_file = true;
         Ok(())
     }
 
     fn line(&mut self, element: &Element<'_>) -> Result<(), Error> {
-        let Some((_, file)) = &mut self.file else {
+        let Some((.., file)) = &mut self.file else {
             return Ok(());
         };
         let [nr, missed, covered, missed_ways, covered_ways] =
@@ -168,6 +173,10 @@ impl Visitor for Reading {
                     self.provenance.began_at_millis(millis);
                 }
             }
+            "group" => {
+                let [name] = element.attributes(["name"])?;
+                self.groups.push(self.module().part(&name));
+            }
             "package" => {
                 let [name] = element.attributes(["name"])?;
                 self.package = name.unwrap_or_default().into_owned();
@@ -190,6 +199,9 @@ impl Visitor for Reading {
     fn close(&mut self, name: &str) {
         self.depth = self.depth.saturating_sub(1);
         self.is_in_file &= name != "sourcefile";
+        if name == "group" {
+            self.groups.pop();
+        }
     }
 }
 

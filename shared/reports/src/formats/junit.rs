@@ -4,8 +4,8 @@
 //!
 //! - The root is `testsuites` or `testsuite`; suites and cases may nest in any way.
 //! - The cases are counted. What a suite says of itself (`tests="7"`) is ignored, as tools disagree
-//!   on what it includes, with one exception: a suite without any case that says it had failures or
-//!   errors is believed. A claim of failure counts, a claim of success does not.
+//!   on what it includes, with one exception: a suite that says it had failures or errors, and in
+//!   which nothing tells of one, is believed. A claim of failure counts, a claim of success does not.
 //! - A case is one test with its worst outcome: an error, else a failure, else skipped, else passed.
 //!   A `status` or `result` attribute counts like the element would; a word that is not known counts
 //!   for nothing, as a case that says nothing has passed.
@@ -14,13 +14,16 @@
 //! - A failure or error directly in a suite (a broken set-up) counts as one case without a name.
 //! - `flakyFailure` and `flakyError` (Surefire, nextest): the test passed in the end and is flaky.
 //!   `rerunFailure` and `rerunError` are further attempts of a test that failed once.
-//! - A case with the suites, class, name and file of an earlier one that failed is a retry of it
-//!   (gotestsum, Web Test Runner). See [`Tally`] for what follows.
+//! - A case in the same suite element, with the class, name and file of an earlier one that failed, is
+//!   a retry of it (gotestsum, Gradle's retry plugin). See [`Tally`] for what follows. Retries end
+//!   with the first that passes, so where a case comes after one that passed, its name is one that
+//!   repeats, as generated tests have it: then each case is a test of its own.
 //! - A `timestamp` says when a suite began, and a `property` of a suite that is called `commit`,
 //!   `git.commit`, `git_commit` or `revision` which commit it is of.
 //! - What a test printed is skipped.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 
@@ -29,6 +32,7 @@ use quick_xml::Error;
 use super::{Format, Head, Source};
 use crate::case::{MESSAGE_CHARS_MAX, NAME_CHARS_MAX, Outcome, TestCase};
 use crate::error::ReadError;
+use crate::limits::PASSED_REMEMBERED_MAX;
 use crate::report::{Content, Parsed, Provenance};
 use crate::tally::Tally;
 use crate::text::{self, Beginning};
@@ -86,6 +90,12 @@ struct Reading {
     tally: Tally,
     seconds: f64,
     provenance: Provenance,
+    /// How many elements and attributes have told of a failure, however it counts in the end.
+    told: u64,
+    /// How many suites have begun.
+    suites_begun: u64,
+    /// The cases that have passed, by identity.
+    passed: HashSet<u64>,
     /// A case that is done with, whose memory the next one takes.
     spare: TestCase,
 }
@@ -108,16 +118,16 @@ struct Case {
 
 struct Suite {
     name: String,
-    /// The names of this suite and of those around it, to tell cases apart.
-    path: DefaultHasher,
+    /// Which suite of the report it is: merged reports have several of one name.
+    number: u64,
     claimed_failed: u64,
     claimed_errors: u64,
     /// The time it gives itself.
     seconds: Option<f64>,
     /// The sum of what is inside.
     seconds_inside: f64,
-    /// How many cases had been counted when it began.
-    cases_before: u64,
+    /// How much had told of a failure when it began.
+    told_before: u64,
 }
 
 /// An element that says how a case ended.
@@ -153,6 +163,15 @@ impl Mark {
             "flakyFailure" | "flakyError" => Self::Flaky,
             _ => return Ok(None),
         }))
+    }
+}
+
+impl Mark {
+    fn tells_of_failure(self) -> bool {
+        match self {
+            Self::Ended(outcome) => outcome.is_failing(),
+            Self::Flaky | Self::MayFail => true,
+        }
     }
 }
 
@@ -219,7 +238,10 @@ impl Reading {
                 Frame::Other
             }
             _ if may_mark => match Mark::of(element)? {
-                Some(mark) => Frame::Marking(Marking::new(mark, element)?),
+                Some(mark) => {
+                    self.told += u64::from(mark.tells_of_failure() || element.name() == "error");
+                    Frame::Marking(Marking::new(mark, element)?)
+                }
                 None => Frame::Other,
             },
             _ => Frame::Other,
@@ -244,16 +266,15 @@ impl Reading {
                 .and_then(|count| count.trim().parse().ok())
                 .unwrap_or(0)
         });
-        let mut path = self.path();
-        name.hash(&mut path);
+        self.suites_begun += 1;
         Ok(Suite {
             name: one_line(name.as_deref(), NAME_CHARS_MAX),
-            path,
+            number: self.suites_begun,
             claimed_failed,
             claimed_errors,
             seconds: time.as_deref().and_then(seconds),
             seconds_inside: 0.0,
-            cases_before: self.tally.cases(),
+            told_before: self.told,
         })
     }
 
@@ -261,13 +282,17 @@ impl Reading {
         let [classname, name, file, time, status, result] =
             element.attributes(["classname", "name", "file", "time", "status", "result"])?;
         let identity = name.as_deref().filter(|name| !name.is_empty()).map(|name| {
-            let mut path = self.path();
-            (&classname, name, &file).hash(&mut path);
-            path.finish()
+            let suite = self.suites().next().map(|suite| suite.number);
+            let mut hasher = DefaultHasher::new();
+            (suite, &classname, name, &file).hash(&mut hasher);
+            hasher.finish()
         });
-        let outcome = [status, result].map(|says| says.map_or(Outcome::Passed, outcome_of));
+        let [status, result] =
+            [status, result].map(|says| says.map_or(Outcome::Passed, outcome_of));
+        let outcome = status.max(result);
+        self.told += u64::from(outcome.is_failing());
         let mut case = TestCase {
-            outcome: outcome[0].max(outcome[1]),
+            outcome,
             flaky: false,
             seconds: time.as_deref().and_then(seconds),
             ..mem::take(&mut self.spare)
@@ -291,14 +316,24 @@ impl Reading {
         })
     }
 
-    fn path(&self) -> DefaultHasher {
-        let innermost = self.suites().next();
-        innermost.map_or_else(DefaultHasher::new, |suite| suite.path.clone())
-    }
-
     fn suite_name(&self) -> &str {
         let mut names = self.suites().map(|suite| suite.name.as_str());
         names.find(|name| !name.is_empty()).unwrap_or_default()
+    }
+
+    fn end_case(&mut self, identity: Option<u64>, case: TestCase) {
+        let repeated = identity.filter(|identity| self.passed.contains(identity));
+        if let Some(identity) = repeated {
+            self.tally.unforgive(identity);
+        } else if let Some(identity) = identity
+            && case.outcome == Outcome::Passed
+            && self.passed.len() < PASSED_REMEMBERED_MAX
+        {
+            self.passed.insert(identity);
+        }
+        let identity = identity.filter(|_| repeated.is_none());
+        let spare = self.tally.count_reusing(identity, case);
+        self.spare = spare.unwrap_or_default();
     }
 
     fn end_marking(&mut self, marking: Marking) {
@@ -322,11 +357,12 @@ impl Reading {
 
     fn end_suite(&mut self, suite: Suite) {
         let (failed, errors) = (suite.claimed_failed, suite.claimed_errors);
-        if self.tally.cases() == suite.cases_before && (failed, errors) != (0, 0) {
+        if self.told == suite.told_before && (failed, errors) != (0, 0) {
+            self.told += 1;
             let name = Some(suite.name).filter(|name| !name.is_empty());
             let told = TestCase {
                 suite: name.unwrap_or_else(|| self.suite_name().to_owned()),
-                message: format!("{failed} failures and {errors} errors, and no test is listed"),
+                message: format!("{failed} failures and {errors} errors, and none is listed"),
                 outcome: Outcome::Failed,
                 ..TestCase::default()
             };
@@ -371,10 +407,8 @@ impl Visitor for Reading {
             Some(Frame::Suite(suite)) => self.end_suite(suite),
             Some(Frame::Case(case)) => {
                 let (identity, case) = case.ended();
-                let seconds = case.seconds.unwrap_or(0.0);
-                let spare = self.tally.count_reusing(identity, case);
-                self.spare = spare.unwrap_or_default();
-                self.took(seconds);
+                self.took(case.seconds.unwrap_or(0.0));
+                self.end_case(identity, case);
             }
             Some(Frame::Marking(marking)) => self.end_marking(marking),
             Some(Frame::Other) | None => {}
