@@ -20,7 +20,7 @@ pub struct Results<const N: usize> {
 }
 
 impl<const N: usize> Results<N> {
-    /// A table of one text for each tally. `COLUMNS` is N + 1.
+    /// A table of one text for each tally. `COLUMNS` is N + 1, or it does not compile.
     pub fn table<const COLUMNS: usize>(&self, text: impl Fn(&Tally) -> String) -> String {
         lay_out(1, &self.rows::<COLUMNS>(text))
     }
@@ -42,6 +42,7 @@ impl<const N: usize> Results<N> {
         &self,
         text: impl Fn(&Tally) -> String,
     ) -> Vec<[String; COLUMNS]> {
+        const { assert!(COLUMNS == N + 1, "the first column has the cells' names") };
         let names = self.contenders.iter().map(|c| c.name().to_owned());
         let mut rows = vec![row("", names)];
         for (cell, tallies) in self.cells.iter().zip(&self.tallies) {
