@@ -7,6 +7,7 @@ mod bad_input;
 mod history;
 mod judged;
 mod kept;
+mod lambda_alias;
 mod releases;
 mod reports;
 mod tools;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         history::TESTS,
         judged::TESTS,
         kept::TESTS,
+        lambda_alias::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();

@@ -26,7 +26,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{any, post};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -71,6 +71,7 @@ impl Aliases {
                 post(respond),
             )
             .layer(DefaultBodyLimit::max(PAYLOAD_BYTES_MAX))
+            .route("/2015-03-31/{*operation}", any(not_served))
             .with_state(self)
     }
 
@@ -166,6 +167,14 @@ async fn respond(
     };
     let answer = aliases.invoke(call, payload).await;
     answer.unwrap_or_else(|refused| refused)
+}
+
+/// Every other operation of Lambda's.
+async fn not_served() -> Response {
+    let told = "of Lambda the player serves Invoke only; send this to the emulator";
+    let body = serde_json::json!({"Type": "User", "Message": told}).to_string();
+    let kind = [(ERROR_TYPE, "InvalidRequestContentException")];
+    (StatusCode::BAD_REQUEST, kind, body).into_response()
 }
 
 /// Splits `shop:live` and `arn:..:function:shop:live`; an ARN, whole or partial, without a

@@ -3,6 +3,7 @@
 import re
 import socketserver
 
+from ministack.core import iam_actions
 from ministack.services import cloudwatch
 
 # The emulator's Runtime API waits 45 ms for an acknowledgement at every call otherwise.
@@ -22,3 +23,14 @@ def stat_value(stats, name, points=None, known=cloudwatch._stat_value):
 
 
 cloudwatch._stat_value = stat_value
+
+
+def lambda_action(method, path, known=iam_actions._lambda_action):
+    """What a role must be allowed for a call of Lambda's. Whatever is done with one alias, to the
+    emulator it is ListAliases."""
+    if not re.search(r"/aliases/[^/]+/?$", path):
+        return known(method, path)
+    return {"GET": "GetAlias", "PUT": "UpdateAlias", "DELETE": "DeleteAlias"}.get(method)
+
+
+iam_actions._lambda_action = lambda_action
