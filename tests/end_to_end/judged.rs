@@ -5,8 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use aws::local::cloudwatch::primitives::DateTime;
 use aws::local::cloudwatch::types::{Dimension, MetricDatum};
-use engine::{Clock, MetricSource};
+use engine::{Clock, MetricSource, ReleaseLog};
+use release::account::Account;
 use release::config::Config;
+use release::{Phase, Reason};
+use stats::Verdict;
 
 use crate::Test;
 use crate::world::{Action, Ran, Service, World, nothing};
@@ -20,6 +23,7 @@ pub const TESTS: &[Test] = &[
         "a_version_that_is_worse_by_a_teams_own_metric_goes_back",
         own_metric,
     ),
+    ("every_verdict_is_reached_by_real_traffic", every_verdict),
 ];
 
 const CANARY: &str = "canary-shift";
@@ -101,6 +105,72 @@ fn own_metric(world: &World) -> anyhow::Result<()> {
         ensure!(world.weights(&service).await? == (1, 0));
         Ok(())
     })
+}
+
+fn every_verdict(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        // The same failures in both versions, and many: it takes few requests to show that.
+        let same = Failing {
+            stable: 30,
+            candidate: 30,
+            step: "{set-weight: 50%}, {judge: {windows: 60}}",
+        };
+        let worse = Failing {
+            stable: 20,
+            candidate: 35,
+            step: "{set-weight: 10%}, {judge: {windows: 60}}",
+        };
+        let fine = Failing {
+            stable: 0,
+            candidate: 0,
+            step: "{set-weight: 10%}, {judge: {windows: 4}}",
+        };
+        let (same, worse, fine) = tokio::try_join!(
+            judged(world, &same),
+            judged(world, &worse),
+            judged(world, &fine)
+        )?;
+        for (account, phase, expected) in [
+            (&same, Phase::Promoted, [Verdict::Inconclusive, Verdict::Promote]),
+            (&worse, Phase::RolledBack, [Verdict::Hold, Verdict::Rollback]),
+            (&fine, Phase::Promoted, [Verdict::Inconclusive, Verdict::Continue]),
+        ] {
+            let verdicts: Vec<_> = account.windows.iter().map(|w| w.verdict).collect();
+            ensure!(account.end.phase == phase, "{:?} {verdicts:?}", account.end.because);
+            for verdict in expected {
+                ensure!(verdicts.contains(&verdict), "no {verdict:?}: {verdicts:?}");
+            }
+        }
+        let early = same.moments.iter().any(|moment| {
+            matches!(moment.because, Some(Reason::EarlyPromotion { .. }))
+        });
+        ensure!(early && same.windows.len() < 60, "{:#?}", same.moments);
+        Ok(())
+    })
+}
+
+/// How many percent of the purchases fail at each version, and how long the candidate is judged.
+struct Failing {
+    stable: u32,
+    candidate: u32,
+    step: &'static str,
+}
+
+/// The account of a release of such versions under real traffic.
+async fn judged(world: &World, failing: &Failing) -> anyhow::Result<Account> {
+    let service = world.service().await?;
+    service.stable.fails(failing.stable);
+    service.candidate.fails(failing.candidate);
+    let config = service.config();
+    let planned = config.lines().find(|line| line.contains("steps:"));
+    let planned = planned.context("the configuration has steps")?.trim();
+    let steps = format!("steps: [{}, {{set-weight: 100%}}]", failing.step);
+    let config = config.replacen(planned, &steps, 1);
+    let (files, actions) = ([("penstock.yaml", config.as_str())], [Action::new(CANARY, "web")]);
+    let run = world.run(&files, &actions, nothing);
+    let ran = service.under_load(run).await?;
+    let events = world.aws.events(&ran.release.context("it has an id")?).await?;
+    Account::of(&events).context("the log begins with the release's beginning")
 }
 
 /// Says for each second, as the shop itself would, how many payments each version took and lost.

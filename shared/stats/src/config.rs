@@ -85,7 +85,8 @@ pub struct JudgeConfig {
     /// Metrics whose clusters have an unknown size. They are compared window by window instead of
     /// request by request, and never open an early promotion.
     pub robust: BTreeSet<String>,
-    /// Metrics in which too few requests to tell are no reason to be inconclusive.
+    /// Metrics that count as evidence of harm only: too few requests in them are no reason to be
+    /// inconclusive, and an early promotion does not wait for them. If all are, none is.
     pub optional: BTreeSet<String>,
     /// The share of the evidence that each metric contributes, summing to at most 1; `slo:x` is
     /// the limit of metric `x`. The share 0 makes a metric count for promotion only.

@@ -57,7 +57,7 @@ impl Judge {
     /// The metric that was the last to be good enough.
     fn explain_good_enough(&self, config: &JudgeConfig) -> Option<String> {
         let weakest = self
-            .observed()
+            .required(config)
             .min_by(|(_, a), (_, b)| a.log_ni().total_cmp(&b.log_ni()));
         let (name, metric) = weakest?;
         Some(format!(

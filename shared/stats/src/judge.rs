@@ -191,7 +191,8 @@ impl Judge {
     /// before the doubts that it has already answered.
     pub fn verdict(&self, config: &JudgeConfig) -> Verdict {
         let log_e = self.log_e(config);
-        let good_enough = || self.every_observed(|metric| metric.is_good_enough(config));
+        let good_enough = || self.every_required(config, |metric| metric.is_good_enough(config));
+        let is_clear = |metric: &Metric| metric.sight(config) == Sight::Clear;
 
         if self.peak_log_e >= -config.alpha.ln() {
             Verdict::Rollback
@@ -199,7 +200,7 @@ impl Judge {
             Verdict::Promote
         } else if config.hold > 0.0 && log_e >= config.hold.ln() {
             Verdict::Hold
-        } else if !self.sees_clearly(config) {
+        } else if !self.every_required(config, is_clear) {
             Verdict::Inconclusive
         } else {
             Verdict::Continue
@@ -245,10 +246,13 @@ impl Judge {
         self.metrics().filter(|(_, metric)| metric.is_observed())
     }
 
-    /// The observed metrics in which too few requests to tell are a reason to be inconclusive.
+    /// The observed metrics whose requests must suffice before anything is concluded: those that are
+    /// not optional, or all if every metric is.
     pub(crate) fn required(&self, config: &JudgeConfig) -> impl Iterator<Item = (&str, &Metric)> {
+        let optional = |name: &str| config.optional.contains(name);
+        let is_any_required = self.metrics().any(|(name, _)| !optional(name));
         self.observed()
-            .filter(|(name, _)| !config.optional.contains(*name))
+            .filter(move |(name, _)| !is_any_required || !optional(name))
     }
 
     /// The evidence of harm, strand by strand.
@@ -269,23 +273,10 @@ impl Judge {
         })
     }
 
-    /// Whether harm would be noticed, by each observed metric that is required for that. There must
-    /// be one, unless none is required at all.
-    fn sees_clearly(&self, config: &JudgeConfig) -> bool {
-        let needs_any = self
-            .metrics()
-            .any(|(name, _)| !config.optional.contains(name));
-        let mut seen = self.required(config).peekable();
-        match seen.peek() {
-            None => !needs_any && self.observed().next().is_some(),
-            Some(_) => seen.all(|(_, metric)| metric.sight(config) == Sight::Clear),
-        }
-    }
-
-    /// Whether something holds for each observed metric, of which there is at least one.
-    fn every_observed(&self, holds: impl Fn(&Metric) -> bool) -> bool {
-        let mut observed = self.observed().map(|(_, metric)| metric).peekable();
-        observed.peek().is_some() && observed.all(holds)
+    /// Whether something holds for each metric that is required, of which there is at least one.
+    fn every_required(&self, config: &JudgeConfig, holds: impl Fn(&Metric) -> bool) -> bool {
+        let mut required = self.required(config).map(|(_, metric)| metric).peekable();
+        required.peek().is_some() && required.all(holds)
     }
 
     fn unknown(&self, metric: &str) -> ObserveError {

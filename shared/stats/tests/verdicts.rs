@@ -68,7 +68,18 @@ fn doubt_about_an_optional_metric_is_no_doubt_but_evidence_of_it_counts() {
 
     let mut trial = optional(&["errors", "slow:p90", "slow:p99"]);
     assert_eq!(trial.judge.verdict(&trial.config), Verdict::Inconclusive);
-    assert_eq!(trial.sees("errors", [9, 0, 990, 0]), Verdict::Continue);
+    assert_eq!(
+        trial.sees("errors", [9, 0, 990, 0]),
+        Verdict::Inconclusive,
+        "if all are optional, none is"
+    );
+
+    let mut trial = optional(&["slow:p90", "slow:p99"]);
+    trial.sees("slow:p90", [9, 1, 990, 99]);
+    for _ in 0..8 {
+        trial.sees("errors", STEADY);
+    }
+    assert_eq!(trial.sees("errors", STEADY), Verdict::Promote);
 }
 
 #[test]

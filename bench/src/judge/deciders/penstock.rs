@@ -47,7 +47,7 @@ enum StepVerdict {
 const SLOWNESS_TOLERATED: f64 = 1.25;
 
 /// The judge as canary-shift runs it by default: errors, and requests slower than the stable
-/// version's p90 and p99, of which too few to tell make no step inconclusive.
+/// version's p90 and p99, which count as evidence of harm only.
 pub fn by_default() -> JudgeConfig {
     let slowness = ["slow:p90", "slow:p99"].map(str::to_owned);
     JudgeConfig {
@@ -56,7 +56,10 @@ pub fn by_default() -> JudgeConfig {
             .clone()
             .map(|name| (name, SLOWNESS_TOLERATED))
             .into(),
-        optional: slowness.into(),
+        optional: slowness.clone().into(),
+        weights: [("errors", 0.8), ("slow:p90", 0.1), ("slow:p99", 0.1)]
+            .map(|(name, share)| (name.to_owned(), share))
+            .into(),
         ..JudgeConfig::default()
     }
 }

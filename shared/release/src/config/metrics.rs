@@ -25,9 +25,9 @@ const SLOWER_THAN_MAX: SignedDuration = SignedDuration::from_mins(15);
 /// How many times as many slow requests are tolerated unless the plan says so: what has just
 /// started is slower for a while (JUDGE, part a).
 const SLOWNESS_TOLERATED: f64 = 1.25;
-/// How much of the evidence goes to errors, and to any other metric, where no share is written
-/// (JUDGE, part d: 0.6, 0.2 and 0.2).
-const PARTS: (f64, f64) = (3.0, 1.0);
+/// How much of the evidence goes to errors, and to any other metric, where no share is written: 0.8,
+/// 0.1 and 0.1 by default. Slowness has more to go by, a tenth of all requests, and needs less.
+const PARTS: (f64, f64) = (8.0, 1.0);
 
 /// Shares such as 70%, 20% and 10% need not sum to exactly 100% in binary.
 const SHARES_TOLERANCE: f64 = 1e-7;
@@ -63,8 +63,8 @@ pub struct MetricSpec {
     /// How many times the stable version's share of bad requests is still tolerated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerated_ratio: Option<f64>,
-    /// Whether too few requests to tell make a step inconclusive; only those of errors do unless it
-    /// is written.
+    /// Whether too few requests to tell make a step inconclusive, and an early promotion waits for
+    /// this metric; of errors only unless it is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
     /// How many bad requests typically come together.

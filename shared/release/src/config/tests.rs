@@ -55,7 +55,7 @@ fn what_is_judged_by_default_is_errors_and_slowness() {
         .collect();
     assert_eq!(
         shares,
-        [("errors", 0.6), ("slow:p90", 0.2), ("slow:p99", 0.2)]
+        [("errors", 0.8), ("slow:p90", 0.1), ("slow:p99", 0.1)]
     );
     assert_eq!(judge.r0_of["errors"], 1.0);
     assert_eq!(judge.r0_of["slow:p90"], 1.25);
