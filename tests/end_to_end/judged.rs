@@ -131,19 +131,36 @@ fn every_verdict(world: &World) -> anyhow::Result<()> {
             judged(world, &fine)
         )?;
         for (account, phase, expected) in [
-            (&same, Phase::Promoted, [Verdict::Inconclusive, Verdict::Promote]),
-            (&worse, Phase::RolledBack, [Verdict::Hold, Verdict::Rollback]),
-            (&fine, Phase::Promoted, [Verdict::Inconclusive, Verdict::Continue]),
+            (
+                &same,
+                Phase::Promoted,
+                [Verdict::Inconclusive, Verdict::Promote],
+            ),
+            (
+                &worse,
+                Phase::RolledBack,
+                [Verdict::Hold, Verdict::Rollback],
+            ),
+            (
+                &fine,
+                Phase::Promoted,
+                [Verdict::Inconclusive, Verdict::Continue],
+            ),
         ] {
             let verdicts: Vec<_> = account.windows.iter().map(|w| w.verdict).collect();
-            ensure!(account.end.phase == phase, "{:?} {verdicts:?}", account.end.because);
+            ensure!(
+                account.end.phase == phase,
+                "{:?} {verdicts:?}",
+                account.end.because
+            );
             for verdict in expected {
                 ensure!(verdicts.contains(&verdict), "no {verdict:?}: {verdicts:?}");
             }
         }
-        let early = same.moments.iter().any(|moment| {
-            matches!(moment.because, Some(Reason::EarlyPromotion { .. }))
-        });
+        let early = same
+            .moments
+            .iter()
+            .any(|moment| matches!(moment.because, Some(Reason::EarlyPromotion { .. })));
         ensure!(early && same.windows.len() < 60, "{:#?}", same.moments);
         Ok(())
     })
@@ -166,10 +183,16 @@ async fn judged(world: &World, failing: &Failing) -> anyhow::Result<Account> {
     let planned = planned.context("the configuration has steps")?.trim();
     let steps = format!("steps: [{}, {{set-weight: 100%}}]", failing.step);
     let config = config.replacen(planned, &steps, 1);
-    let (files, actions) = ([("penstock.yaml", config.as_str())], [Action::new(CANARY, "web")]);
+    let (files, actions) = (
+        [("penstock.yaml", config.as_str())],
+        [Action::new(CANARY, "web")],
+    );
     let run = world.run(&files, &actions, nothing);
     let ran = service.under_load(run).await?;
-    let events = world.aws.events(&ran.release.context("it has an id")?).await?;
+    let events = world
+        .aws
+        .events(&ran.release.context("it has an id")?)
+        .await?;
     Account::of(&events).context("the log begins with the release's beginning")
 }
 

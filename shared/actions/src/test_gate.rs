@@ -7,7 +7,7 @@ use engine::{
 use jiff::Timestamp;
 use pages::GatePage;
 use release::gate::{Caller, Context, Evidence, Gate, GateVerdict, History, IMAGE_FILE_BYTES_MAX};
-use release::{FailureKind, JobReply};
+use release::{FailureKind, JobReply, ReleaseId};
 
 use crate::artifacts::{Inputs, in_config, port_error};
 use crate::gather::{GatherError, gather};
@@ -54,14 +54,7 @@ impl Action for TestGate {
             }
         };
         kept.into_iter().for_each(|found| evidence.add(found));
-        let asking = match gate.compares() {
-            true => Asking::ToCompare(&story),
-            false => Asking::ToShow,
-        };
-        let Past { history, lost } = match &stream {
-            Some(stream) => recall_history(ports, stream, asking).await?,
-            None => Past::default(),
-        };
+        let Past { history, lost } = past(ports, stream.as_ref(), &gate, &story).await?;
         let verdict = gate.judge(
             evidence,
             &Context {
@@ -160,6 +153,23 @@ fn stream(job: &Job, name: &str, gate: &Gate) -> Result<Option<Stream>, ActionEr
         ));
     }
     Ok(stream)
+}
+
+/// The runs that passed before, to compare with or else to show.
+async fn past(
+    ports: &impl Ports,
+    stream: Option<&Stream>,
+    gate: &Gate,
+    story: &ReleaseId,
+) -> Result<Past, PortError> {
+    let asking = match gate.compares() {
+        true => Asking::ToCompare(story),
+        false => Asking::ToShow,
+    };
+    match stream {
+        Some(stream) => recall_history(ports, stream, asking).await,
+        None => Ok(Past::default()),
+    }
 }
 
 /// When the pipeline execution began, where a rule asks for it.

@@ -450,7 +450,11 @@ impl CoverageReport {
         let bounds = [
             ("number of files", self.listed, COVERAGE_FILES_MAX),
             ("number of files of one path", alike.len(), SAME_PATH_MAX),
-            ("number of lines", self.mapped, COVERAGE_LINES_MAX),
+            (
+                "number of lines and branches",
+                self.mapped,
+                COVERAGE_LINES_MAX,
+            ),
         ];
         let broken = bounds.into_iter().find(|(_, count, limit)| count > limit);
         broken.map_or(Ok(()), |(what, _, limit)| {
