@@ -8,7 +8,7 @@ use aws::local::cloudwatch::types::{Dimension, MetricDatum};
 use engine::{Clock, MetricSource, ReleaseLog};
 use release::account::Account;
 use release::config::Config;
-use release::{Phase, Reason};
+use release::{Phase, Reason, Release};
 use stats::Verdict;
 
 use crate::Test;
@@ -189,10 +189,8 @@ async fn judged(world: &World, failing: &Failing) -> anyhow::Result<Account> {
     );
     let run = world.run(&files, &actions, nothing);
     let ran = service.under_load(run).await?;
-    let events = world
-        .aws
-        .events(&ran.release.context("it has an id")?)
-        .await?;
+    let id = ran.release.context("it has an id")?;
+    let events = world.aws.events::<Option<Release>>(&id).await?;
     Account::of(&events).context("the log begins with the release's beginning")
 }
 
