@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bench::judge::deciders::Contender;
-use bench::judge::deciders::penstock::{by_default, clusters_of, errors_only, metrics, robust};
+use bench::judge::deciders::penstock::{by_default, clusters_of, metrics, robust, with_slowness};
 use bench::judge::release::{Decider, Ending, Outcome, carry_out};
 use bench::judge::world::{Harm, Minute, Scenario, Weather};
 use jiff::{SignedDuration, Timestamp};
@@ -39,9 +39,9 @@ releases:
 ";
 /// What `metrics` is for each variant of the simulation.
 const DEFAULT: &str = "";
-const ERRORS_ONLY: &str = "    metrics: {errors: {}}";
-const CLUSTERS: &str = "    metrics: {errors: {cluster-size: 10}, slow:p90: {}, slow:p99: {}}";
-const ROBUST: &str = "    metrics: {errors: {cluster-size: unknown}, slow:p90: {}, slow:p99: {}}";
+const SLOWNESS: &str = "    metrics: {errors: {}, slow:p90: {}, slow:p99: {}}";
+const CLUSTERS: &str = "    metrics: {errors: {cluster-size: 10}}";
+const ROBUST: &str = "    metrics: {errors: {cluster-size: unknown}}";
 
 /// Releases of each scenario.
 const RELEASES: u64 = 40;
@@ -201,7 +201,7 @@ fn the_simulated_penstock_does_what_the_real_one_does() {
     ];
     let variants = [
         (Contender::Penstock, DEFAULT),
-        (Contender::PenstockErrors, ERRORS_ONLY),
+        (Contender::PenstockSlowness, SLOWNESS),
     ];
     let mut endings = Vec::new();
     for (contender, metrics) in variants {
@@ -225,7 +225,7 @@ fn the_simulated_penstock_does_what_the_real_one_does() {
 fn the_simulated_judge_judges_as_the_real_one_does() {
     for (metrics, simulated) in [
         (DEFAULT, by_default()),
-        (ERRORS_ONLY, errors_only()),
+        (SLOWNESS, with_slowness()),
         (CLUSTERS, clusters_of(10)),
         (ROBUST, robust()),
     ] {

@@ -10,13 +10,17 @@ use aws::Aws;
 use aws::local::cloudwatch;
 use aws::local::cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
 use engine::{ReleaseLog, TrafficTarget};
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pages::ReleasePage;
+use release::account::write_log;
 use release::config::ERRORS;
 use release::{Head, Release, ReleaseId, Weight};
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
+use crate::commands::story::{account, write};
 use crate::load::{self, Load, Totals};
 use crate::pipeline::event::{Entry, Event, Status};
 use crate::pipeline::execution::Repository;
@@ -134,6 +138,8 @@ struct Demo {
     aws: Aws,
     cloudwatch: cloudwatch::Client,
     balancer: Balancer,
+    /// Where everything is that the demo writes.
+    work: PathBuf,
     repository: PathBuf,
     run_dir: PathBuf,
     declaration: String,
@@ -153,6 +159,7 @@ impl Demo {
         let demo = Self {
             aws: Aws::new(stack.sdk(), stack.table().to_owned()),
             cloudwatch,
+            work: config.work.clone(),
             repository: work.join("shop"),
             run_dir: work.join("run"),
             declaration: std::fs::read_to_string(pipeline)
@@ -232,7 +239,8 @@ impl Demo {
         let mut outcomes = Vec::new();
         for scenario in &SCENARIOS {
             screen.note(&format!("\n{}: {}", outcomes.len() + 1, scenario.title));
-            outcomes.push(self.release(scenario, screen).await?);
+            let number = outcomes.len() + 1;
+            outcomes.push(self.release(number, scenario, screen).await?);
         }
         let _load_is_over = stop.send(());
         let totals = load.await.context("the load generator broke")??;
@@ -241,7 +249,12 @@ impl Demo {
         Ok(outcomes.iter().all(|outcome| outcome.expected))
     }
 
-    async fn release(&self, scenario: &Scenario, screen: &mut Screen) -> anyhow::Result<Outcome> {
+    async fn release(
+        &self,
+        number: usize,
+        scenario: &Scenario,
+        screen: &mut Screen,
+    ) -> anyhow::Result<Outcome> {
         let began = Instant::now();
         self.change_shop(scenario).await?;
         let before = self.stable_group().await?;
@@ -259,7 +272,11 @@ impl Demo {
             ),
         };
         let counts = match release {
-            Some(id) => self.exposed(&id).await?,
+            Some(id) => {
+                let page = self.tell(number, &id).await?;
+                screen.note(&format!("  what it did, and why: {}", page.display()));
+                self.exposed(&id).await?
+            }
             None => (0, 0),
         };
         Ok(Outcome {
@@ -274,6 +291,21 @@ impl Demo {
             failed: counts.1,
             took: began.elapsed(),
         })
+    }
+
+    /// Writes the release's report, and its log for `penstock replay`; where the report is.
+    async fn tell(&self, number: usize, id: &ReleaseId) -> anyhow::Result<PathBuf> {
+        let events = self.aws.events::<Option<Release>>(id).await?;
+        let file = |ending: &str| self.work.join(format!("release-{number}.{ending}"));
+        let page = ReleasePage {
+            account: &account(&events)?,
+            pipeline: Some("shop"),
+            made: Timestamp::now(),
+        };
+        write(&page.html(), Some(&file("html")))?;
+        let log = write_log(&events).context("could not write the log")?;
+        write(&log, Some(&file("jsonl")))?;
+        Ok(file("html"))
     }
 
     /// The commit that makes the next version.

@@ -7,7 +7,7 @@
 use stats::{Judge, JudgeConfig, Verdict};
 
 use super::deciders::oracle::{ALPHA, Oracle};
-use super::deciders::penstock::{by_default, errors_only, observe};
+use super::deciders::penstock::{by_default, observe, with_slowness};
 use super::tournament::{Plan, on_all_cores, seeds};
 use super::world::{Harm, Minute, Scenario};
 use crate::sample::Sample;
@@ -33,7 +33,7 @@ pub struct Case {
 pub struct Needed {
     /// The limit.
     pub limit: f64,
-    /// By Penstock, by Penstock on errors only, and by the oracle.
+    /// By Penstock, by Penstock on errors and slowness, and by the oracle.
     pub requests: [Requests; 3],
 }
 
@@ -118,14 +118,14 @@ impl Case {
     }
 
     fn needed(&self, plan: Plan) -> Needed {
-        let (default, errors) = (by_default(), errors_only());
+        let (default, slowness) = (by_default(), with_slowness());
         let over =
             |by: &dyn Fn(u64) -> Result<f64, f64>| Requests::of(seeds(plan, &self.name()).map(by));
         Needed {
             limit: self.limit(),
             requests: [
                 over(&|seed| self.by_judge(seed, &default)),
-                over(&|seed| self.by_judge(seed, &errors)),
+                over(&|seed| self.by_judge(seed, &slowness)),
                 over(&|seed| self.by_oracle(seed)),
             ],
         }

@@ -153,7 +153,7 @@ pub fn limit(cases: &[Case], needed: &[Needed]) -> String {
         "limit",
         "Penstock",
         "median",
-        "errors only",
+        "and slowness",
         "median",
         "oracle",
         "median",

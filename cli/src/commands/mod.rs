@@ -12,7 +12,7 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod status;
-mod story;
+pub(crate) mod story;
 
 /// Says what went wrong, and what it came from.
 pub fn tell(error: &anyhow::Error) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use bench::judge::deciders::kayenta::Kayenta;
-use bench::judge::deciders::penstock::{by_default, metrics, observe};
+use bench::judge::deciders::penstock::{metrics, observe, with_slowness};
 use bench::judge::ladder::PLANNED_MINUTES;
 use bench::judge::world::{Minute, Scenario};
 use bench::sample::Sample;
@@ -47,7 +47,7 @@ struct Arms {
 
 /// Measures it.
 pub fn measure() -> anyhow::Result<Cost> {
-    let config = by_default();
+    let config = with_slowness();
     let scenario = Scenario::calm(100.0, 0.001);
     let minutes: Vec<Minute> = (1..=PLANNED_MINUTES)
         .map(|number| scenario.minute(1, number, WEIGHT))

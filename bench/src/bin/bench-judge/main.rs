@@ -134,7 +134,10 @@ fn print_special(plan: Plan) {
 fn print_goals(good: &Results<8>, needed: &[Needed]) {
     let variants = [
         (Contender::Penstock, "GOALS, Penstock by its defaults"),
-        (Contender::PenstockErrors, "GOALS, Penstock on errors only"),
+        (
+            Contender::PenstockSlowness,
+            "GOALS, Penstock on errors and slowness",
+        ),
     ];
     for (which, (contender, title)) in variants.into_iter().enumerate() {
         let evidence = Evidence {

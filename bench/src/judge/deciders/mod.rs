@@ -20,10 +20,10 @@ use penstock::{Inconclusive, Penstock};
 /// Who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
-    /// Penstock as canary-shift runs it by default: it judges errors and slowness.
+    /// Penstock as canary-shift runs it by default: it judges errors.
     Penstock,
-    /// Penstock on errors only.
-    PenstockErrors,
+    /// Penstock on errors and slowness.
+    PenstockSlowness,
     /// Penstock that takes the next step when there were too few requests to tell.
     PenstockGoesOn,
     /// Penstock that has been told the size of a cluster of errors.
@@ -48,7 +48,7 @@ impl Contender {
     /// Those of the main comparison.
     pub const MAIN: [Self; 8] = [
         Self::Penstock,
-        Self::PenstockErrors,
+        Self::PenstockSlowness,
         Self::Kayenta,
         Self::Flagger,
         Self::Argo,
@@ -61,7 +61,7 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Self::Penstock => "Penstock",
-            Self::PenstockErrors => "errors only",
+            Self::PenstockSlowness => "and slowness",
             Self::PenstockGoesOn => "go-on",
             Self::PenstockToldClusters => "size told",
             Self::PenstockRobust => "robust",
@@ -80,7 +80,7 @@ impl Contender {
         let wait = Inconclusive::Wait;
         match self {
             Self::Penstock => penstock(penstock::by_default(), wait),
-            Self::PenstockErrors => penstock(penstock::errors_only(), wait),
+            Self::PenstockSlowness => penstock(penstock::with_slowness(), wait),
             Self::PenstockGoesOn => penstock(penstock::by_default(), Inconclusive::GoOn),
             Self::PenstockToldClusters => penstock(penstock::clusters_of(scenario.cluster), wait),
             Self::PenstockRobust => penstock(penstock::robust(), wait),

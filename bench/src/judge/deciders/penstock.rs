@@ -46,30 +46,29 @@ enum StepVerdict {
 /// How many times the stable version's slow requests are no harm: the default of slowness.
 const SLOWNESS_TOLERATED: f64 = 1.25;
 
-/// The judge as canary-shift runs it by default: errors, and requests slower than the stable
-/// version's p90 and p99, which count as evidence of harm only.
+/// The judge as canary-shift runs it by default: on errors.
 pub fn by_default() -> JudgeConfig {
-    let slowness = ["slow:p90", "slow:p99"].map(str::to_owned);
-    JudgeConfig {
-        hold: HOLD,
-        r0_of: slowness
-            .clone()
-            .map(|name| (name, SLOWNESS_TOLERATED))
-            .into(),
-        optional: slowness.clone().into(),
-        weights: [("errors", 0.8), ("slow:p90", 0.1), ("slow:p99", 0.1)]
-            .map(|(name, share)| (name.to_owned(), share))
-            .into(),
-        ..JudgeConfig::default()
-    }
-}
-
-/// The judge on errors only: `metrics: {errors: {}}`.
-pub fn errors_only() -> JudgeConfig {
     JudgeConfig {
         weights: [("errors".to_owned(), 1.0)].into(),
         hold: HOLD,
         ..JudgeConfig::default()
+    }
+}
+
+/// The judge of errors, and of requests slower than the stable version's p90 and p99, which count
+/// as evidence of harm only: `metrics: {errors: {}, slow:p90: {}, slow:p99: {}}`.
+pub fn with_slowness() -> JudgeConfig {
+    let slowness = ["slow:p90", "slow:p99"].map(str::to_owned);
+    JudgeConfig {
+        r0_of: slowness
+            .clone()
+            .map(|name| (name, SLOWNESS_TOLERATED))
+            .into(),
+        optional: slowness.into(),
+        weights: [("errors", 0.8), ("slow:p90", 0.1), ("slow:p99", 0.1)]
+            .map(|(name, share)| (name.to_owned(), share))
+            .into(),
+        ..by_default()
     }
 }
 
@@ -191,7 +190,7 @@ mod tests {
 
     #[test]
     fn every_variant_is_a_valid_configuration() {
-        for config in [by_default(), errors_only(), clusters_of(10), robust()] {
+        for config in [by_default(), with_slowness(), clusters_of(10), robust()] {
             assert_eq!(config.validate(), Ok(()));
         }
     }

@@ -26,7 +26,7 @@ const SLOWER_THAN_MAX: SignedDuration = SignedDuration::from_mins(15);
 /// started is slower for a while (JUDGE, part a).
 const SLOWNESS_TOLERATED: f64 = 1.25;
 /// How much of the evidence goes to errors, and to any other metric, where no share is written: 0.8,
-/// 0.1 and 0.1 by default. Slowness has more to go by, a tenth of all requests, and needs less.
+/// 0.1 and 0.1 of errors, slow:p90 and slow:p99. Slowness has more to go by, a tenth of all requests, and needs less.
 const PARTS: (f64, f64) = (8.0, 1.0);
 
 /// Shares such as 70%, 20% and 10% need not sum to exactly 100% in binary.
@@ -137,14 +137,10 @@ pub enum Counting<'a> {
 }
 
 impl Default for Metrics {
-    /// Errors, and requests slower than the stable version's own p90 and p99.
+    /// Errors. What has just started is slower for a while, for good reasons, so slowness is judged
+    /// where somebody asks for it.
     fn default() -> Self {
-        let names = [ERRORS, "slow:p90", "slow:p99"].into_iter();
-        Self(
-            names
-                .map(|name| (name.to_owned(), MetricSpec::default()))
-                .collect(),
-        )
+        Self(BTreeMap::from([(ERRORS.to_owned(), MetricSpec::default())]))
     }
 }
 

@@ -44,8 +44,14 @@ fn metrics(is: &str, message: &'static str) -> (&'static str, Cow<'static, str>,
 }
 
 #[test]
-fn what_is_judged_by_default_is_errors_and_slowness() {
+fn errors_are_judged_by_default_and_slowness_where_it_is_asked_for() {
     let config = Config::parse(GOOD).unwrap();
+    let judge = config.release(None).unwrap().1.judge_config();
+    assert_eq!(judge.weights, BTreeMap::from([("errors".to_owned(), 1.0)]));
+    assert!(judge.optional.is_empty());
+
+    let metrics = "    metrics: {errors: , 'slow:p90': , 'slow:p99': }\n    window: 60s";
+    let config = Config::parse(&GOOD.replacen("    window: 60s", metrics, 1)).unwrap();
     let (_, plan) = config.release(None).unwrap();
     let judge = plan.judge_config();
     let shares: Vec<_> = judge
