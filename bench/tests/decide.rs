@@ -69,6 +69,7 @@ impl Production {
             },
             alarms_firing: BTreeSet::new(),
             slower_than: BTreeMap::new(),
+            judge: None,
         }));
         let mut production = Self {
             head: Head::default().after(&[begun]),

@@ -52,6 +52,7 @@ impl Released {
             },
             alarms_firing: Default::default(),
             slower_than: Default::default(),
+            judge: None,
         };
         let call = |world: &World| Invocation {
             owner: "run".to_owned(),

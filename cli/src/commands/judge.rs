@@ -80,6 +80,7 @@ Keys of FILE, all of them optional:
   hold         0      odds to 1 from which on the verdict is hold; 0 never holds
   suspicion    5      odds to 1 from which on nothing is promoted early
   r0           1      how many times the baseline's rate is still no harm
+  r0_of        {}     what a metric has instead of r0, such as {"slow:p90":1.25}
   ni_ratio     1.25   margin of early promotion: below ni_ratio * baseline rate + ni_abs
   ni_abs       0.001
   min_windows  3      windows with traffic before an early promotion
@@ -90,6 +91,7 @@ Keys of FILE, all of them optional:
   slo          {}     limits such as {"errors":0.01}; each needs a share: "slo:errors" in weights
   eta          {}     1 / the size of a cluster of errors, such as {"errors":0.1}
   robust       []     metrics whose clusters have an unknown size
+  required     []     metrics that must be seen; without any, every metric that has been observed
 
 Examples:
   penstock judge --stdio < windows.jsonl

@@ -95,12 +95,19 @@ impl ReplayCommand {
 }
 
 /// For a terminal: the answer, and the windows around the first difference.
+/// The longest sentence that is shown, in characters.
+const SENTENCE_CHARS_MAX: usize = 1_000;
+
 fn text(replay: &Replay) -> String {
     let mark = match replay.parted {
         None => style("=").green().bold(),
         Some(_) => style("≠").yellow().bold(),
     };
-    let sentences = replay.summary();
+    // What the log says may be anybody's words.
+    let sentences = replay.summary().into_iter();
+    let sentences: Vec<_> = sentences
+        .map(|sentence| reports::printable(&sentence, SENTENCE_CHARS_MAX))
+        .collect();
     let mut lines = Vec::new();
     for (index, sentence) in sentences.iter().enumerate() {
         lines.push(match index {

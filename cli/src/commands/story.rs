@@ -34,7 +34,8 @@ impl Told {
         if self.release == "-" {
             return parsed("standard input", io::stdin().lock());
         }
-        if Path::new(&self.release).is_file() {
+        let path = Path::new(&self.release);
+        if path.exists() && !path.is_dir() {
             let file = File::open(&self.release)
                 .with_context(|| format!("could not read {}", self.release))?;
             return parsed(&self.release, file);

@@ -52,6 +52,11 @@ impl CanaryShift {
             Err(error) => return Err(busy_or(ports, &plan.target.id(), error.into()).await),
         };
         if arms.stable == arms.candidate {
+            let target = plan.target.id();
+            // It may serve everything because its own release is not over yet, and may go back.
+            if let Some(holder) = ports.holder(&target).await? {
+                return Err(ActionError::Append(AppendError::Busy { target, holder }));
+            }
             return Ok(Begun::Unchanged(arms.stable));
         }
         match look_before(ports, job, id, &plan, arms).await {
@@ -101,8 +106,8 @@ async fn look_before(
     let live = ports.live(&plan.target, &arms).await?;
     if live.candidate_healthy == 0 {
         return Err(ActionError::Refused(format!(
-            "the candidate {} has no healthy host: its share of the requests would go into errors; \
-             deploy the new version there first",
+            "the candidate {} has no healthy host, or is not active: its share of the requests would \
+             go into errors; deploy the new version there first",
             arms.candidate
         )));
     }
@@ -127,6 +132,7 @@ async fn look_before(
         arms,
         alarms_firing,
         slower_than,
+        judge: Some(plan.judge_config()),
     })
 }
 
@@ -144,7 +150,12 @@ impl Action for CanaryShift {
         if head.state.is_none() {
             head = match self.start(ports, job, &id).await {
                 Ok(Begun::Release(begun)) => *begun,
-                Ok(Begun::Unchanged(serving)) => return Ok(unchanged(&id, &serving)),
+                Ok(Begun::Unchanged(serving)) => {
+                    let reply = unchanged(&id, &serving);
+                    let result = serde_json::json!({"verdict": "unchanged", "version": serving});
+                    let files = async || Ok(vec![("result.json", output::result_json(&result)?)]);
+                    return with_report(reply, output::store(ports, job, files).await);
+                }
                 // A duplicate of this job was faster and has moved traffic: go on with its release.
                 Err(error) => match ports.load(&id).await {
                     Ok(begun) if begun.seq > 0 => begun,
@@ -161,20 +172,25 @@ impl Action for CanaryShift {
         if driven.release.is_active() {
             return Ok(reply);
         }
-        match store_report(ports, job, &id).await {
-            Ok(()) => Ok(reply),
-            // The release is over whatever becomes of its report; a further job stores it.
-            Err(error) if may_pass(&error) => Err(PortError {
-                doing: format!(
-                    "{}, for a release that is over: {}",
-                    error.doing,
-                    told(&reply)
-                ),
-                ..error
-            }
-            .into()),
-            Err(error) => Ok(without_report(&reply, &error)),
+        with_report(reply, store_report(ports, job, &id).await)
+    }
+}
+
+/// The answer, once the report is stored. It is over whatever becomes of its report, which a further
+/// job stores where that may help.
+fn with_report(reply: JobReply, stored: Result<(), PortError>) -> Result<JobReply, ActionError> {
+    match stored {
+        Ok(()) => Ok(reply),
+        Err(error) if may_pass(&error) => Err(PortError {
+            doing: format!(
+                "{}, for a release that is over: {}",
+                error.doing,
+                told(&reply)
+            ),
+            ..error
         }
+        .into()),
+        Err(error) => Ok(without_report(&reply, &error)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The engine's ports on AWS. The only crate that imports `aws-sdk-*`.
 
+#[cfg(test)]
+mod answering;
 mod artifacts;
 mod calls;
 mod clock;

@@ -127,6 +127,7 @@ fn started(world: &World, release: &ReleaseId) -> Started {
         },
         alarms_firing: BTreeSet::new(),
         slower_than: BTreeMap::new(),
+        judge: None,
     }
 }
 

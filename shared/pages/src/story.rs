@@ -147,12 +147,7 @@ fn lede(account: &Account) -> String {
 fn sub(account: &Account) -> String {
     let end = &account.end;
     let after = |at: Timestamp| took(at.duration_since(end.started.at));
-    let hosts = end.proof.map_or(0, |proof| proof.healthy_hosts);
-    let hosts = match hosts {
-        0 => "no healthy host: look at its targets now".to_owned(),
-        1 => "1 healthy host".to_owned(),
-        many => format!("{many} healthy hosts"),
-    };
+    let serving = end.serving();
     let until = account.until();
     match end.phase {
         Phase::Shifting => format!(
@@ -168,13 +163,13 @@ fn sub(account: &Account) -> String {
             highest(account)
         ),
         Phase::Promoted => format!(
-            "The candidate has served 100% since {} UTC, {} after the release began, from {hosts}.",
+            "The candidate has served 100% since {} UTC, {} after the release began, from {serving}.",
             clock(until),
             after(until)
         ),
         Phase::RolledBack => format!(
             "The stable version has served 100% again since {} UTC, {} after the release began, \
-             from {hosts}. The candidate had {} at most.",
+             from {serving}. The candidate had {} at most.",
             clock(until),
             after(until),
             highest(account)

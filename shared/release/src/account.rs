@@ -36,6 +36,9 @@ pub struct Account {
     pub metrics: BTreeSet<String>,
     /// Requests in all judged windows.
     pub requests: Requests,
+    /// How many bad requests came together, by metric, provided that both versions are alike: what
+    /// `cluster-size` should be. Absent where there were none.
+    pub cluster_sizes: BTreeMap<String, f64>,
     /// How the release stands after the last event.
     pub end: Release,
     /// The judge's verdict then.
@@ -125,6 +128,7 @@ impl Account {
     pub fn of(events: &[Event]) -> Option<Self> {
         let mut telling = Telling::begin(events)?;
         events.iter().for_each(|event| telling.tell(event));
+        let cluster_sizes = telling.cluster_sizes();
         let end = telling.release?;
         let config = end.judge_config();
         Some(Self {
@@ -133,6 +137,7 @@ impl Account {
             windows_judged: telling.judged,
             metrics: telling.metrics,
             requests: telling.requests,
+            cluster_sizes,
             verdict: end.verdict(),
             evidence: end.evidence(),
             log_e_rollback: -config.alpha.ln(),
@@ -163,6 +168,8 @@ struct Telling {
     judged: u64,
     metrics: BTreeSet<String>,
     requests: Requests,
+    /// The counts of both arms in each judged window, by metric.
+    counts: BTreeMap<String, Vec<(Counts, Counts)>>,
     /// Every so many windows one is kept.
     stride: u64,
     /// The weights that were performed, in order.
@@ -196,6 +203,7 @@ impl Telling {
             judged: 0,
             metrics: config.metrics().into_iter().map(str::to_owned).collect(),
             requests: Requests::default(),
+            counts: BTreeMap::new(),
             stride: windows.div_ceil(ACCOUNT_WINDOWS_MAX).max(1) as u64,
             weights: Vec::new(),
         })
@@ -245,6 +253,10 @@ impl Telling {
         self.judged += 1;
         self.requests = self.requests.and(Requests::of(window));
         self.metrics.extend(window.metrics.keys().cloned());
+        for (name, arms) in &window.metrics {
+            let counts = self.counts.entry(name.clone()).or_default();
+            counts.push((arms.canary, arms.baseline));
+        }
         if is_due && self.windows.len() < 2 * ACCOUNT_WINDOWS_MAX {
             let since = self
                 .weights
@@ -254,6 +266,14 @@ impl Telling {
             let weight = since.map_or(Weight::ZERO, |(_, weight)| *weight);
             self.windows.push(judged(release, at, window, weight));
         }
+    }
+
+    fn cluster_sizes(&self) -> BTreeMap<String, f64> {
+        let sizes = self.counts.iter().filter_map(|(name, windows)| {
+            let size = stats::cluster_size(windows.iter().copied())?;
+            Some((name.clone(), size))
+        });
+        sizes.collect()
     }
 
     /// The intent of this generation is no longer open.

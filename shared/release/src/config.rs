@@ -39,6 +39,10 @@ pub const DURATION_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// How many bad requests may come together.
 const CLUSTER_SIZES: RangeInclusive<f64> = 1.0..=1e6;
 
+/// How long a release may take to its last step. CodePipeline ends an action after 24 h, and then
+/// nobody would be left to take it back.
+pub const LIFE_MAX: SignedDuration = SignedDuration::from_mins(23 * 60 + 50);
+
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -200,10 +204,11 @@ impl Check for Plan {
             ));
         }
         let longest = self.longest();
-        if longest > DURATION_MAX {
+        if longest > LIFE_MAX {
             return Err(format!(
-                "the steps may take {longest:#} with `settle` and `patience`: CodePipeline ends an \
-                 action after {DURATION_MAX:#}; ask for fewer windows"
+                "the steps may take {longest:#} with `settle` and `patience`: a release has \
+                 {LIFE_MAX:#}, because CodePipeline ends an action after {DURATION_MAX:#}; ask for \
+                 fewer windows"
             ));
         }
         check_alarms(&self.alarms)?;
@@ -219,7 +224,7 @@ impl Plan {
         self.metrics.judge_config(&self.judge)
     }
 
-    /// How long a judge step of so many windows may last, the judge's extra windows included.
+    /// How long a judge step of so many windows may last.
     pub(crate) fn step_time(&self, windows: u32) -> SignedDuration {
         let windows = i32::try_from(windows.saturating_add(1)).unwrap_or(i32::MAX);
         let watched = self.window.saturating_mul(windows);

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use stats::Verdict;
 
-use crate::config::{Inconclusive, Step};
+use crate::config::{Inconclusive, LIFE_MAX, Step};
 use crate::{
     By, Effect, Event, HOLD_MAX, Observation, Outcome, Phase, Proof, Reason, Release, Weight,
 };
@@ -99,10 +99,7 @@ fn facts(release: &Release, seen: &Observation) -> Vec<Event> {
 }
 
 fn next_move(release: &Release, seen: &Observation) -> Decision {
-    let roll_back = |because: Reason| Decision {
-        events: ask_rollback(release, seen.now, because.clone()),
-        because,
-    };
+    let roll_back = |because: Reason| turn_round(release, seen.now, because);
     if let Some(alarm) = release.fresh_alarm() {
         return roll_back(Reason::AlarmFired {
             alarm: alarm.clone(),
@@ -113,6 +110,9 @@ fn next_move(release: &Release, seen: &Observation) -> Decision {
         return roll_back(Reason::Regression {
             evidence: release.evidence(),
         });
+    }
+    if release.current_step().is_some() && release.lasted(seen.now) > LIFE_MAX {
+        return roll_back(Reason::NobodyCame { waited: LIFE_MAX });
     }
     if let (Some(by), Some(_)) = (&release.held, release.current_step()) {
         return held(release, by, seen.now);
@@ -163,7 +163,7 @@ fn left(release: &Release, time: SignedDuration, now: Timestamp) -> Option<Signe
     (left > SignedDuration::ZERO).then_some(left)
 }
 
-/// Lets time pass, and some more while the judge is suspicious.
+/// Lets time pass, and some more while the judge is suspicious or has not seen enough.
 fn wait_step(release: &Release, time: SignedDuration, now: Timestamp) -> Decision {
     if let Some(left) = left(release, time, now) {
         return Decision::wait(Reason::Waiting { left });
@@ -173,13 +173,26 @@ fn wait_step(release: &Release, time: SignedDuration, now: Timestamp) -> Decisio
         let evidence = release.evidence();
         return Decision::wait(Reason::Holding { evidence });
     }
-    let because = Reason::Waited;
+    match judge_step(release, 1) {
+        StepVerdict::Done(_) => Decision {
+            events: vec![Event::StepDone {
+                at: now,
+                step: release.step,
+                because: Reason::Waited,
+            }],
+            because: Reason::Waited,
+        },
+        StepVerdict::GiveUp(because) => turn_round(release, now, because),
+        StepVerdict::Wait(_) if overdue(release, now) => {
+            turn_round(release, now, gave_up(release, "the metrics", now))
+        }
+        StepVerdict::Wait(because) => Decision::wait(because),
+    }
+}
+
+fn turn_round(release: &Release, now: Timestamp, because: Reason) -> Decision {
     Decision {
-        events: vec![Event::StepDone {
-            at: now,
-            step: release.step,
-            because: because.clone(),
-        }],
+        events: ask_rollback(release, now, because.clone()),
         because,
     }
 }
@@ -189,11 +202,7 @@ fn held(release: &Release, by: &By, now: Timestamp) -> Decision {
     if now.duration_since(by.at) <= HOLD_MAX {
         return Decision::wait(Reason::Held { by: by.clone() });
     }
-    let because = Reason::NobodyCame { waited: HOLD_MAX };
-    Decision {
-        events: ask_rollback(release, now, because.clone()),
-        because,
-    }
+    turn_round(release, now, Reason::NobodyCame { waited: HOLD_MAX })
 }
 
 enum StepVerdict {

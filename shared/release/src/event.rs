@@ -38,6 +38,9 @@ pub struct Started {
     /// before the release says so. One that is not here was not known, and is not judged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slower_than: BTreeMap<String, SignedDuration>,
+    /// What its judge runs on, whatever later versions make of the plan; theirs when it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<JudgeConfig>,
 }
 
 impl Started {
@@ -48,7 +51,8 @@ impl Started {
 
     /// What the judge of this release runs on.
     pub fn judge_config(&self) -> JudgeConfig {
-        self.plan.judge_config()
+        let stored = self.judge.clone();
+        stored.unwrap_or_else(|| self.plan.judge_config())
     }
 }
 
@@ -62,10 +66,15 @@ pub struct Window {
 }
 
 impl Window {
-    /// Whether both arms had requests, by any metric.
-    pub fn compares(&self) -> bool {
+    /// Whether both arms had requests, by each metric that is `required`; by any, if none is.
+    pub fn compares(&self, required: &BTreeSet<String>) -> bool {
         let both = |c: &ArmCounts| c.canary.count > 0 && c.baseline.count > 0;
-        self.metrics.values().any(both)
+        match required.is_empty() {
+            true => self.metrics.values().any(both),
+            false => required
+                .iter()
+                .all(|name| self.metrics.get(name).is_some_and(both)),
+        }
     }
 }
 

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Step;
 use crate::{Event, Phase, Release};
 
-/// How long a release may be held: less than the day after which CodePipeline ends an action, so
-/// that the release itself goes back before nobody is left to take it back.
+/// How long a release may be held in one go.
 pub const HOLD_MAX: SignedDuration = SignedDuration::from_hours(12);
 
 /// The longest name or reason that is kept, in characters.
@@ -84,6 +83,12 @@ pub fn take_order(release: &Release, order: Order, by: By) -> Result<Event, Stri
     let said = |what: &str| Err(format!("could not {order}: {what}"));
     match (order, step) {
         (Order::Hold, _) if release.held.is_some() => said("the release is held already"),
+        (Order::Hold, Some(Step::SetWeight(_)) | None) => {
+            said("the release is setting a weight; try again, or use abort")
+        }
+        (Order::Hold, Some(_)) if release.intended.is_some() => {
+            said("the release is setting a weight; try again, or use abort")
+        }
         (Order::Resume, _) if release.held.is_none() => said("the release is not held"),
         (Order::SkipWait, Some(Step::Approve(_))) => {
             said("the step waits for approval; use approve")
@@ -95,7 +100,8 @@ pub fn take_order(release: &Release, order: Order, by: By) -> Result<Event, Stri
             said("no step waits for approval now")
         }
         (Order::Promote, None) => said("every step is done already"),
-        (Order::Hold | Order::Resume, _)
+        (Order::Hold, Some(Step::Judge { .. } | Step::Wait(_) | Step::Approve(_)))
+        | (Order::Resume, _)
         | (Order::SkipWait, Some(Step::Judge { .. } | Step::Wait(_)))
         | (Order::Approve, Some(Step::Approve(_)))
         | (Order::Promote, Some(_)) => Ok(Event::Ordered { order, by }),

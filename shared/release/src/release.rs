@@ -111,6 +111,11 @@ impl Release {
         self.alarms_firing.difference(&self.alarms_ignored).next()
     }
 
+    /// How long it has lasted.
+    pub fn lasted(&self, now: Timestamp) -> SignedDuration {
+        now.duration_since(self.started.at)
+    }
+
     /// Whether anything can still happen.
     pub fn is_active(&self) -> bool {
         match self.phase {
@@ -205,7 +210,7 @@ impl Release {
             return; // counts that are none were never stored: deserialising refuses them
         }
         self.judged_until = window.start + self.plan().window;
-        if window.start >= self.step_since && window.compares() {
+        if window.start >= self.step_since && window.compares(&config.required) {
             self.step_windows += 1;
         }
     }
@@ -289,7 +294,7 @@ impl Release {
             Phase::Promoted => JobReply::Succeed {
                 summary: format!(
                     "promoted: the candidate serves 100% from {}; {}; release {id}",
-                    self.served_from(&self.started.arms.candidate),
+                    self.serving(),
                     self.evidence()
                 ),
                 outputs: self.outputs(),
@@ -299,7 +304,7 @@ impl Release {
                 message: format!(
                     "rolled back: {}; the stable version serves 100% again from {}; release {id}",
                     self.why(),
-                    self.served_from(&self.started.arms.stable)
+                    self.serving()
                 ),
             },
         }
@@ -311,7 +316,13 @@ impl Release {
     }
 
     /// What serves everything at the end, as it was read back; `arm` is its side.
-    fn served_from(&self, arm: &str) -> String {
+    /// What serves everything once the release is over: `2 healthy hosts`, or `version 8`.
+    pub fn serving(&self) -> String {
+        let arms = &self.started.arms;
+        let arm = match self.phase {
+            Phase::Promoted => &arms.candidate,
+            Phase::Shifting | Phase::RollingBack | Phase::RolledBack => &arms.stable,
+        };
         let healthy = self.proof.map_or(0, |proof| proof.healthy_hosts);
         match (&self.plan().target, healthy) {
             (TargetSpec::AlbRule(_), 0) => "no healthy host (look at its targets now)".to_owned(),

@@ -189,6 +189,10 @@ fn under(started: &Started, plan: &Plan) -> Started {
             ..plan.clone()
         },
         alarms_firing: watched(plan, &started.alarms_firing),
+        judge: match plan == recorded {
+            true => started.judge.clone(),
+            false => None,
+        },
         ..started.clone()
     }
 }

@@ -32,6 +32,7 @@ fn started(now: Timestamp, config: &str) -> Started {
         },
         alarms_firing: BTreeSet::new(),
         slower_than: BTreeMap::new(),
+        judge: None,
         plan,
     }
 }
@@ -387,6 +388,51 @@ fn a_wait_lasts_its_time_and_may_be_skipped() {
     skips.order(Order::SkipWait).unwrap();
     skips.looks(2, good);
     assert_eq!(skips.release().phase, Phase::Promoted);
+}
+
+#[test]
+fn what_a_wait_did_not_see_is_not_healthy() {
+    let steps = [
+        percent(5),
+        Step::Wait(SignedDuration::from_mins(5)),
+        percent(100),
+    ];
+    let mut unseen = ByHand::begin(&steps);
+    let because = unseen.looks(6, |now| window(now, 0, 1_000));
+    assert_ne!(because, Reason::Waited);
+    assert_eq!(unseen.live, Weight::from_basis_points(500).unwrap());
+    unseen.looks(30, |now| window(now, 0, 1_000));
+    assert_eq!(unseen.release().phase, Phase::RolledBack);
+}
+
+#[test]
+fn a_window_counts_for_a_step_by_the_metrics_that_must_be_seen() {
+    let both = window(Timestamp::from_second(1_800_000_000).unwrap(), 5, 5);
+    let named = |name: &str| BTreeSet::from([name.to_owned()]);
+    assert!(both.compares(&BTreeSet::new()));
+    assert!(both.compares(&named(ERRORS)));
+    assert!(!both.compares(&named("payments")));
+}
+
+#[test]
+fn no_release_outlives_its_action_however_it_is_held() {
+    let steps = [
+        percent(5),
+        Step::Approve(SignedDuration::from_hours(20)),
+        percent(100),
+    ];
+    let mut kept = ByHand::begin(&steps);
+    kept.looks(11 * 60, good);
+    kept.order(Order::Hold).unwrap();
+    kept.looks(11 * 60, good);
+    kept.order(Order::Resume).unwrap();
+    kept.looks(3 * 60, good);
+    assert_eq!(kept.release().phase, Phase::RolledBack);
+    let mut moving = ByHand::begin(&steps);
+    let refused = moving.order(Order::Hold).unwrap_err();
+    assert!(refused.contains("is setting a weight"), "{refused}");
+    moving.looks(1, good);
+    moving.order(Order::Hold).unwrap();
 }
 
 #[test]

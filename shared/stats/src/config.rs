@@ -85,9 +85,10 @@ pub struct JudgeConfig {
     /// Metrics whose clusters have an unknown size. They are compared window by window instead of
     /// request by request, and never open an early promotion.
     pub robust: BTreeSet<String>,
-    /// Metrics that count as evidence of harm only: too few requests in them are no reason to be
-    /// inconclusive, and an early promotion does not wait for them. If all are, none is.
-    pub optional: BTreeSet<String>,
+    /// Metrics that must be seen: too few requests in one, or none, are a reason to be inconclusive,
+    /// and an early promotion waits until each is shown to be good enough. The others count as
+    /// evidence of harm only. If none is named, every metric that has been observed is required.
+    pub required: BTreeSet<String>,
     /// The share of the evidence that each metric contributes, summing to at most 1; `slo:x` is
     /// the limit of metric `x`. The share 0 makes a metric count for promotion only.
     pub weights: BTreeMap<String, f64>,
@@ -113,7 +114,7 @@ impl Default for JudgeConfig {
             blind_abs: 0.05,
             eta: BTreeMap::new(),
             robust: BTreeSet::new(),
-            optional: BTreeSet::new(),
+            required: BTreeSet::new(),
             weights: [("errors", 0.6), ("slow:p90", 0.2), ("slow:p99", 0.2)]
                 .map(|(metric, share)| (metric.to_owned(), share))
                 .into(),
@@ -158,7 +159,7 @@ pub enum ConfigError {
         /// How many there are.
         count: usize,
     },
-    /// `r0_of`, `eta`, `robust` or `optional` speaks of a metric that nothing else does.
+    /// `r0_of`, `eta`, `robust` or `required` speaks of a metric that nothing else does.
     #[error("could not use {key}.{metric}: no such metric; add {metric} to weights, or remove it")]
     UnknownMetric {
         /// The key that names the metric.
@@ -214,8 +215,8 @@ impl JudgeConfig {
         let ratios = self.r0_of.keys().map(|metric| ("r0_of", metric));
         let etas = self.eta.keys().map(|metric| ("eta", metric));
         let robusts = self.robust.iter().map(|metric| ("robust", metric));
-        let optionals = self.optional.iter().map(|metric| ("optional", metric));
-        let mut named = ratios.chain(etas).chain(robusts).chain(optionals);
+        let required = self.required.iter().map(|metric| ("required", metric));
+        let mut named = ratios.chain(etas).chain(robusts).chain(required);
         if let Some((key, metric)) = named.find(|(_, name)| !metrics.contains(name.as_str())) {
             let metric = metric.clone();
             return Err(ConfigError::UnknownMetric { key, metric });

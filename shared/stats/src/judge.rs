@@ -246,13 +246,14 @@ impl Judge {
         self.metrics().filter(|(_, metric)| metric.is_observed())
     }
 
-    /// The observed metrics whose requests must suffice before anything is concluded: those that are
-    /// not optional, or all if every metric is.
+    /// The metrics that must be seen before anything is concluded: those that are named, observed or
+    /// not, or all that have been observed if none is named.
     pub(crate) fn required(&self, config: &JudgeConfig) -> impl Iterator<Item = (&str, &Metric)> {
-        let optional = |name: &str| config.optional.contains(name);
-        let is_any_required = self.metrics().any(|(name, _)| !optional(name));
-        self.observed()
-            .filter(move |(name, _)| !is_any_required || !optional(name))
+        self.metrics()
+            .filter(|(name, metric)| match config.required.is_empty() {
+                true => metric.is_observed(),
+                false => config.required.contains(*name),
+            })
     }
 
     /// The evidence of harm, strand by strand.

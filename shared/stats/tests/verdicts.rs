@@ -52,34 +52,34 @@ fn one_metric_without_requests_keeps_all_from_concluding() {
 }
 
 #[test]
-fn doubt_about_an_optional_metric_is_no_doubt_but_evidence_of_it_counts() {
-    let optional = |names: &[&str]| {
-        let optional = names.iter().map(|name| (*name).to_owned()).collect();
+fn what_is_required_must_be_seen_and_the_rest_counts_as_evidence_of_harm_only() {
+    let requiring = |name: &str| {
         Trial::under(JudgeConfig {
-            optional,
+            required: [name.to_owned()].into(),
             ..JudgeConfig::default()
         })
     };
-    let mut trial = optional(&["slow:p90", "slow:p99"]);
+    let mut trial = requiring("errors");
     assert_eq!(trial.sees("slow:p90", STEADY), Verdict::Inconclusive);
+    assert_eq!(
+        trial.judge.explain(&trial.config),
+        "errors: no window yet in which both arms had requests"
+    );
     assert_eq!(trial.sees("errors", STEADY), Verdict::Continue);
     assert_eq!(trial.sees("slow:p90", [9, 1, 990, 99]), Verdict::Continue);
     assert_eq!(trial.sees("slow:p90", BROKEN), Verdict::Rollback);
 
-    let mut trial = optional(&["errors", "slow:p90", "slow:p99"]);
-    assert_eq!(trial.judge.verdict(&trial.config), Verdict::Inconclusive);
-    assert_eq!(
-        trial.sees("errors", [9, 0, 990, 0]),
-        Verdict::Inconclusive,
-        "if all are optional, none is"
-    );
-
-    let mut trial = optional(&["slow:p90", "slow:p99"]);
+    let mut trial = requiring("errors");
     trial.sees("slow:p90", [9, 1, 990, 99]);
     for _ in 0..8 {
         trial.sees("errors", STEADY);
     }
     assert_eq!(trial.sees("errors", STEADY), Verdict::Promote);
+
+    let mut trial = requiring("slow:p90");
+    for _ in 0..9 {
+        assert_eq!(trial.sees("errors", STEADY), Verdict::Inconclusive);
+    }
 }
 
 #[test]

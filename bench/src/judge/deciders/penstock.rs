@@ -50,6 +50,7 @@ const SLOWNESS_TOLERATED: f64 = 1.25;
 pub fn by_default() -> JudgeConfig {
     JudgeConfig {
         weights: [("errors".to_owned(), 1.0)].into(),
+        required: ["errors".to_owned()].into(),
         hold: HOLD,
         ..JudgeConfig::default()
     }
@@ -60,11 +61,7 @@ pub fn by_default() -> JudgeConfig {
 pub fn with_slowness() -> JudgeConfig {
     let slowness = ["slow:p90", "slow:p99"].map(str::to_owned);
     JudgeConfig {
-        r0_of: slowness
-            .clone()
-            .map(|name| (name, SLOWNESS_TOLERATED))
-            .into(),
-        optional: slowness.into(),
+        r0_of: slowness.map(|name| (name, SLOWNESS_TOLERATED)).into(),
         weights: [("errors", 0.8), ("slow:p90", 0.1), ("slow:p99", 0.1)]
             .map(|(name, share)| (name.to_owned(), share))
             .into(),

@@ -156,6 +156,8 @@ struct Asked {
     /// Of [`ARMS`].
     arm: usize,
     is_total: bool,
+    /// Whether a team's own queries say so, and not the target.
+    is_own: bool,
     series: Series,
 }
 
@@ -164,6 +166,7 @@ fn asked(started: &Started) -> Vec<Asked> {
     let versions = [&started.arms.candidate, &started.arms.stable];
     let mut all = Vec::new();
     for (metric, counting) in started.counting() {
+        let is_own = matches!(counting, Counting::Queries { .. });
         for (arm, version) in versions.into_iter().enumerate() {
             let count = count_of(&started.plan.target, ARMS[arm], version, counting);
             let total = count.total.into_iter().map(|series| (true, series));
@@ -172,6 +175,7 @@ fn asked(started: &Started) -> Vec<Asked> {
                 metric: metric.to_owned(),
                 arm,
                 is_total,
+                is_own,
                 series,
             }));
         }
@@ -367,10 +371,13 @@ impl<'a> Sums<'a> {
     }
 
     fn windows(self) -> Vec<Window> {
+        let own = self.asked.iter().filter(|asked| asked.is_own);
+        let own: BTreeSet<_> = own.map(|asked| asked.metric.as_str()).collect();
         let windows = self.windows.into_iter().map(|(start, metrics)| {
             let seen = metrics
                 .into_iter()
-                .filter(|(_, arms)| arms.iter().any(|arm| arm.total > 0));
+                .filter(|(_, arms)| arms.iter().any(|arm| arm.total > 0))
+                .filter(|(metric, arms)| !own.contains(metric) || are_counts(metric, arms));
             let counts = seen.map(|(metric, [canary, baseline])| {
                 let counts = ArmCounts {
                     canary: canary.counts(),
@@ -389,7 +396,22 @@ impl<'a> Sums<'a> {
     }
 }
 
+/// Whether a team's own queries count a part of a whole; if not, the window cannot be observed.
+fn are_counts(metric: &str, arms: &[Arm; 2]) -> bool {
+    let odd = arms.iter().find(|arm| arm.bad > arm.total);
+    if let Some(Arm { total, bad }) = odd {
+        tracing::warn!(
+            metric,
+            total,
+            bad,
+            "more are bad than there are: check `total` and `bad`"
+        );
+    }
+    odd.is_none()
+}
+
 impl Arm {
+    /// At a target, a request and its error may fall into neighbouring windows.
     fn counts(self) -> Counts {
         Counts {
             count: self.total,
@@ -434,6 +456,7 @@ mod tests {
                 "slow:p90".to_owned(),
                 SignedDuration::from_millis(250),
             )]),
+            judge: None,
         }
     }
 
@@ -508,6 +531,22 @@ mod tests {
         let windows = windows(&asked, &results);
         let metrics: Vec<_> = windows[0].metrics.keys().collect();
         assert_eq!(metrics, [ERRORS], "slow requests of no requests are none");
+    }
+
+    #[test]
+    fn more_bad_payments_than_payments_are_no_observation() {
+        let asked = asked(&started());
+        let of = |metric, is_total| number(&asked, metric, "canary", is_total);
+        let results = [
+            result(of(ERRORS, true), &[(100, 5.0)]),
+            result(of(ERRORS, false), &[(100, 6.0)]),
+            result(of("payments", true), &[(100, 5.0), (102, 5.0)]),
+            result(of("payments", false), &[(100, 6.0), (102, 5.0)]),
+        ];
+        let windows = windows(&asked, &results);
+        assert_eq!(windows[0].metrics[ERRORS].canary.bad, 5);
+        assert!(!windows[0].metrics.contains_key("payments"));
+        assert_eq!(windows[1].metrics["payments"].canary.bad, 5);
     }
 
     #[test]

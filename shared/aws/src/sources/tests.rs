@@ -2,19 +2,14 @@
 //! 2015-09-21), served by a small server that knows nothing of AWS.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_codebuild::config::{Credentials, SharedCredentialsProvider};
 use engine::{Class, PortError, ReportSource, Sourced};
 use release::gate::{Found, ImageRef, Keeper, Kept};
 use reports::{Content, CoverageReport, FindingsReport, Outcome, Ratio, Severity, TestReport};
 use serde_json::{Value, json};
 
-use crate::Aws;
+use crate::{Aws, answering};
 
 const GROUP: &str = "arn:aws:codebuild:eu-west-1:123456789012:report-group/shop-unit";
 const BUILD: &str = "shop:0f0e";
@@ -25,58 +20,15 @@ type Calls = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// Answers each call by `answer`: a status and a body.
 fn serve(answer: impl Fn(&str, &Value) -> (u16, Value) + Send + 'static) -> (Aws, Calls) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let calls = Calls::default();
     let kept = Arc::clone(&calls);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let (operation, body) = read_call(&mut stream);
-            let (status, answer) = answer(&operation, &body);
-            kept.lock().unwrap().push((operation, body));
-            let answer = answer.to_string();
-            let head = format!(
-                "HTTP/1.1 {status} -\r\ncontent-type: application/x-amz-json-1.1\r\n\
-                 connection: close\r\ncontent-length: {}\r\n\r\n",
-                answer.len()
-            );
-            // A client that gave up does not read.
-            let _gone = stream.write_all((head + &answer).as_bytes());
-        }
+    let aws = answering::serve(move |call| {
+        let operation = call.operation.unwrap();
+        let answered = answer(&operation, &call.body);
+        kept.lock().unwrap().push((operation, call.body));
+        answered
     });
-    let keys = Credentials::new("test", "test", None, None, "test");
-    let sdk = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-west-1"))
-        .credentials_provider(SharedCredentialsProvider::new(keys))
-        .retry_config(RetryConfig::disabled())
-        .endpoint_url(endpoint)
-        .build();
-    (Aws::new(&sdk, "table".to_owned()), calls)
-}
-
-/// The operation's name without its service, and the body.
-fn read_call(stream: &mut TcpStream) -> (String, Value) {
-    let (mut request, mut chunk) = (Vec::new(), [0; 4096]);
-    loop {
-        let count = stream.read(&mut chunk).unwrap();
-        assert!(count > 0, "the call was cut off");
-        request.extend_from_slice(&chunk[..count]);
-        let text = String::from_utf8_lossy(&request);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let header = |name: &str| {
-            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-            lines.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
-        };
-        let length: usize = header("content-length").unwrap().parse().unwrap();
-        if body.len() >= length {
-            let (_, operation) = header("x-amz-target").unwrap().split_once('.').unwrap();
-            return (operation.to_owned(), serde_json::from_str(body).unwrap());
-        }
-    }
+    (aws, calls)
 }
 
 fn operations(calls: &Calls) -> Vec<String> {

@@ -145,6 +145,20 @@ fn terms(account: &Account) -> Vec<(&'static str, String)> {
             format!("{name}{clusters} {}", percent(*share))
         })
         .collect();
+    let sizes = account.cluster_sizes.iter().take(ALARMS_MAX);
+    let sizes: Vec<_> = sizes
+        .map(|(metric, size)| format!("{} {size:.1}", words::cut(metric, NAME_CHARS_MAX)))
+        .collect();
+    if !sizes.is_empty() {
+        terms.push((
+            "Clusters",
+            format!(
+                "if both versions are alike, so many bad requests came together, which is what \
+                 cluster-size should be: {}",
+                sizes.join(", ")
+            ),
+        ));
+    }
     terms.push(("Shares", format!("of the evidence: {}", shares.join(", "))));
     terms
 }

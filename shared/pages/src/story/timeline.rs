@@ -39,8 +39,9 @@ pub(super) struct Happened {
 pub(super) fn of(account: &Account) -> Listing<Happened> {
     let began = account.end.started.at;
     let steps = account.plan().steps.len();
+    let serving = account.end.serving();
     let all = account.moments.iter().rev();
-    let all = all.map(|moment| Happened::of(moment, began, steps));
+    let all = all.map(|moment| Happened::of(moment, began, steps, &serving));
     let size = |row: &Happened| 200 + escaped(&row.what) + escaped(&row.why);
     let mut listing = Listing::of(all, 0, MOMENTS_ROOM, size);
     listing.rows.reverse();
@@ -61,8 +62,8 @@ fn say_once(rows: &mut [Happened]) {
 }
 
 impl Happened {
-    fn of(moment: &Moment, began: Timestamp, steps: usize) -> Self {
-        let (class, what) = what(moment, steps);
+    fn of(moment: &Moment, began: Timestamp, steps: usize, serving: &str) -> Self {
+        let (class, what) = what(moment, steps, serving);
         // That the plan's next weight is this one has been said.
         let because = moment.because.as_ref();
         let because = because.filter(|why| !matches!(why, Reason::NextWeight { .. }));
@@ -94,7 +95,7 @@ fn capital(because: &Reason) -> String {
     first.into_iter().flatten().chain(chars).collect()
 }
 
-fn what(moment: &Moment, steps: usize) -> (&'static str, String) {
+fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) {
     match &moment.what {
         What::Began {
             execution,
@@ -143,7 +144,6 @@ fn what(moment: &Moment, steps: usize) -> (&'static str, String) {
         What::Ordered { order, .. } => ("hand", format!("Ordered: {order}")),
         What::RollbackDecided => ("back", "Rollback decided".to_owned()),
         What::Ended { outcome, proof } => {
-            let hosts = words::counted(proof.healthy_hosts.into(), "healthy host", "healthy hosts");
             let (class, how) = match outcome {
                 Outcome::Promoted => ("done", "Promoted"),
                 Outcome::RolledBack => ("back", "Rolled back"),
@@ -151,7 +151,7 @@ fn what(moment: &Moment, steps: usize) -> (&'static str, String) {
             let weight = proof.weight;
             (
                 class,
-                format!("{how}: the target reads {weight}, with {hosts}"),
+                format!("{how}: the target reads {weight}, with {serving}"),
             )
         }
     }

@@ -137,6 +137,7 @@ impl Service {
             arms: self.arms.clone(),
             alarms_firing: BTreeSet::new(),
             slower_than: BTreeMap::new(),
+            judge: None,
         };
         let mut events = vec![Event::Started(Box::new(started))];
         let mut release: Option<Release> = None;

@@ -69,6 +69,10 @@ fn every_window_is_told_with_its_weight_its_counts_and_its_verdict() {
             stable: 180_000
         }
     );
+    assert!(
+        account.cluster_sizes["errors"] > 1.0,
+        "the arms are not alike"
+    );
     for (n, window) in account.windows.iter().enumerate() {
         let errors = window.metrics["errors"];
         assert_eq!(errors.canary.bad, 10 * n as u64);

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use stats::METRICS_MAX;
 
-use crate::config::{Plan, Step, duration};
+use crate::config::{ALARMS_MAX, Plan, STEPS_MAX, Step, duration};
 use crate::{Event, Generation, Started};
 
 /// The largest log that is read from a file, in bytes.
@@ -116,10 +116,12 @@ fn check(event: &Event, plan: Option<&Plan>) -> Result<(), String> {
                 )),
             }
         }),
+        (Event::AlarmsChanged { firing, .. }, Some(_)) => {
+            bounded("firing", firing.len(), ALARMS_MAX)
+        }
         (
             Event::Intended { .. }
             | Event::Performed { .. }
-            | Event::AlarmsChanged { .. }
             | Event::StepDone { .. }
             | Event::Ordered { .. }
             | Event::RollbackDecided { .. }
@@ -136,9 +138,19 @@ fn check_time(at: Timestamp) -> Result<(), String> {
     }
 }
 
+fn bounded(key: &str, count: usize, most: usize) -> Result<(), String> {
+    match count > most {
+        true => Err(format!("{key} has {count} entries; {most} are allowed")),
+        false => Ok(()),
+    }
+}
+
 /// A stored plan may have what later versions refuse, but nothing that cannot be folded.
 fn check_started(started: &Started) -> Result<(), String> {
     let plan = &started.plan;
+    bounded("alarms", plan.alarms.len(), ALARMS_MAX)?;
+    bounded("alarms_firing", started.alarms_firing.len(), ALARMS_MAX)?;
+    bounded("steps", plan.steps.len(), STEPS_MAX)?;
     duration("window", plan.window, SignedDuration::from_secs(1))?;
     duration("settle", plan.settle, SignedDuration::ZERO)?;
     duration("patience", plan.patience, SignedDuration::ZERO)?;

@@ -63,8 +63,8 @@ pub struct MetricSpec {
     /// How many times the stable version's share of bad requests is still tolerated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerated_ratio: Option<f64>,
-    /// Whether too few requests to tell make a step inconclusive, and an early promotion waits for
-    /// this metric; of errors only unless it is written.
+    /// Whether this metric must be seen before a step is done or ended early; errors only unless it is
+    /// written, and every metric if none is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
     /// How many bad requests typically come together.
@@ -261,8 +261,8 @@ impl Metrics {
                 ClusterSize::Of(size) => drop(config.eta.insert(name.clone(), 1.0 / size)),
                 ClusterSize::Unknown => drop(config.robust.insert(name.clone())),
             }
-            if !spec.required.unwrap_or(name == ERRORS) {
-                config.optional.insert(name.clone());
+            if spec.required.unwrap_or(name == ERRORS) {
+                config.required.insert(name.clone());
             }
             let share = self.share(name, spec);
             match spec.limit {
@@ -274,6 +274,9 @@ impl Metrics {
                 }
                 None => drop(config.weights.insert(name.clone(), share)),
             }
+        }
+        if config.required.is_empty() {
+            config.required = self.0.keys().cloned().collect();
         }
         config
     }
@@ -359,6 +362,13 @@ impl Query {
             Some(_) if is_metric || self.stat.is_some() || !self.dimensions.is_empty() => {
                 return Err("with both an `expression` and a metric: write one of them".to_owned());
             }
+            Some(expression) if is_insights(expression) => {
+                return Err(
+                    "that is a Metrics Insights query, of which CloudWatch takes one a call: write a \
+                     metric, or an expression such as SEARCH"
+                        .to_owned(),
+                );
+            }
             Some(expression) => fits("expression", expression, EXPRESSION_BYTES_MAX)?,
             None => {
                 fits("namespace", &self.namespace, NAME_BYTES_MAX)?;
@@ -413,6 +423,12 @@ fn fits(key: &str, text: &str, most: usize) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether this is a query of Metrics Insights; GetMetricData takes one only.
+fn is_insights(expression: &str) -> bool {
+    let word = expression.split_whitespace().next().unwrap_or_default();
+    word.eq_ignore_ascii_case("select")
 }
 
 fn is_slow(name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Every mistake in a penstock.yaml has its message, with the place and the fix.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::*;
 
@@ -48,7 +49,7 @@ fn errors_are_judged_by_default_and_slowness_where_it_is_asked_for() {
     let config = Config::parse(GOOD).unwrap();
     let judge = config.release(None).unwrap().1.judge_config();
     assert_eq!(judge.weights, BTreeMap::from([("errors".to_owned(), 1.0)]));
-    assert!(judge.optional.is_empty());
+    assert_eq!(judge.required, BTreeSet::from(["errors".to_owned()]));
 
     let metrics = "    metrics: {errors: , 'slow:p90': , 'slow:p99': }\n    window: 60s";
     let config = Config::parse(&GOOD.replacen("    window: 60s", metrics, 1)).unwrap();
@@ -65,7 +66,7 @@ fn errors_are_judged_by_default_and_slowness_where_it_is_asked_for() {
     );
     assert_eq!(judge.r0_of["errors"], 1.0);
     assert_eq!(judge.r0_of["slow:p90"], 1.25);
-    assert_eq!(judge.optional.len(), 2);
+    assert_eq!(judge.required, BTreeSet::from(["errors".to_owned()]));
     let percentiles = plan.metrics.percentiles();
     assert_eq!(percentiles["slow:p90"], 90.0);
     assert_eq!(percentiles["slow:p99"], 99.0);
@@ -100,7 +101,7 @@ fn what_is_written_about_a_metric_reaches_the_judge() {
     }
     assert!(judge.robust.contains("errors") && judge.eta["payments"] == 0.25);
     assert_eq!(judge.r0_of["slow:p99.9"], 2.0);
-    assert!(judge.optional.contains("payments") && judge.optional.len() == 1);
+    assert!(!judge.required.contains("payments") && judge.required.len() == 2);
     assert!(plan.metrics.percentiles().is_empty());
     let counting = plan.metrics.counting(&BTreeMap::new());
     let slow = Counting::SlowerThan(SignedDuration::from_millis(800));
@@ -274,6 +275,10 @@ fn every_mistake_names_its_place_and_its_fix() {
         metrics(
             "{pay: {total: {expression: 'a ${arm}', stat: Sum}, bad: {expression: 'b ${arm}'}}}",
             "both an `expression` and a metric",
+        ),
+        metrics(
+            "{pay: {total: {expression: 'SELECT SUM(a) ${arm}'}, bad: {expression: 'b ${arm}'}}}",
+            "has a `total` that is a Metrics Insights query",
         ),
         metrics("{errors: {shar: 60%}}", "did you mean `share`?"),
     ];

@@ -1,16 +1,12 @@
 //! The target over the wire: a small server that keeps one alias the way Lambda's service model
 //! (2015-03-31) says, revisions included.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::answering;
 
 const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:shop";
 
@@ -44,61 +40,14 @@ fn serve() -> (Aws, Shared) {
         updates: Vec::new(),
         calls: Vec::new(),
     }));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let kept = Arc::clone(&function);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let (call, body) = read_call(&mut stream);
-            let (status, answer) = kept.lock().unwrap().answer(call, &body);
-            let kind = answer["__type"].as_str().unwrap_or_default().to_owned();
-            let answer = answer.to_string();
-            let head = format!(
-                "HTTP/1.1 {status} -\r\ncontent-type: application/json\r\nx-amzn-errortype: {kind}\r\n\
-                 connection: close\r\ncontent-length: {}\r\n\r\n",
-                answer.len()
-            );
-            // A client that gave up does not read.
-            let _gone = stream.write_all((head + &answer).as_bytes());
-        }
+    let aws = answering::serve(move |call| {
+        // What follows the function's name.
+        let rest = call.path.split('/').skip(4).collect::<Vec<_>>().join("/");
+        let call_of = format!("{} {rest}", call.method);
+        kept.lock().unwrap().answer(call_of, &call.body)
     });
-    let keys = Credentials::new("test", "test", None, None, "test");
-    let sdk = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-west-1"))
-        .credentials_provider(SharedCredentialsProvider::new(keys))
-        .retry_config(RetryConfig::disabled())
-        .endpoint_url(endpoint)
-        .build();
-    (Aws::new(&sdk, "table".to_owned()), function)
-}
-
-/// The operation, as method and what follows the function's name, and the body.
-fn read_call(stream: &mut TcpStream) -> (String, Value) {
-    let (mut request, mut chunk) = (Vec::new(), [0; 4096]);
-    loop {
-        let count = stream.read(&mut chunk).unwrap();
-        assert!(count > 0, "the call was cut off");
-        request.extend_from_slice(&chunk[..count]);
-        let text = String::from_utf8_lossy(&request);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let header = |name: &str| {
-            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-            lines.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
-        };
-        let length = header("content-length").unwrap_or("0").parse().unwrap();
-        if body.len() < length {
-            continue;
-        }
-        let mut line = head.lines().next().unwrap().split(' ');
-        let (method, path) = (line.next().unwrap(), line.next().unwrap());
-        let rest = path.split('/').skip(4).collect::<Vec<_>>().join("/");
-        let body = serde_json::from_str(body).unwrap_or_default();
-        return (format!("{method} {rest}"), body);
-    }
+    (aws, function)
 }
 
 impl Function {
