@@ -270,13 +270,17 @@ async fn a_release_is_moved_in_single_steps_each_of_them_absolute() {
         )
     };
     let expected = [
+        all("7", json!({})),
         all("7", json!({"8": 0.0001})),
         all("7", json!({"8": 0.1})),
         all("7", json!({"8": 0.5})),
         all("8", json!({})),
         all("7", json!({})),
     ];
-    assert_eq!(updates, expected, "what is right already is not set again");
+    assert_eq!(
+        updates, expected,
+        "what is right already is not set again, but for the way back: it outdates what is late"
+    );
 }
 
 #[tokio::test]
