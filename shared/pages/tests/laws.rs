@@ -319,7 +319,7 @@ fn how_a_release_stands_is_a_word_and_a_symbol_with_the_sentence_that_decided() 
             stories::begun(),
             "Still shifting",
             "now",
-            "No window observed yet.",
+            "Errors: no window yet in which both arms had requests.",
         ),
     ] {
         let html = tale.page().html();
