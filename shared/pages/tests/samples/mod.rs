@@ -480,17 +480,19 @@ pub fn with_texts(texts: &[&str]) -> Sample {
     });
     let mut findings = FindingsReport::of("scanner");
     for text in texts {
-        findings.add(Finding {
-            id: (*text).to_owned(),
-            aliases: vec![(*text).to_owned()],
-            severity: Severity::High,
-            message: (*text).to_owned(),
-            path: (*text).to_owned(),
-            line: Some(1),
-            package: (*text).to_owned(),
-            fixed_in: (*text).to_owned(),
-            ..Finding::default()
-        });
+        for path in [(*text).to_owned(), format!("excused/{text}")] {
+            findings.add(Finding {
+                id: (*text).to_owned(),
+                aliases: vec![(*text).to_owned()],
+                severity: Severity::High,
+                message: (*text).to_owned(),
+                path,
+                line: Some(1),
+                package: (*text).to_owned(),
+                fixed_in: (*text).to_owned(),
+                ..Finding::default()
+            });
+        }
     }
     let mut found = vec![
         found("tests.xml", "junit", tests(cases)),
@@ -512,7 +514,7 @@ pub fn with_texts(texts: &[&str]) -> Sample {
         point.commit = Some((*text).to_owned());
     }
     let allow: Vec<_> = texts.iter().take(1).map(|text| {
-        serde_json::json!({"id": "*", "at": "c*", "reason": text, "expires": "2027-01-31"})
+        serde_json::json!({"id": "*", "at": "excused/*", "reason": text, "expires": "2027-01-31"})
     }).collect();
     let quarantine: Vec<_> = texts.iter().take(1).filter(|text| !text.trim().is_empty()).map(|text| {
         serde_json::json!({"test": format!("*{text}*"), "ticket": text, "expires": "2027-01-31"})
