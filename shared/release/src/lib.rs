@@ -9,6 +9,7 @@
 //! - [`replay`] shows the same events to another plan;
 //! - [`check`] does the same for a health check, [`gate`] for test and coverage reports;
 //! - [`config`] is `penstock.yaml`;
+//! - [`freeze`] says when no weight is raised;
 //! - [`sources`] turn outside events (an alarm) into rollbacks.
 
 pub mod account;
@@ -16,6 +17,7 @@ pub mod check;
 pub mod config;
 mod decide;
 mod event;
+pub mod freeze;
 pub mod gate;
 mod ids;
 mod observation;
