@@ -150,7 +150,7 @@ fn every_mistake_names_its_place_and_its_fix() {
         (
             "set-weight: 100%",
             "set-weight: 99%",
-            "the last of `steps` must be set-weight: 100%",
+            "the last set-weight of `steps` must be set-weight: 100%",
         ),
         (
             "set-weight: 25%",
