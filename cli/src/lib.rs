@@ -5,6 +5,7 @@ pub mod aliases;
 pub mod commands;
 pub mod demo;
 pub mod kept;
+pub mod live;
 pub mod load;
 pub mod pipeline;
 pub mod player;
