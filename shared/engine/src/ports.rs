@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use release::check::{ProbeSpec, Probed};
+use release::check::{ProbeSpec, Probed, RunAnswer, RunCheck};
 use release::config::TargetSpec;
 use release::gate::{Found, ImageRef};
 use release::{
@@ -15,6 +15,7 @@ use release::{
     WindowQuery,
 };
 use reports::Input;
+use serde_json::Value;
 
 use crate::{AppendError, Artifact, Invocation, Job, Memory, PortError, Recalled, Stream};
 
@@ -112,6 +113,10 @@ pub trait HealthProbe {
 
     /// Which of these alarms are firing. A name that does not exist is an error.
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError>;
+
+    /// Asks a team's own function, telling it `context`, what it is asked about. One that fails, or
+    /// whose answer cannot be understood, could not be observed: an error, worth asking again.
+    async fn run_check(&self, check: &RunCheck, context: &Value) -> Result<RunAnswer, PortError>;
 }
 
 /// What keeps reports by itself: CodeBuild those of its builds, ECR those of its images' scans.

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 
 use jiff::{SignedDuration, Timestamp};
-use release::check::{ProbeSpec, Probed};
+use release::check::{ProbeSpec, Probed, RunAnswer, RunCheck};
 use release::config::TargetSpec;
 use release::gate::ImageRef;
 use release::{
     Arms, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId, Weight, Window,
     WindowQuery,
 };
+use serde_json::Value;
 
 use super::{Throttled, World};
 use crate::{
@@ -309,6 +310,10 @@ impl HealthProbe for Run<'_> {
                 .collect())
         })
         .await
+    }
+
+    async fn run_check(&self, check: &RunCheck, context: &Value) -> Result<RunAnswer, PortError> {
+        self.through(|world| world.run_check(check, context)).await
     }
 }
 

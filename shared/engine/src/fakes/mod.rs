@@ -8,7 +8,7 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use release::check::Probed;
+use release::check::{Probed, RunAnswer, RunCheck, RunVerdict};
 use release::config::ERRORS;
 use release::{ArmCounts, Arms, Claim, Generation, Head, JobReply, Live, ReleaseId, Story};
 use release::{TargetId, Weight, Window, WindowQuery};
@@ -60,6 +60,11 @@ pub struct State {
     pub refuses_artifacts: bool,
     /// What the next probes see, in turn; the last one stays.
     pub probes: Vec<Probed>,
+    /// What the next functions that are asked answer, in turn; the last one stays. `None` could not
+    /// be observed. Without any they pass.
+    pub run_answers: Vec<Option<RunAnswer>>,
+    /// What functions were asked, the oldest first, with the context.
+    pub asked: Vec<(RunCheck, Value)>,
     /// What gates remember, as it would be on disk, and how often each was stored.
     pub histories: BTreeMap<Stream, (u64, Value)>,
     /// When executions began, by pipeline and execution.
@@ -103,6 +108,8 @@ impl Default for World {
                 artifact_requests: usize::MAX,
                 refuses_artifacts: false,
                 probes: Vec::new(),
+                run_answers: Vec::new(),
+                asked: Vec::new(),
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),
                 sources: BTreeMap::new(),
@@ -317,6 +324,23 @@ impl World {
             1 => state.probes[0].clone(),
             _ => state.probes.remove(0),
         }
+    }
+
+    fn run_check(&self, check: &RunCheck, context: &Value) -> Result<RunAnswer, PortError> {
+        let mut state = self.change();
+        state.asked.push((check.clone(), context.clone()));
+        let answer = match state.run_answers.len() {
+            0 => Some(RunAnswer {
+                verdict: RunVerdict::Pass,
+                said: "fine".to_owned(),
+            }),
+            1 => state.run_answers[0].clone(),
+            _ => state.run_answers.remove(0),
+        };
+        answer.ok_or_else(|| {
+            let doing = format!("ask {}", check.function);
+            PortError::new(Class::Retryable, doing, "it failed")
+        })
     }
 }
 
