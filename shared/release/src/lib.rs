@@ -9,6 +9,7 @@
 //! - [`replay`] shows the same events to another plan;
 //! - [`check`] does the same for a health check, [`gate`] for test and coverage reports;
 //! - [`config`] is `penstock.yaml`;
+//! - [`freeze`] says when no weight is raised;
 //! - [`sources`] turn outside events (an alarm) into rollbacks.
 
 pub mod account;
