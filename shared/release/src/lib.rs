@@ -31,10 +31,9 @@ mod reply;
 pub mod sources;
 mod story;
 
+pub use check::{RunAnswer as Checked, RunVerdict as CheckVerdict};
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
-pub use event::{
-    ArmCounts, Arms, CheckVerdict, Checked, Effect, Event, Outcome, Proof, Started, Window,
-};
+pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
 pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
 pub use observation::{Approved, Live, Observation};
 pub use order::{By, HOLD_MAX, Order, take_order};
