@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use console::style;
+use console::{measure_text_width, style};
 use jiff::Timestamp;
 use pages::told;
 use release::account::{Account, JudgedWindow};
@@ -21,6 +21,8 @@ const BAR_MAX: usize = 50;
 const METRICS_MAX: usize = 16;
 /// The most alarms that are named.
 const ALARMS_MAX: usize = 5;
+/// The most lines that one sentence takes.
+const WRAPPED_MAX: usize = 3;
 /// How many of the last facts are shown.
 const FACTS: usize = 6;
 
@@ -81,13 +83,13 @@ impl View<'_> {
             Phase::Shifting => {
                 let (step, steps) = (step_number(release), release.plan().steps.len());
                 lines.push(labelled("step", &format!("{step} of {steps}, for {since}")));
-                lines.push(labelled("waits for", &self.awaited(&coming)));
+                lines.extend(self.wrapped("waits for", &self.awaited(&coming)));
             }
             Phase::RollingBack => {
-                lines.push(labelled("because", &because(release)));
-                lines.push(labelled("waits for", &self.awaited(&coming)));
+                lines.extend(self.wrapped("because", &because(release)));
+                lines.extend(self.wrapped("waits for", &self.awaited(&coming)));
             }
-            Phase::RolledBack => lines.push(labelled("because", &because(release))),
+            Phase::RolledBack => lines.extend(self.wrapped("because", &because(release))),
             Phase::Promoted => {}
         }
         match (&coming.then, release.is_active()) {
@@ -117,10 +119,8 @@ impl View<'_> {
     /// The verdict, and each metric's counts, rates and evidence beside the thresholds.
     fn evidence(&self) -> Vec<String> {
         let account = self.account;
-        let mut lines = vec![labelled(
-            "verdict",
-            &format!("{}: {}", verdict(account.verdict), plain(&account.evidence)),
-        )];
+        let said = format!("{}: {}", verdict(account.verdict), plain(&account.evidence));
+        let mut lines = self.wrapped("verdict", &said);
         let head = row("metric", "candidate", "stable", "evidence", self.width);
         lines.push(style(head).dim().to_string());
         let totals = totals(&account.windows);
@@ -162,6 +162,26 @@ impl View<'_> {
             lines.push(labelled("", &style(last).dim().to_string()));
         }
         lines
+    }
+
+    /// A sentence after its label, in as many lines as it needs, up to [`WRAPPED_MAX`].
+    fn wrapped(&self, label: &str, text: &str) -> Vec<String> {
+        let columns = self.width.saturating_sub(LABEL).max(1);
+        let mut lines = Vec::new();
+        let mut line = String::new();
+        for word in text.split(' ') {
+            let fits = measure_text_width(&line) + 1 + measure_text_width(word) <= columns;
+            if !line.is_empty() && !fits && lines.len() + 1 < WRAPPED_MAX {
+                lines.push(std::mem::take(&mut line));
+            } else if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+        let labels = std::iter::once(label).chain(std::iter::repeat(""));
+        let lines = labels.zip(lines);
+        lines.map(|(label, line)| labelled(label, &line)).collect()
     }
 
     fn facts(&self) -> Vec<String> {
@@ -228,7 +248,7 @@ fn steps(release: &Release, width: usize) -> String {
             (..) => style(format!("· {words}")).dim(),
         };
         let text = text.to_string();
-        let used = console::measure_text_width(&line) + console::measure_text_width(&text);
+        let used = measure_text_width(&line) + measure_text_width(&text);
         if used + 3 > width && index > from {
             return line + "…";
         }
