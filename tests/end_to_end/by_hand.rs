@@ -127,7 +127,7 @@ fn watched_promotion(world: &World) -> anyhow::Result<()> {
         for part in [
             "The release began for pipeline execution ",
             "Candidate to 10%, in place ",
-            "windows judged, candidate at ",
+            " windows, candidate at ",
             "Promoted: the target reads 100%",
         ] {
             ensure!(said.contains(part), "no '{part}' in:\n{said}");

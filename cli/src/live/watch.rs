@@ -1,6 +1,6 @@
 //! Follows a release until it is over.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use pages::told;
 use release::account::{Account, What};
 use release::{Head, Phase, Release, ReleaseId};
-use stats::numerals::odds;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::screen::Screen;
@@ -73,7 +72,10 @@ pub async fn watch(aws: &Aws, watch: &Watch) -> anyhow::Result<ExitCode> {
         }
         tokio::select! {
             () = tokio::time::sleep(watch.every) => {}
-            _ = interrupt.recv() => return Ok(ExitCode::from(INTERRUPTED)),
+            _ = interrupt.recv() => {
+                shown.leave();
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
             _ = terminate.recv() => return Ok(ExitCode::from(TERMINATED)),
         }
     }
@@ -102,6 +104,14 @@ enum Shown {
 }
 
 impl Shown {
+    /// The terminal has echoed Ctrl-C below the picture: what comes next begins on a line of its own.
+    fn leave(&self) {
+        match self {
+            Self::Live(_) => println!(),
+            Self::Lines(_) => {}
+        }
+    }
+
     fn show(
         &mut self,
         account: &Account,
@@ -124,10 +134,10 @@ impl Shown {
                 screen.draw(&lines).context("could not draw")
             }
             Self::Lines(lines) => {
-                lines
-                    .new_ones(account)
-                    .iter()
-                    .for_each(|line| println!("{line}"));
+                let mut stdout = std::io::stdout().lock();
+                for line in lines.new_ones(account) {
+                    writeln!(stdout, "{line}").context("could not print")?;
+                }
                 if let Some(trouble) = trouble {
                     eprintln!("{}", plain(trouble));
                 }
@@ -163,34 +173,35 @@ impl Lines {
         let is_open = account.moments.last().is_some_and(|last| open(&last.what));
         let known = account.moments.len() - usize::from(is_open && release.is_active());
         let mut lines = Vec::new();
+        if account.windows_judged > self.windows {
+            self.windows = account.windows_judged;
+            let at = account
+                .windows
+                .last()
+                .map_or(account.until(), |last| last.at);
+            let said = format!(
+                "judged after {} windows, candidate at {}, step {} of {}: {}",
+                account.windows_judged,
+                release.weight,
+                step_number(release),
+                release.plan().steps.len(),
+                account.evidence,
+            );
+            lines.push((at, said));
+        }
         let told = told(account, account.moments.len());
         for fact in told.iter().take(known).skip(self.moments) {
             let why = match fact.why.is_empty() {
                 true => String::new(),
                 false => format!(": {}", fact.why),
             };
-            lines.push(format!(
-                "{:.0} {}{} ({})",
-                fact.at,
-                plain(&fact.what),
-                plain(&why),
-                plain(&fact.who)
-            ));
+            lines.push((fact.at, format!("{}{why} ({})", fact.what, fact.who)));
         }
         self.moments = known.max(self.moments);
-        if account.windows_judged > self.windows {
-            self.windows = account.windows_judged;
-            lines.push(format!(
-                "{:.0} {} windows judged, candidate at {}, step {} of {}: {}, evidence {}",
-                account.until(),
-                account.windows_judged,
-                release.weight,
-                step_number(release),
-                release.plan().steps.len(),
-                plain(&account.evidence),
-                odds(release.judge.log_e(&release.judge_config())),
-            ));
-        }
+        lines.sort_by_key(|(at, _)| *at);
+        let lines = lines.into_iter();
         lines
+            .map(|(at, said)| format!("{at:.0} {}", plain(&said)))
+            .collect()
     }
 }

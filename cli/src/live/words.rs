@@ -21,7 +21,10 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// As much of a line as fits into so many columns.
 pub(crate) fn fit(line: &str, width: usize) -> String {
-    console::truncate_str(line, width, "…").into_owned()
+    match width {
+        0 => String::new(),
+        _ => console::truncate_str(line, width, "…").into_owned(),
+    }
 }
 
 /// The phase, in its colour.

@@ -147,11 +147,7 @@ fn shifting(release: &Release, now: Timestamp) -> Forecast {
                 needed: *windows,
             },
             Some(windows_end(release, *windows)),
-            until(
-                release
-                    .plan()
-                    .step_time(windows.saturating_add(EXTRA_WINDOWS_MAX)),
-            ),
+            until(watched(release, *windows)),
         ),
         Step::Wait(time) | Step::Watch(time) => (
             Awaited::Time,

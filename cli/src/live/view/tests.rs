@@ -105,7 +105,7 @@ fn everything_that_matters_is_on_one_screen_of_80_columns() {
         "░  5%",
         "✓ 5%  ▸ judge 5 windows  · 25%  · wait 10m  · 100%",
         "step       2 of 5, for 4m 9s",
-        "waits for  windows: 2 of 5 judged; in 4m 50s at the earliest; given up in 13m",
+        "waits for  windows: 2 of 5 judged; in 3m 50s at the earliest; given up in 13m",
         "then       25%",
         "errors     1 % of 100      0.21 % of 1 900",
         "goes back at 100 to 1",

@@ -128,6 +128,11 @@ proptest! {
             }
             if let Some(until) = coming.until {
                 prop_assert!(moves(release, until.max(now) + second), "{coming:?} {release:?}");
+                // What nobody can foretell is waited for that long.
+                let unknown = coming.from.is_none() && coming.awaits != Awaited::Look;
+                if unknown && until - second > now {
+                    prop_assert!(!moves(release, until - second), "{coming:?} {release:?}");
+                }
             }
             let over = coming.awaits == Awaited::Nothing;
             prop_assert_eq!(over, !release.is_active());
