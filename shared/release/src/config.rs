@@ -19,7 +19,10 @@ pub use error::ConfigError;
 pub use metrics::{
     ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
 };
-pub use target::{AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, VERSION_FILE_BYTES_MAX};
+pub use target::{
+    AlbRule, AllowList, EcsRolling, EcsServices, EcsTaskSets, LambdaAlias, NewVersion, ServiceArn,
+    ServiceBehind, TargetSpec, TaskDefinition, VERSION_FILE_BYTES_MAX,
+};
 
 use crate::Weight;
 use crate::check::CheckPlan;
