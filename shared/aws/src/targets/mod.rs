@@ -5,7 +5,7 @@ mod ecs;
 mod lambda_alias;
 
 use engine::{PortError, TrafficTarget};
-use release::config::TargetSpec;
+use release::config::{TargetSpec, TestTraffic};
 use release::{Arms, Live, Weight};
 
 use crate::Aws;
@@ -41,6 +41,21 @@ impl TrafficTarget for Aws {
             TargetSpec::EcsRolling(target) => {
                 ecs::rolling::set_weight(self, target, arms, weight).await
             }
+        }
+    }
+
+    async fn route(
+        &self,
+        target: &TargetSpec,
+        arms: &Arms,
+        test: Option<&TestTraffic>,
+    ) -> Result<(), PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::route(self, rule, arms, test).await,
+            TargetSpec::EcsServices(target) => alb::route(self, &target.alb(), arms, test).await,
+            TargetSpec::EcsTaskSets(target) => alb::route(self, &target.alb(), arms, test).await,
+            // Their configurations refuse test traffic.
+            TargetSpec::LambdaAlias(_) | TargetSpec::EcsRolling(_) => Ok(()),
         }
     }
 

@@ -2,12 +2,14 @@
 
 mod ecs;
 mod lambda_alias;
+mod test_traffic;
 
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 pub use ecs::{EcsRolling, EcsServices, EcsTaskSets, ServiceArn, ServiceBehind, TaskDefinition};
 pub use lambda_alias::{LambdaAlias, NewVersion, VERSION_FILE_BYTES_MAX};
+pub use test_traffic::TestTraffic;
 
 use super::{Metrics, Step};
 use crate::{TargetId, Weight};
@@ -84,13 +86,51 @@ impl TargetSpec {
         }
     }
 
+    /// Whether its releases put the candidate up and take the old version down.
+    pub fn deploys(&self) -> bool {
+        match self {
+            Self::AlbRule(_) | Self::LambdaAlias(_) | Self::EcsRolling(_) => false,
+            Self::EcsServices(_) | Self::EcsTaskSets(_) => true,
+        }
+    }
+
+    /// Whether the candidate must be up before a release begins, because nothing in it puts it up.
+    pub fn needs_candidate(&self) -> bool {
+        match self {
+            Self::AlbRule(_) | Self::LambdaAlias(_) => true,
+            Self::EcsServices(_) | Self::EcsTaskSets(_) | Self::EcsRolling(_) => false,
+        }
+    }
+
+    /// Whether the target may put the stable version back by itself, as ECS's circuit breaker does. A
+    /// weight that differs from the log's is then no late answer, and is not set once more.
+    pub fn may_turn_back(&self) -> bool {
+        match self {
+            Self::AlbRule(_)
+            | Self::LambdaAlias(_)
+            | Self::EcsServices(_)
+            | Self::EcsTaskSets(_) => false,
+            Self::EcsRolling(_) => true,
+        }
+    }
+
     /// Refuses what is no such target, steps that this kind of target cannot take, and metrics that
     /// ask for what it has not.
     pub(super) fn check(&self, steps: &[Step], metrics: &Metrics) -> Result<(), String> {
         match self {
             Self::AlbRule(alb) => alb.check(steps),
             // Lambda takes every weight.
-            Self::LambdaAlias(alias) => alias.check(metrics),
+            Self::LambdaAlias(alias) => {
+                if steps.iter().any(|s| matches!(s, Step::HeaderRoute(_))) {
+                    return Err(
+                        "header-route is for load balancers: an alias cannot tell one \
+                                request from another; test the version by its number instead, \
+                                with run-check"
+                            .to_owned(),
+                    );
+                }
+                alias.check(metrics)
+            }
             Self::EcsServices(ecs) => ecs.check(steps),
             Self::EcsTaskSets(ecs) => ecs.check(steps),
             Self::EcsRolling(ecs) => ecs.check(steps, metrics),
@@ -143,7 +183,14 @@ impl AlbRule {
                  999; the nearest possible is {}",
                 Self::nearest(*weight)
             )),
-            Step::SetWeight(_) | Step::Judge { .. } | Step::Wait(_) | Step::Approve(_) => Ok(()),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Approve(_)
+            | Step::Probe(_)
+            | Step::RunCheck(_)
+            | Step::HeaderRoute(_) => Ok(()),
         })
     }
 

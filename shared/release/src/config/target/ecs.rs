@@ -164,14 +164,25 @@ impl EcsRolling {
             );
         }
         steps.iter().try_for_each(|step| match step {
-            Step::SetWeight(Weight::FULL) | Step::Wait(_) | Step::Approve(_) => Ok(()),
+            Step::SetWeight(Weight::FULL)
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Approve(_)
+            | Step::Probe(_)
+            | Step::RunCheck(_) => Ok(()),
             Step::SetWeight(weight) => Err(format!(
                 "set-weight: {weight}: ECS replaces the tasks of a rolling service by itself; write \
-                 set-weight: 100%, or release by ecs-services or ecs-task-sets"
+                 steps: [{{set-weight: 100%}}], and `tail: 0%` in a `watch`, or release by \
+                 ecs-services or ecs-task-sets"
             )),
             Step::Judge { .. } => Err(
                 "judge: a rolling service has no two versions to compare; watch `alarms` instead, \
                  or release by ecs-services or ecs-task-sets"
+                    .to_owned(),
+            ),
+            Step::HeaderRoute(_) => Err(
+                "header-route is for load balancers' rules: a rolling service has one version at a \
+                 time; release by ecs-services or ecs-task-sets"
                     .to_owned(),
             ),
         })

@@ -259,7 +259,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         ROLLING,
         "[{set-weight: 100%}]",
         "[{set-weight: 5%}, {set-weight: 100%}]",
-        "ECS replaces the tasks of a rolling service by itself; write set-weight: 100%",
+        "ECS replaces the tasks of a rolling service by itself; write steps: [{set-weight: 100%}]",
     ),
     (
         ROLLING,
