@@ -97,13 +97,7 @@ fn each_function_may_do_exactly_what_it_does() {
     ];
     assert_eq!(
         may("CanaryShift"),
-        set(&[
-            &logs,
-            &answers,
-            &releases,
-            &judge,
-            &candidates,
-        ])
+        set(&[&logs, &answers, &releases, &judge, &candidates,])
     );
     let check = [
         "dynamodb:Query",

@@ -23,10 +23,11 @@ use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
 pub const STACK: &str = "penstock";
 /// The emulator's region.
 pub const REGION: &str = "us-east-1";
-/// What releases may move in the deployed stack: every rule, and functions by their name.
-pub const ALLOWED_TARGETS: [&str; 2] = [
+/// What releases may move in the deployed stack: every rule and ECS service, and functions by their name.
+pub const ALLOWED_TARGETS: [&str; 3] = [
     "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
     "arn:aws:lambda:*:*:function:shop*",
+    "arn:aws:ecs:*:*:service/*",
 ];
 /// The emulator takes a few seconds to start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
