@@ -523,8 +523,8 @@ fn rolling_alarm(world: &World) -> anyhow::Result<()> {
             }
             Ok(())
         };
-        let ran = shop.release_and(&config, &shop.version(0).await?, see);
-        let ran = ran.await?;
+        let new = shop.version(0).await?;
+        let ran = shop.release_and(&config, &new, see).await?;
         let alarm = format!("rolled back: alarm '{}' fired", shop.alarm);
         ran.failed("JobFailed", &[&alarm])?;
         shop.until(&shop.name, |s| runs(s, &old, TASKS)).await?;
