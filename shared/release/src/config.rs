@@ -27,6 +27,7 @@ pub use target::{
 };
 
 use crate::check::CheckPlan;
+use crate::freeze::{self, Freeze};
 use crate::gate::Gate;
 
 /// The largest configuration that is read, in bytes.
@@ -205,6 +206,9 @@ pub struct Plan {
     /// The judge's promise.
     #[serde(default)]
     pub judge: JudgePolicy,
+    /// When no weight is raised.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<Freeze>,
 }
 
 fn a_minute() -> SignedDuration {
@@ -257,6 +261,7 @@ impl Check for Plan {
         }
         check_alarms(&self.alarms)?;
         self.metrics.check()?;
+        freeze::check(&self.freeze)?;
         self.judge.check()?;
         self.judge_config().validate().map_err(|e| e.to_string())
     }
