@@ -102,6 +102,17 @@ impl TargetSpec {
         }
     }
 
+    /// Whether a part of the requests can go to the candidate.
+    pub fn divides(&self) -> bool {
+        match self {
+            Self::AlbRule(_)
+            | Self::LambdaAlias(_)
+            | Self::EcsServices(_)
+            | Self::EcsTaskSets(_) => true,
+            Self::EcsRolling(_) => false,
+        }
+    }
+
     /// Whether the target may put the stable version back by itself, as ECS's circuit breaker does. A
     /// weight that differs from the log's is then no late answer, and is not set once more.
     pub fn may_turn_back(&self) -> bool {
