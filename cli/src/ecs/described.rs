@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::arn::Home;
 use super::state::{
     Deployment, Event, Exit, Fleet, Fleets, Phase, Rollout, Service, ServiceStatus, State, Task,
     TaskSet, TaskSetStatus,
@@ -36,87 +37,78 @@ impl State {
             "defaultCapacityProviderStrategy": [],
         })
     }
+}
 
-    pub(super) fn service_to_wire(
-        &self,
-        service: &Service,
-        with_tags: bool,
-        now: Timestamp,
-    ) -> Value {
-        let home = &self.home;
+impl Service {
+    pub(super) fn to_wire(&self, home: &Home, with_tags: bool, now: Timestamp) -> Value {
         // What of a service belongs to one of its fleets is told of the primary one.
-        let (primary, deployments, task_sets) = match &service.fleets {
+        let (primary, deployments, task_sets) = match &self.fleets {
             Fleets::Deployments(deployments) => {
                 let primary = deployments.all.first();
                 let shown = deployments.all.iter().enumerate();
-                let shown = shown.map(|(at, it)| it.to_wire(at == 0, service.desired));
+                let shown = shown.map(|(at, it)| it.to_wire(at == 0, self.desired));
                 let primary = primary.map(|it| &it.fleet);
                 (primary, shown.collect::<Vec<_>>(), None)
             }
             Fleets::TaskSets(sets) => {
                 let primary = sets.iter().find(|it| it.status == TaskSetStatus::Primary);
-                let shown = sets
-                    .iter()
-                    .map(|it| self.task_set_to_wire(service, it, now));
+                let shown = sets.iter().map(|it| it.to_wire(home, self, now));
                 let shown = shown.collect::<Vec<_>>();
                 (primary.map(|it| &it.fleet), Vec::new(), Some(shown))
             }
         };
         let placement = primary.map(|it| it.placement.clone()).unwrap_or_default();
-        let status = match service.status {
+        let status = match self.status {
             ServiceStatus::Active => "ACTIVE",
             ServiceStatus::Draining => "DRAINING",
             ServiceStatus::Inactive => "INACTIVE",
         };
         let controller = DeploymentController {
-            kind: service.controller(),
+            kind: self.controller(),
         };
         compact(json!({
-            "serviceArn": home.service(&service.cluster, &service.name),
-            "serviceName": service.name,
-            "clusterArn": home.cluster(&service.cluster),
+            "serviceArn": home.service(&self.cluster, &self.name),
+            "serviceName": self.name,
+            "clusterArn": home.cluster(&self.cluster),
             "loadBalancers": placement.load_balancers.as_deref().unwrap_or_default(),
             "serviceRegistries": [],
             "status": status,
-            "desiredCount": service.desired,
-            "runningCount": service.fleets().map(Fleet::running).sum::<u32>(),
-            "pendingCount": service.fleets().map(Fleet::pending).sum::<u32>(),
+            "desiredCount": self.desired,
+            "runningCount": self.fleets().map(Fleet::running).sum::<u32>(),
+            "pendingCount": self.fleets().map(Fleet::pending).sum::<u32>(),
             "launchType": launch_type(&placement),
             "capacityProviderStrategy": placement.capacity_provider_strategy,
             "platformVersion": placement.platform_version,
             "taskDefinition": primary.map(|it| &it.definition.arn),
-            "deploymentConfiguration": service.configuration,
+            "deploymentConfiguration": self.configuration,
             "taskSets": task_sets,
             "deployments": deployments,
-            "events": service.events.iter().map(Event::to_wire).collect::<Vec<_>>(),
-            "createdAt": seconds(service.created),
+            "events": self.events.iter().map(Event::to_wire).collect::<Vec<_>>(),
+            "createdAt": seconds(self.created),
             "placementConstraints": [],
             "placementStrategy": [],
             "networkConfiguration": placement.network_configuration,
-            "healthCheckGracePeriodSeconds": service.grace_seconds.unwrap_or(0),
+            "healthCheckGracePeriodSeconds": self.grace_seconds.unwrap_or(0),
             "schedulingStrategy": "REPLICA",
             "deploymentController": controller,
-            "tags": with_tags.then_some(&service.tags),
+            "tags": with_tags.then_some(&self.tags),
             "enableECSManagedTags": false,
             "propagateTags": "NONE",
             "enableExecuteCommand": false,
         }))
     }
+}
 
-    pub(super) fn task_set_to_wire(
-        &self,
-        service: &Service,
-        set: &TaskSet,
-        now: Timestamp,
-    ) -> Value {
-        let (home, fleet) = (&self.home, &set.fleet);
+impl TaskSet {
+    pub(super) fn to_wire(&self, home: &Home, service: &Service, now: Timestamp) -> Value {
+        let fleet = &self.fleet;
         let placement = &fleet.placement;
-        let status = match set.status {
+        let status = match self.status {
             TaskSetStatus::Primary => "PRIMARY",
             TaskSetStatus::Active => "ACTIVE",
             TaskSetStatus::Draining => "DRAINING",
         };
-        let stability = if set.is_steady(service.desired) {
+        let stability = if self.is_steady(service.desired) {
             "STEADY_STATE"
         } else {
             "STABILIZING"
@@ -126,10 +118,10 @@ impl State {
             "taskSetArn": home.task_set(&service.cluster, &service.name, &fleet.id),
             "serviceArn": home.service(&service.cluster, &service.name),
             "clusterArn": home.cluster(&service.cluster),
-            "externalId": set.external_id,
+            "externalId": self.external_id,
             "status": status,
             "taskDefinition": fleet.definition.arn,
-            "computedDesiredCount": set.computed(service.desired),
+            "computedDesiredCount": self.computed(service.desired),
             "pendingCount": fleet.pending(),
             "runningCount": fleet.running(),
             "createdAt": seconds(fleet.created),
@@ -140,57 +132,69 @@ impl State {
             "networkConfiguration": placement.network_configuration,
             "loadBalancers": placement.load_balancers.as_deref().unwrap_or_default(),
             "serviceRegistries": [],
-            "scale": {"value": set.scale, "unit": "PERCENT"},
+            "scale": {"value": self.scale, "unit": "PERCENT"},
             "stabilityStatus": stability,
             "stabilityStatusAt": seconds(now),
-            "tags": set.tags,
+            "tags": self.tags,
         }))
     }
+}
 
-    pub(super) fn task_to_wire(
+impl Task {
+    /// The cluster and service that it belongs to, and the id of its fleet.
+    pub(super) fn to_wire(
         &self,
-        cluster: &str,
-        service: &str,
+        home: &Home,
+        (cluster, service): (&str, &str),
         fleet: &str,
-        task: &Task,
     ) -> Value {
-        let desired = match task.phase {
+        let desired = match self.phase {
             Phase::Pending | Phase::Running => "RUNNING",
             Phase::Stopping | Phase::Stopped => "STOPPED",
         };
-        let containers = task.definition.containers.iter();
+        let containers = self.definition.containers.iter();
         let containers = containers
             .filter(|container| !container.command.is_empty())
-            .map(|container| self.container_to_wire(cluster, task, &container.name));
+            .map(|container| self.container_to_wire(home, cluster, &container.name));
         compact(json!({
             "attachments": [],
             "attributes": [],
-            "clusterArn": self.home.cluster(cluster),
+            "clusterArn": home.cluster(cluster),
             "connectivity": "CONNECTED",
             "containers": containers.collect::<Vec<_>>(),
-            "createdAt": seconds(task.created),
+            "createdAt": seconds(self.created),
             "desiredStatus": desired,
             "enableExecuteCommand": false,
             "group": format!("service:{service}"),
             "healthStatus": "UNKNOWN",
-            "lastStatus": last_status(task),
+            "lastStatus": self.last_status(),
             "launchType": LAUNCH_TYPE,
             "overrides": {"containerOverrides": []},
-            "startedAt": task.started.map(seconds),
+            "startedAt": self.started.map(seconds),
             "startedBy": fleet,
-            "stopCode": task.stop.as_ref().map(|it| it.code),
-            "stoppedAt": task.stopped.map(seconds),
-            "stoppedReason": task.stop.as_ref().map(|it| &it.reason),
-            "stoppingAt": task.stopping.map(seconds),
+            "stopCode": self.stop.as_ref().map(|it| it.code),
+            "stoppedAt": self.stopped.map(seconds),
+            "stoppedReason": self.stop.as_ref().map(|it| &it.reason),
+            "stoppingAt": self.stopping.map(seconds),
             "tags": [],
-            "taskArn": self.home.task(cluster, &task.id),
-            "taskDefinitionArn": task.definition.arn,
+            "taskArn": home.task(cluster, &self.id),
+            "taskDefinitionArn": self.definition.arn,
             "version": 1,
         }))
     }
 
-    fn container_to_wire(&self, cluster: &str, task: &Task, name: &str) -> Value {
-        let ports = task.ports.iter().filter(|port| port.container == name);
+    fn last_status(&self) -> &'static str {
+        match self.phase {
+            Phase::Pending => "PENDING",
+            Phase::Running => "RUNNING",
+            Phase::Stopping if self.targets.is_empty() => "STOPPING",
+            Phase::Stopping => "DEACTIVATING",
+            Phase::Stopped => "STOPPED",
+        }
+    }
+
+    fn container_to_wire(&self, home: &Home, cluster: &str, name: &str) -> Value {
+        let ports = self.ports.iter().filter(|port| port.container == name);
         let bindings = ports.map(|port| {
             json!({
                 "bindIP": "127.0.0.1",
@@ -199,17 +203,17 @@ impl State {
                 "protocol": "tcp",
             })
         });
-        let exit = task
+        let exit = self
             .exits
             .iter()
             .find(|exit: &&Exit| exit.container == name);
-        let image = task.definition.container(name).map(|it| &it.image);
+        let image = self.definition.container(name).map(|it| &it.image);
         compact(json!({
-            "containerArn": self.home.container(cluster, &task.id, name),
-            "taskArn": self.home.task(cluster, &task.id),
+            "containerArn": home.container(cluster, &self.id, name),
+            "taskArn": home.task(cluster, &self.id),
             "name": name,
             "image": image,
-            "lastStatus": if exit.is_some() { "STOPPED" } else { last_status(task) },
+            "lastStatus": if exit.is_some() { "STOPPED" } else { self.last_status() },
             "exitCode": exit.and_then(|it| it.code),
             "reason": exit.and_then(|it| it.reason.as_ref()),
             "networkBindings": bindings.collect::<Vec<_>>(),
@@ -258,14 +262,4 @@ fn launch_type(placement: &Placement) -> Option<&str> {
     let placed = placement.capacity_provider_strategy.is_some();
     let given = placement.launch_type.as_deref();
     given.or((!placed).then_some(LAUNCH_TYPE))
-}
-
-fn last_status(task: &Task) -> &'static str {
-    match task.phase {
-        Phase::Pending => "PENDING",
-        Phase::Running => "RUNNING",
-        Phase::Stopping if task.targets.is_empty() => "STOPPING",
-        Phase::Stopping => "DEACTIVATING",
-        Phase::Stopped => "STOPPED",
-    }
 }

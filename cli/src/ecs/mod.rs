@@ -22,6 +22,7 @@ mod process;
 mod schedule;
 mod services;
 mod state;
+mod task_sets;
 mod tasks;
 mod wire;
 
@@ -153,6 +154,11 @@ impl Ecs {
             "DeleteService" => state.delete_service(&wire::read(body)?, now),
             "DescribeServices" => state.describe_services(wire::read(body)?, now),
             "ListServices" => state.list_services(&wire::read(body)?),
+            "CreateTaskSet" => state.create_task_set(wire::read(body)?, group_use, now),
+            "UpdateTaskSet" => state.update_task_set(&wire::read(body)?, now),
+            "DeleteTaskSet" => state.delete_task_set(&wire::read(body)?, now),
+            "DescribeTaskSets" => state.describe_task_sets(&wire::read(body)?, now),
+            "UpdateServicePrimaryTaskSet" => state.update_primary_task_set(&wire::read(body)?, now),
             "ListTasks" => state.list_tasks(&wire::read(body)?),
             "DescribeTasks" => state.describe_tasks(&wire::read(body)?),
             "StopTask" => state.stop_task(wire::read(body)?, now),

@@ -399,3 +399,62 @@ fn scale_task_sets(
     }
     sets.retain(|it| it.status != TaskSetStatus::Draining || !it.fleet.tasks.is_empty());
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bounds() -> impl Strategy<Value = Bounds> {
+        (0_u32..=10, 0_u32..=100, 1_u32..=200).prop_map(|(desired, least, more)| {
+            let configuration = DeploymentConfiguration {
+                maximum_percent: least + more,
+                minimum_healthy_percent: least,
+                ..DeploymentConfiguration::default()
+            };
+            Bounds::new(desired, &configuration)
+        })
+    }
+
+    fn side() -> impl Strategy<Value = Side> {
+        (0_u32..=10)
+            .prop_flat_map(|live| (Just(live), 0..=live))
+            .prop_map(|(live, healthy)| Side { live, healthy })
+    }
+
+    proptest! {
+        #[test]
+        fn a_rolling_update_keeps_to_both_of_its_bounds(bounds in bounds(), new in side(), old in side()) {
+            let moves = Moves::next(bounds, new, old);
+            let live = new.live + old.live;
+            prop_assert!(live + moves.start <= bounds.live_max.max(live));
+            prop_assert!(new.live + moves.start <= bounds.desired.max(new.live));
+            prop_assert!(moves.stop_new <= new.live && moves.stop_old <= old.live);
+            let healthy_stopped = moves.stop_old.saturating_sub(old.live - old.healthy);
+            let left = new.healthy.min(bounds.desired) + old.healthy - healthy_stopped;
+            prop_assert!(healthy_stopped == 0 || left >= bounds.healthy_min);
+        }
+
+        #[test]
+        fn a_rolling_update_comes_to_its_end_when_its_bounds_leave_room(bounds in bounds(), old in 0_u32..=10) {
+            prop_assume!(bounds.live_max > bounds.healthy_min || bounds.desired == 0);
+            let (mut new, mut old) = (Side { live: 0, healthy: 0 }, Side { live: old, healthy: old });
+            for _ in 0..50 {
+                let moves = Moves::next(bounds, new, old);
+                new.live = new.live + moves.start - moves.stop_new;
+                new.healthy = new.live;
+                old.live -= moves.stop_old;
+                old.healthy = old.live;
+            }
+            prop_assert_eq!((new.live, old.live), (bounds.desired, 0));
+        }
+    }
+
+    #[test]
+    fn half_of_the_tasks_but_at_least_three_may_fail() {
+        for (desired, failures) in [(0, 3), (1, 3), (6, 3), (7, 4), (10, 5), (1_000, 200)] {
+            assert_eq!(failures_max(desired), failures);
+        }
+    }
+}

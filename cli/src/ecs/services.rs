@@ -96,7 +96,7 @@ impl State {
                 && existing.client_token == request.client_token
                 && existing.status == ServiceStatus::Active;
             if again {
-                return Ok(json!({"service": self.service_to_wire(existing, true, now)}));
+                return Ok(json!({"service": existing.to_wire(&self.home, true, now)}));
             }
             return Err(EcsError::invalid("Creation of service was not idempotent."));
         }
@@ -108,7 +108,7 @@ impl State {
         if self.services.len() >= SERVICES_MAX {
             return Err(EcsError::limit("services", SERVICES_MAX));
         }
-        let told = self.service_to_wire(&service, true, now);
+        let told = service.to_wire(&self.home, true, now);
         self.services.insert(key, service);
         Ok(json!({"service": told}))
     }
@@ -181,6 +181,7 @@ impl State {
             Some(given) => Some(self.definition_to_run(given)),
             None => None,
         };
+        let home = self.home.clone();
         let service = self.active_service(request.cluster.as_deref(), &request.service)?;
         let desired = request.desired_count.map(desired_count).transpose()?;
         let grace = grace_seconds(request.health_check_grace_period_seconds)?;
@@ -214,12 +215,7 @@ impl State {
         if let Some(configuration) = request.deployment_configuration {
             service.configuration = configuration;
         }
-        let key = (service.cluster.clone(), service.name.clone());
-        let service = self
-            .services
-            .get(&key)
-            .ok_or_else(EcsError::service_not_found)?;
-        Ok(json!({"service": self.service_to_wire(service, true, now)}))
+        Ok(json!({"service": service.to_wire(&home, true, now)}))
     }
 
     pub(super) fn delete_service(
@@ -227,6 +223,7 @@ impl State {
         request: &wire::DeleteService,
         now: Timestamp,
     ) -> Result<Value, EcsError> {
+        let home = self.home.clone();
         let service = self.active_service(request.cluster.as_deref(), &request.service)?;
         if !request.force {
             if let Fleets::TaskSets(sets) = &service.fleets
@@ -244,12 +241,7 @@ impl State {
         }
         service.status = ServiceStatus::Draining;
         service.desired = 0;
-        let key = (service.cluster.clone(), service.name.clone());
-        let service = self
-            .services
-            .get(&key)
-            .ok_or_else(EcsError::service_not_found)?;
-        Ok(json!({"service": self.service_to_wire(service, true, now)}))
+        Ok(json!({"service": service.to_wire(&home, true, now)}))
     }
 
     pub(super) fn describe_services(
@@ -272,7 +264,7 @@ impl State {
             let name = self.home.service_name(given, &cluster);
             let service = name.and_then(|it| self.services.get(&(cluster.clone(), it.to_owned())));
             match service {
-                Some(service) => found.push(self.service_to_wire(service, with_tags, now)),
+                Some(service) => found.push(service.to_wire(&self.home, with_tags, now)),
                 None => failures.push(missing(given, self.home.service(&cluster, given))),
             }
         }

@@ -66,9 +66,7 @@ impl State {
                 .all_tasks()
                 .find(|((within, _), _, task)| *within == cluster && Some(task.id.as_str()) == id);
             match task {
-                Some(((_, service), fleet, task)) => {
-                    found.push(self.task_to_wire(&cluster, service, fleet, task));
-                }
+                Some((owner, fleet, task)) => found.push(task.to_wire(&self.home, owner, fleet)),
                 None => failures.push(missing(given, self.home.task(&cluster, given))),
             }
         }
@@ -98,9 +96,8 @@ impl State {
         }
         let mut tasks = self.all_tasks();
         let found = tasks.find(|((within, _), _, task)| *within == cluster && task.id == id);
-        let ((_, service), fleet, task) = found.ok_or_else(not_found)?;
-        let told = self.task_to_wire(&cluster, service, fleet, task);
-        Ok(json!({"task": told}))
+        let (owner, fleet, task) = found.ok_or_else(not_found)?;
+        Ok(json!({"task": task.to_wire(&self.home, owner, fleet)}))
     }
 
     /// A task of this cluster that runs or is about to.

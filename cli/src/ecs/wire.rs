@@ -315,3 +315,79 @@ pub(super) struct StopTask {
     pub(super) task: String,
     pub(super) reason: Option<String>,
 }
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreateTaskSet {
+    pub(super) cluster: String,
+    pub(super) service: String,
+    pub(super) task_definition: String,
+    pub(super) external_id: Option<String>,
+    pub(super) scale: Option<Scale>,
+    pub(super) client_token: Option<String>,
+    #[serde(default)]
+    pub(super) tags: Vec<Tag>,
+    #[serde(flatten)]
+    pub(super) placement: Placement,
+}
+
+/// How much of the service's desired count a task set is to have.
+#[derive(Deserialize)]
+pub(super) struct Scale {
+    value: f64,
+    unit: Option<String>,
+}
+
+impl Scale {
+    /// 0 to 100.
+    pub(super) fn percent(&self) -> Result<f64, EcsError> {
+        check_one_of("unit", self.unit.as_deref(), &["PERCENT"])?;
+        if (0.0..=100.0).contains(&self.value) {
+            Ok(self.value)
+        } else {
+            Err(EcsError::invalid("scale must be 0 to 100 percent."))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NamedTaskSet {
+    pub(super) cluster: String,
+    pub(super) service: String,
+    pub(super) task_set: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UpdateTaskSet {
+    #[serde(flatten)]
+    pub(super) named: NamedTaskSet,
+    pub(super) scale: Scale,
+}
+
+#[derive(Deserialize)]
+pub(super) struct DeleteTaskSet {
+    #[serde(flatten)]
+    pub(super) named: NamedTaskSet,
+    #[serde(default)]
+    pub(super) force: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UpdatePrimaryTaskSet {
+    pub(super) cluster: String,
+    pub(super) service: String,
+    pub(super) primary_task_set: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DescribeTaskSets {
+    pub(super) cluster: String,
+    pub(super) service: String,
+    #[serde(default)]
+    pub(super) task_sets: Vec<String>,
+    #[serde(default)]
+    pub(super) include: Vec<String>,
+}
