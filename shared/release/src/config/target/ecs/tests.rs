@@ -145,6 +145,17 @@ fn a_task_definition_is_named_by_its_revision_or_by_its_arn_in_the_services_acco
 }
 
 #[test]
+fn a_rolling_service_gets_everything_at_once_without_a_hotfix_and_may_be_watched() {
+    let watched = ROLLING.to_owned() + "    watch: {for: 10m, tail: 0%}\n";
+    let config = Config::parse(&watched).unwrap();
+    let steps = &config.release(None).unwrap().1.steps;
+    assert!(matches!(
+        steps[..],
+        [Step::SetWeight(Weight::FULL), Step::Watch(_)]
+    ));
+}
+
+#[test]
 fn a_service_is_called_by_its_cluster_and_its_name() {
     let web = service(WEB);
     assert_eq!((web.cluster(), web.name()), ("prod", "web"));
@@ -266,6 +277,18 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "[{set-weight: 100%}]",
         "[{set-weight: 100%}, {judge: {windows: 5}}]",
         "no two versions to compare; watch `alarms`",
+    ),
+    (
+        ROLLING,
+        "    steps: [{set-weight: 100%}]",
+        "    steps: [{set-weight: 100%}]\n    watch: {for: 10m}",
+        "and `tail: 0%` in a `watch`",
+    ),
+    (
+        ROLLING,
+        "[{set-weight: 100%}]",
+        "[{header-route: {header: {name: x-test, values: [a]}}}, {set-weight: 100%}]",
+        "header-route is for load balancers' rules",
     ),
     (
         ROLLING,
