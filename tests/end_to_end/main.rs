@@ -4,6 +4,7 @@
 //! `cargo test` runs them after `make bootstraps` and `make setup`; `make test` does all three.
 
 mod bad_input;
+mod ecs;
 mod history;
 mod judged;
 mod kept;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         releases::TESTS,
         reports::TESTS,
         bad_input::TESTS,
+        ecs::TESTS,
         history::TESTS,
         judged::TESTS,
         kept::TESTS,

@@ -102,7 +102,7 @@ impl World {
         })
     }
 
-    async fn make_alarm(&self, name: &str) -> anyhow::Result<()> {
+    pub async fn make_alarm(&self, name: &str) -> anyhow::Result<()> {
         use cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
         self.cloudwatch
             .put_metric_alarm()
@@ -219,11 +219,13 @@ impl World {
 
     /// The live weights of stable (blue) and candidate (green).
     pub async fn weights(&self, service: &Service) -> anyhow::Result<(i32, i32)> {
-        let rules = self
-            .stack
-            .elbv2()
-            .describe_rules()
-            .rule_arns(&service.balancer.rule);
+        self.weights_of(&service.balancer).await
+    }
+
+    /// The live weights of a balancer's blue and green.
+    pub async fn weights_of(&self, balancer: &Balancer) -> anyhow::Result<(i32, i32)> {
+        let rules = self.stack.elbv2().describe_rules();
+        let rules = rules.rule_arns(&balancer.rule);
         let rules = rules.send().await?;
         let actions = rules.rules().first().context("the rule is gone")?.actions();
         let groups = actions.iter().filter_map(|a| a.forward_config());
@@ -232,10 +234,7 @@ impl World {
             let group = groups.iter().find(|g| g.target_group_arn() == Some(arn));
             group.and_then(|g| g.weight()).unwrap_or(-1)
         };
-        Ok((
-            weight(&service.balancer.blue),
-            weight(&service.balancer.green),
-        ))
+        Ok((weight(&balancer.blue), weight(&balancer.green)))
     }
 }
 
