@@ -198,6 +198,7 @@ impl World {
                 "AWS_ENDPOINT_URL",
                 self.stack.sdk().endpoint_url().unwrap_or_default(),
             )
+            .env("AWS_ENDPOINT_URL_ECS", self.stack.player().url())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_DEFAULT_REGION", "us-east-1")

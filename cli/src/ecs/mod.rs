@@ -12,7 +12,7 @@
 //! a new task has 10 s to become healthy unless the service says otherwise (AWS: none, but its checks
 //! are half a minute apart); draining takes half a second; native blue/green, linear and canary
 //! strategies are kept, and rolled; task definitions and clusters cannot be deleted; at most 10 tasks
-//! of a service are wanted, 20 run.
+//! of a service are wanted and 20 run, 100 of all services; what is above that waits.
 
 mod arn;
 mod definitions;

@@ -18,6 +18,8 @@ use crate::alb::TargetHealth;
 
 /// Processes of one service, those that are ending among them.
 pub(super) const TASKS_PER_SERVICE_MAX: u32 = 20;
+/// Processes of all services together.
+const TASKS_MAX: u32 = 100;
 /// A task without target groups that has run for so long is healthy.
 const SETTLED: SignedDuration = SignedDuration::from_secs(1);
 /// A task may fail its health checks for so long at its start when the service does not say. On AWS
@@ -41,9 +43,13 @@ impl State {
         health: impl Fn(&str, SocketAddr) -> TargetHealth,
     ) -> Vec<Act> {
         let mut acts = std::mem::take(&mut self.asked);
+        let processes: u32 = self.services.values().map(Service::processes).sum();
+        let mut room = TASKS_MAX.saturating_sub(processes);
         for service in self.services.values_mut() {
             service.observe(now, &health, &mut acts);
-            service.schedule(now, &mut acts);
+            let before = service.processes();
+            service.schedule(room, now, &mut acts);
+            room = room.saturating_sub(service.processes().saturating_sub(before));
         }
         acts
     }
@@ -109,8 +115,10 @@ impl Service {
         }
     }
 
-    fn schedule(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
-        let room = TASKS_PER_SERVICE_MAX.saturating_sub(self.processes());
+    /// Starts at most `room` tasks.
+    fn schedule(&mut self, room: u32, now: Timestamp, acts: &mut Vec<Act>) {
+        let own_room = TASKS_PER_SERVICE_MAX.saturating_sub(self.processes());
+        let room = room.min(own_room);
         let desired = match self.status {
             ServiceStatus::Active => self.desired,
             ServiceStatus::Draining | ServiceStatus::Inactive => 0,
@@ -301,7 +309,7 @@ impl Deployments {
             primary.fleet.id
         ));
         told.push("has reached a steady state.".to_owned());
-        self.completed = Some(primary.fleet.empty());
+        self.completed = Some(Box::new(primary.fleet.empty()));
     }
 
     /// Ends a deployment whose tasks keep failing, and goes back if that is asked for.
@@ -340,7 +348,7 @@ impl Deployments {
         };
         told.push(format!("rolling back to (deployment {}).", former.id));
         let listed = self.all.iter().position(|it| it.fleet.id == former.id);
-        let mut fleet = listed.map_or(former, |at| self.all.remove(at).fleet);
+        let mut fleet = listed.map_or(*former, |at| self.all.remove(at).fleet);
         fleet.failures = 0;
         fleet.updated = now;
         let reason = format!(
@@ -407,9 +415,9 @@ mod tests {
     use super::*;
 
     fn bounds() -> impl Strategy<Value = Bounds> {
-        (0_u32..=10, 0_u32..=100, 1_u32..=200).prop_map(|(desired, least, more)| {
+        (0_u32..=10, 0_u32..=100, 100_u32..=300).prop_map(|(desired, least, most)| {
             let configuration = DeploymentConfiguration {
-                maximum_percent: least + more,
+                maximum_percent: most,
                 minimum_healthy_percent: least,
                 ..DeploymentConfiguration::default()
             };

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -33,7 +34,8 @@ const LOAD_BALANCERS_MAX: usize = 5;
 const GRACE_SECONDS_MAX: i64 = i32::MAX as i64;
 const CLIENT_TOKEN_CHARS_MAX: usize = 36;
 const TAGS_MAX: usize = 50;
-const PERCENT_MAX: u32 = 1_000;
+/// Below 100 a service could never have all its tasks.
+const MAXIMUM_PERCENT: RangeInclusive<u32> = 100..=1_000;
 
 const LAUNCH_TYPES: [&str; 4] = ["EC2", "FARGATE", "EXTERNAL", "MANAGED_INSTANCES"];
 const STRATEGIES: [&str; 4] = ["ROLLING", "BLUE_GREEN", "LINEAR", "CANARY"];
@@ -177,10 +179,8 @@ impl State {
         group_use: impl Fn(&str) -> GroupUse,
         now: Timestamp,
     ) -> Result<Value, EcsError> {
-        let definition = match request.task_definition.as_deref() {
-            Some(given) => Some(self.definition_to_run(given)),
-            None => None,
-        };
+        let given = request.task_definition.as_deref();
+        let definition = given.map(|given| self.definition_to_run(given));
         let home = self.home.clone();
         let service = self.active_service(request.cluster.as_deref(), &request.service)?;
         let desired = request.desired_count.map(desired_count).transpose()?;
@@ -192,23 +192,24 @@ impl State {
         let redeploys = request.force_new_deployment
             || request.task_definition.is_some()
             || request.placement != Placement::default();
-        match (&mut service.fleets, controller) {
-            (Fleets::Deployments(deployments), Controller::Ecs) => deployments.update(
+        if redeploys && controller != Controller::Ecs {
+            return Err(not_by_update(controller));
+        }
+        if controller == Controller::External && request.deployment_configuration.is_some() {
+            return Err(EcsError::invalid(
+                "Cannot update deployment configuration on services with an EXTERNAL deployment controller.",
+            ));
+        }
+        if let Fleets::Deployments(deployments) = &mut service.fleets
+            && redeploys
+        {
+            deployments.update(
                 definition.transpose()?,
                 request.placement,
                 request.force_new_deployment,
                 group_use,
                 now,
-            )?,
-            (Fleets::Deployments(_) | Fleets::TaskSets(_), _) if redeploys => {
-                return Err(not_by_update(controller));
-            }
-            (Fleets::TaskSets(_), _) if request.deployment_configuration.is_some() => {
-                return Err(EcsError::invalid(
-                    "Cannot update deployment configuration on services with an EXTERNAL deployment controller.",
-                ));
-            }
-            (Fleets::Deployments(_) | Fleets::TaskSets(_), _) => {}
+            )?;
         }
         service.desired = desired.unwrap_or(service.desired);
         service.grace_seconds = grace.or(service.grace_seconds);
@@ -296,7 +297,7 @@ impl Deployments {
     /// Begins a deployment, if anything is to run that does not, or in another way.
     fn update(
         &mut self,
-        definition: Option<std::sync::Arc<TaskDefinition>>,
+        definition: Option<Arc<TaskDefinition>>,
         placement: Placement,
         force: bool,
         group_use: impl Fn(&str) -> GroupUse,
@@ -371,9 +372,11 @@ fn check_configuration(configuration: &DeploymentConfiguration) -> Result<(), Ec
         configuration.maximum_percent,
         configuration.minimum_healthy_percent,
     );
-    if most > PERCENT_MAX || least > 100 {
+    if !MAXIMUM_PERCENT.contains(&most) || least > 100 {
         return Err(EcsError::invalid(format!(
-            "maximumPercent must be at most {PERCENT_MAX} and minimumHealthyPercent at most 100."
+            "maximumPercent must be {} to {} and minimumHealthyPercent at most 100.",
+            MAXIMUM_PERCENT.start(),
+            MAXIMUM_PERCENT.end()
         )));
     }
     if most <= least {

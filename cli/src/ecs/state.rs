@@ -94,7 +94,7 @@ pub(super) struct Deployments {
     /// The first is the primary one; the others go.
     pub(super) all: Vec<Deployment>,
     /// The last one that was completed: where a circuit breaker goes back to.
-    pub(super) completed: Option<Fleet>,
+    pub(super) completed: Option<Box<Fleet>>,
 }
 
 #[derive(Debug)]

@@ -247,135 +247,92 @@ async fn a_load_balancer_must_lead_somewhere() {
     stage.player.stop().await;
 }
 
-#[tokio::test]
-async fn values_out_of_range_are_refused() {
-    let stage = Stage::with_services().await;
-    let percents = |most: i64, least: i64| {
-        service(|it| {
-            it["deploymentConfiguration"] =
-                json!({"maximumPercent": most, "minimumHealthyPercent": least});
-        })
-    };
-    let set = |scale: Value| json!({"cluster": "prod", "service": "sets", "taskDefinition": "web", "scale": scale});
-    let many = vec!["web"; 11];
-    for (operation, body, kind, told) in [
+/// Members of a service, each with a value that is refused.
+fn bad_members() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
+        ("desiredCount", json!(-1), "must be >= 0"),
+        ("desiredCount", json!(11), "lower desiredCount"),
+        ("serviceName", json!("a/b"), "letters, digits"),
+        ("serviceName", json!("x".repeat(256)), "1 to 255"),
+        ("launchType", json!("LAPTOP"), "launchType must be"),
+        ("schedulingStrategy", json!("DAEMON"), "REPLICA"),
+        ("clientToken", json!("x".repeat(37)), "36"),
+        ("healthCheckGracePeriodSeconds", json!(-1), "0 to"),
         (
-            "CreateService",
-            service(|it| it["desiredCount"] = json!(-1)),
-            INVALID,
-            "must be >= 0",
-        ),
-        (
-            "CreateService",
-            service(|it| it["desiredCount"] = json!(11)),
-            INVALID,
-            "lower desiredCount",
-        ),
-        (
-            "CreateService",
-            service(|it| it["desiredCount"] = json!(1e300)),
-            SYNTAX,
-            "desiredCount",
-        ),
-        (
-            "CreateService",
-            service(|it| it["serviceName"] = json!("a/b")),
-            INVALID,
-            "letters, digits",
-        ),
-        (
-            "CreateService",
-            service(|it| it["serviceName"] = json!("x".repeat(256))),
-            INVALID,
-            "1 to 255",
-        ),
-        (
-            "CreateService",
-            service(|it| it["launchType"] = json!("LAPTOP")),
-            INVALID,
-            "launchType must be",
-        ),
-        (
-            "CreateService",
-            service(|it| it["schedulingStrategy"] = json!("DAEMON")),
-            INVALID,
-            "REPLICA",
-        ),
-        (
-            "CreateService",
-            service(|it| it["clientToken"] = json!("x".repeat(37))),
-            INVALID,
-            "36",
-        ),
-        (
-            "CreateService",
-            service(|it| it["healthCheckGracePeriodSeconds"] = json!(-1)),
-            INVALID,
-            "0 to",
-        ),
-        (
-            "CreateService",
-            percents(100, 100),
-            INVALID,
+            "deploymentConfiguration",
+            json!({"maximumPercent": 100, "minimumHealthyPercent": 100}),
             "no deployment could move",
         ),
         (
-            "CreateService",
-            percents(5_000, 100),
-            INVALID,
-            "at most 1000",
-        ),
-        ("CreateService", percents(-1, 0), SYNTAX, ""),
-        (
-            "CreateTaskSet",
-            set(json!({"value": 100.1, "unit": "PERCENT"})),
-            INVALID,
-            "0 to 100",
+            "deploymentConfiguration",
+            json!({"maximumPercent": 5_000}),
+            "100 to 1000",
         ),
         (
-            "CreateTaskSet",
-            set(json!({"value": -0.1, "unit": "PERCENT"})),
-            INVALID,
-            "0 to 100",
+            "deploymentConfiguration",
+            json!({"strategy": "MAGIC"}),
+            "strategy must be",
         ),
-        (
-            "CreateTaskSet",
-            set(json!({"value": 1, "unit": "TASKS"})),
-            INVALID,
-            "unit must be",
-        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_service_with_a_value_out_of_range_is_refused() {
+    let stage = Stage::with_services().await;
+    for (member, value, told) in bad_members() {
+        let body = service(|it| it[member] = value);
+        stage.refuses("CreateService", &body, INVALID, told).await;
+    }
+    for (member, value) in [
+        ("desiredCount", json!(1e300)),
+        ("deploymentConfiguration", json!({"maximumPercent": -1})),
+    ] {
+        let body = service(|it| it[member] = value);
+        stage.refuses("CreateService", &body, SYNTAX, "").await;
+    }
+    stage.player.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_out_of_range_is_refused() {
+    let stage = Stage::with_services().await;
+    let of_prod = |member: &str, value: Value| json!({"cluster": "prod", member: value});
+    for scale in [
+        json!({"value": 100.1, "unit": "PERCENT"}),
+        json!({"value": -0.1, "unit": "PERCENT"}),
+        json!({"value": 1, "unit": "TASKS"}),
+    ] {
+        let set =
+            json!({"cluster": "prod", "service": "sets", "taskDefinition": "web", "scale": scale});
+        stage
+            .refuses("CreateTaskSet", &set, INVALID, "must be")
+            .await;
+    }
+    for (operation, body, told) in [
+        ("DescribeServices", of_prod("services", json!([])), "empty"),
         (
             "DescribeServices",
-            json!({"cluster": "prod", "services": []}),
-            INVALID,
-            "empty",
-        ),
-        (
-            "DescribeServices",
-            json!({"cluster": "prod", "services": many}),
-            INVALID,
+            of_prod("services", json!(vec!["web"; 11])),
             "more than 10",
         ),
         (
-            "ListTasks",
-            json!({"cluster": "prod", "nextToken": "x"}),
-            INVALID,
-            "Invalid token",
+            "DescribeTasks",
+            of_prod("tasks", json!(vec!["1"; 101])),
+            "1 to 100",
         ),
         (
             "ListTasks",
-            json!({"cluster": "prod", "maxResults": 0}),
-            INVALID,
-            "maxResults",
+            of_prod("nextToken", json!("x")),
+            "Invalid token",
         ),
+        ("ListTasks", of_prod("maxResults", json!(0)), "maxResults"),
         (
             "CreateCluster",
             json!({"clusterName": "no spaces"}),
-            INVALID,
             "Cluster name",
         ),
     ] {
-        stage.refuses(operation, &body, kind, told).await;
+        stage.refuses(operation, &body, INVALID, told).await;
     }
     stage.player.stop().await;
 }

@@ -89,7 +89,7 @@ fn is_steady(set: &TaskSet) -> bool {
 }
 
 #[tokio::test]
-async fn a_task_set_is_put_up_beside_another_made_primary_and_the_old_one_taken_down() {
+async fn a_task_set_is_put_up_beside_another_and_the_weights_decide_who_is_asked() {
     let stage = Stage::new().await;
     let (one, two) = (stage.version("one").await, stage.version("two").await);
     stage.external().await;
@@ -135,8 +135,19 @@ async fn a_task_set_is_put_up_beside_another_made_primary_and_the_old_one_taken_
     );
     stage.send_all_to(&stage.balancer.green).await;
     assert_eq!(stage.answers(6).await, ok("two"));
+    stage.player.stop().await;
+}
 
-    stage.make_primary(&green).await;
+#[tokio::test]
+async fn another_task_set_is_made_primary_and_the_old_one_taken_down() {
+    let stage = Stage::new().await;
+    let (one, two) = (stage.version("one").await, stage.version("two").await);
+    stage.external().await;
+    let blue = stage.put_up(&one, &stage.balancer.blue, 50.0).await;
+    let blue = blue.id().expect("an id").to_owned();
+    stage.make_primary(&blue).await;
+    let green = stage.put_up(&two, &stage.balancer.green, 50.0).await;
+    stage.make_primary(green.id().expect("an id")).await;
     let statuses: Vec<_> = stage
         .task_sets()
         .await
