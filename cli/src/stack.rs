@@ -12,7 +12,7 @@ use aws::local::elbv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, ProtocolEnum, RuleCondition, TargetGroupTuple,
 };
 use aws::local::pipeline::{EMULATOR_KEY, emulator};
-use aws::local::{SdkConfig, elbv2, lambda};
+use aws::local::{SdkConfig, ecs, elbv2, lambda};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -23,10 +23,11 @@ use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
 pub const STACK: &str = "penstock";
 /// The emulator's region.
 pub const REGION: &str = "us-east-1";
-/// What releases may move in the deployed stack: every rule, and functions by their name.
-pub const ALLOWED_TARGETS: [&str; 2] = [
+/// What releases may move in the deployed stack: every rule and ECS service, and functions by their name.
+pub const ALLOWED_TARGETS: [&str; 3] = [
     "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
     "arn:aws:lambda:*:*:function:shop*",
+    "arn:aws:ecs:*:*:service/*",
 ];
 /// The emulator takes a few seconds to start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
@@ -128,6 +129,12 @@ impl Stack {
         elbv2::Client::from_conf(config.build())
     }
 
+    /// A client of the player's ECS.
+    pub fn ecs(&self) -> ecs::Client {
+        let config = ecs::config::Builder::from(&self.sdk).endpoint_url(self.player.url());
+        ecs::Client::from_conf(config.build())
+    }
+
     /// A client whose invocations through an alias go to the version that its weights choose.
     pub fn invoking(&self) -> lambda::Client {
         let config = lambda::config::Builder::from(&self.sdk).endpoint_url(self.player.url());
@@ -210,6 +217,7 @@ impl Emulator {
             .env("AWS_ENDPOINT_URL_CODEBUILD", player)
             .env("AWS_ENDPOINT_URL_ECR", player)
             .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player)
+            .env("AWS_ENDPOINT_URL_ECS", player)
             .stdin(Stdio::null())
             .stdout(
                 output
@@ -342,7 +350,11 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    async fn create(elbv2: &elbv2::Client, name: &str) -> anyhow::Result<Self> {
+    /// Makes a load balancer whose rule gives all traffic to its first target group.
+    ///
+    /// # Errors
+    /// When the player refuses.
+    pub async fn create(elbv2: &elbv2::Client, name: &str) -> anyhow::Result<Self> {
         let made = elbv2.create_load_balancer().name(name).send().await;
         let made = made.context("could not make a load balancer")?;
         let balancer = made

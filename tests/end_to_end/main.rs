@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod by_hand;
+mod ecs;
 mod history;
 mod judged;
 mod kept;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         reports::TESTS,
         bad_input::TESTS,
         by_hand::TESTS,
+        ecs::TESTS,
         history::TESTS,
         judged::TESTS,
         kept::TESTS,

@@ -102,7 +102,7 @@ impl World {
         })
     }
 
-    async fn make_alarm(&self, name: &str) -> anyhow::Result<()> {
+    pub async fn make_alarm(&self, name: &str) -> anyhow::Result<()> {
         use cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
         self.cloudwatch
             .put_metric_alarm()
@@ -198,6 +198,7 @@ impl World {
                 "AWS_ENDPOINT_URL",
                 self.stack.sdk().endpoint_url().unwrap_or_default(),
             )
+            .env("AWS_ENDPOINT_URL_ECS", self.stack.player().url())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_DEFAULT_REGION", "us-east-1")
@@ -219,11 +220,13 @@ impl World {
 
     /// The live weights of stable (blue) and candidate (green).
     pub async fn weights(&self, service: &Service) -> anyhow::Result<(i32, i32)> {
-        let rules = self
-            .stack
-            .elbv2()
-            .describe_rules()
-            .rule_arns(&service.balancer.rule);
+        self.weights_of(&service.balancer).await
+    }
+
+    /// The live weights of a balancer's blue and green.
+    pub async fn weights_of(&self, balancer: &Balancer) -> anyhow::Result<(i32, i32)> {
+        let rules = self.stack.elbv2().describe_rules();
+        let rules = rules.rule_arns(&balancer.rule);
         let rules = rules.send().await?;
         let actions = rules.rules().first().context("the rule is gone")?.actions();
         let groups = actions.iter().filter_map(|a| a.forward_config());
@@ -232,10 +235,7 @@ impl World {
             let group = groups.iter().find(|g| g.target_group_arn() == Some(arn));
             group.and_then(|g| g.weight()).unwrap_or(-1)
         };
-        Ok((
-            weight(&service.balancer.blue),
-            weight(&service.balancer.green),
-        ))
+        Ok((weight(&balancer.blue), weight(&balancer.green)))
     }
 }
 

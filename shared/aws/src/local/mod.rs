@@ -13,6 +13,7 @@ pub mod pipeline;
 
 pub use aws_config::SdkConfig;
 pub use aws_sdk_cloudwatch as cloudwatch;
+pub use aws_sdk_ecs as ecs;
 pub use aws_sdk_elasticloadbalancingv2 as elbv2;
 pub use aws_sdk_lambda as lambda;
 
