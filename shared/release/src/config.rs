@@ -19,7 +19,9 @@ pub use error::ConfigError;
 pub use metrics::{
     ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
 };
-pub use target::{AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, VERSION_FILE_BYTES_MAX};
+pub use target::{
+    AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, TestTraffic, VERSION_FILE_BYTES_MAX,
+};
 
 use crate::Weight;
 use crate::check::CheckPlan;

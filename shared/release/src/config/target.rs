@@ -1,11 +1,13 @@
 //! What a release moves, as the configuration names it.
 
 mod lambda_alias;
+mod test_traffic;
 
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 pub use lambda_alias::{LambdaAlias, NewVersion, VERSION_FILE_BYTES_MAX};
+pub use test_traffic::TestTraffic;
 
 use super::{Metrics, Step};
 use crate::{TargetId, Weight};
@@ -14,14 +16,15 @@ use crate::{TargetId, Weight};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetSpec {
-    /// A rule of an Application Load Balancer that forwards to two weighted target groups.
+    /// A rule of an Application Load Balancer, or a listener's default, that forwards to two weighted
+    /// target groups.
     AlbRule(AlbRule),
     /// An alias of a Lambda function that divides invocations between two versions.
     LambdaAlias(LambdaAlias),
 }
 
 impl TargetSpec {
-    /// The name under which the target is held: the ARN of the rule, or of the alias.
+    /// The name under which the target is held: the ARN of the rule or listener, or of the alias.
     pub fn id(&self) -> TargetId {
         match self {
             Self::AlbRule(alb) => TargetId(alb.rule.clone()),
@@ -78,7 +81,7 @@ impl TargetSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AlbRule {
-    /// The rule's ARN.
+    /// The ARN of a rule, or of a listener, which means its default rule.
     pub rule: String,
     /// The ARNs of both target groups, in any order.
     pub target_groups: [String; 2],
@@ -89,10 +92,11 @@ const ALB_WEIGHT_MAX: u32 = 999;
 
 impl AlbRule {
     fn check(&self, steps: &[Step]) -> Result<(), String> {
-        if load_balancer_of(&self.rule).is_none() {
+        if Place::of(&self.rule).is_none() {
             return Err(format!(
                 "`rule` is '{}': write the ARN of a listener rule, \
-                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener-rule/app/NAME/ID/ID/ID",
+                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener-rule/app/NAME/ID/ID/ID, or, \
+                 for its default rule, that of a listener, ...:listener/app/NAME/ID/ID",
                 self.rule
             ));
         }
@@ -122,7 +126,19 @@ impl AlbRule {
 
     /// The `LoadBalancer` dimension of its metrics: `app/NAME/ID`.
     pub fn load_balancer(&self) -> &str {
-        load_balancer_of(&self.rule).unwrap_or_default()
+        let place = Place::of(&self.rule);
+        place.map(|place| place.balancer).unwrap_or_default()
+    }
+
+    /// Whether it is a listener's default rule, which is named by the listener's ARN.
+    pub fn is_default(&self) -> bool {
+        Place::of(&self.rule).is_some_and(|place| place.rule.is_none())
+    }
+
+    /// The ARN of the listener that it belongs to.
+    pub fn listener(&self) -> String {
+        let place = Place::of(&self.rule);
+        place.map(|p| p.within("listener")).unwrap_or_default()
     }
 
     /// The weight that the load balancer has when it is told to set this one.
@@ -178,14 +194,45 @@ impl AlbRule {
     }
 }
 
-fn load_balancer_of(rule: &str) -> Option<&str> {
-    let (head, tail) = rule.split_once(":listener-rule/")?;
-    let name_and_ids: Vec<&str> = tail.split('/').collect();
-    let [kind @ "app", name, balancer, _listener, _rule] = name_and_ids[..] else {
-        return None;
-    };
-    let known = head.starts_with("arn:") && head.contains(":elasticloadbalancing:");
-    known.then(|| &tail[..kind.len() + name.len() + balancer.len() + 2])
+/// What the ARN of a rule or of a listener says.
+struct Place<'a> {
+    /// `arn:aws:elasticloadbalancing:REGION:ACCOUNT`.
+    home: &'a str,
+    /// `app/NAME/ID`.
+    balancer: &'a str,
+    /// The listener's id.
+    listener: &'a str,
+    /// The rule's id; none in a listener's ARN.
+    rule: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn of(arn: &'a str) -> Option<Self> {
+        let (home, path) = arn.rsplit_once(':')?;
+        let ids: Vec<&str> = path.split('/').collect();
+        let (kind, name, id, listener, rule) = match ids[..] {
+            [kind @ "listener-rule", "app", name, id, listener, rule] => {
+                (kind, name, id, listener, Some(rule))
+            }
+            [kind @ "listener", "app", name, id, listener] => (kind, name, id, listener, None),
+            _ => return None,
+        };
+        let begin = kind.len() + 1;
+        let balancer = path.get(begin..begin + "app//".len() + name.len() + id.len())?;
+        let known = home.starts_with("arn:") && home.contains(":elasticloadbalancing:");
+        let whole = ids.iter().all(|id| !id.is_empty());
+        (known && whole).then_some(Self {
+            home,
+            balancer,
+            listener,
+            rule,
+        })
+    }
+
+    /// What the ARN of its listener, or of all that is in it, begins with; `kind` says which.
+    fn within(&self, kind: &str) -> String {
+        format!("{}:{kind}/{}/{}", self.home, self.balancer, self.listener)
+    }
 }
 
 /// The targets that the stack's owner lets releases move: ARNs in which `*` stands for anything.
@@ -219,6 +266,14 @@ impl AllowList {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn alb(rule: &str) -> AlbRule {
+        let group = |name| format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{name}/1");
+        AlbRule {
+            rule: rule.to_owned(),
+            target_groups: [group("blue"), group("green")],
+        }
+    }
 
     #[test]
     fn every_weight_that_a_plan_may_have_survives_the_load_balancer() {
@@ -279,11 +334,41 @@ mod tests {
     }
 
     #[test]
-    fn the_load_balancers_dimension_is_the_arns_tail() {
-        let rule = AlbRule {
-            rule: "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/shop/1f/2/3".into(),
-            target_groups: [String::new(), String::new()],
-        };
-        assert_eq!(rule.load_balancer(), "app/shop/1f");
+    fn the_load_balancer_and_the_listener_are_told_from_either_arn() {
+        let home = "arn:aws:elasticloadbalancing:eu-west-1:1";
+        let listener = format!("{home}:listener/app/shop/1f/2");
+        for (arn, is_default) in [
+            (format!("{home}:listener-rule/app/shop/1f/2/3"), false),
+            (listener.clone(), true),
+        ] {
+            let alb = alb(&arn);
+            assert_eq!(alb.check(&[]), Ok(()), "{arn}");
+            assert_eq!(alb.load_balancer(), "app/shop/1f");
+            assert_eq!(alb.listener(), listener);
+            assert_eq!(alb.is_default(), is_default);
+        }
+    }
+
+    #[test]
+    fn what_is_neither_a_rule_nor_a_listener_of_such_a_load_balancer_is_refused() {
+        let home = "arn:aws:elasticloadbalancing:eu-west-1:1";
+        for path in [
+            "listener/net/shop/1/2",
+            "listener/app/shop/1",
+            "listener/app/shop/1/2/3",
+            "listener/app//1/2",
+            "listener-rule/app/shop/1/2",
+            "listener-rule/app/shop/1/2/",
+            "loadbalancer/app/shop/1",
+            "",
+        ] {
+            let error = alb(&format!("{home}:{path}")).check(&[]).unwrap_err();
+            assert!(error.contains("...:listener/app/NAME/ID/ID"), "{error}");
+        }
+        assert!(
+            alb("arn:aws:ecs:eu-west-1:1:listener/app/shop/1/2")
+                .check(&[])
+                .is_err()
+        );
     }
 }
