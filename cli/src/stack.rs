@@ -2,7 +2,7 @@
 //! `sam deploy`, as it is deployed on AWS.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub const ALLOWED_TARGETS: [&str; 2] = [
 ];
 /// The emulator takes a few seconds to start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
+/// The priority of a balancer's rule. Not the first: test traffic has a rule before it.
+const PRIORITY: i32 = 10;
 /// `sam deploy` takes some ten seconds.
 const DEPLOY_TIME_MAX: Duration = Duration::from_secs(300);
 /// The last lines of a log that an error shows.
@@ -50,6 +52,8 @@ pub struct StackConfig {
     pub deliver_twice: bool,
     /// Variables that builds get beside the usual ones.
     pub build_environment: BTreeMap<String, String>,
+    /// EC2 instances by id, each with the loopback address that stands for it.
+    pub instances: BTreeMap<String, IpAddr>,
 }
 
 /// A running stack. [`Stack::stop`] ends it; dropping it kills the emulator.
@@ -83,6 +87,7 @@ impl Stack {
             continuation_delay: config.continuation_delay,
             deliver_twice: config.deliver_twice,
             build_environment,
+            instances: config.instances.clone(),
             ..PlayerConfig::default()
         })
         .await?;
@@ -370,7 +375,7 @@ impl Balancer {
         let rule = elbv2
             .create_rule()
             .listener_arn(listener.context("the new listener has no ARN")?)
-            .priority(1)
+            .priority(PRIORITY)
             .conditions(everything)
             .actions(forward(&[(&blue, 1), (&green, 0)]))
             .send()

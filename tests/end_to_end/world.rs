@@ -1,6 +1,7 @@
 //! The stack that all tests share, and what a test builds in it.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -27,6 +28,9 @@ use tokio::runtime::Runtime;
 
 /// The bucket of the pipelines' artifacts.
 pub const ARTIFACTS: &str = "test-artifacts";
+
+/// EC2 instances of the player; all of them are this machine, and have ports of their own.
+pub const INSTANCES: [&str; 2] = ["i-0b10e0b10e0b10e00", "i-06e006e006e006e00"];
 
 /// Requests a second that a release under test gets.
 const RPS: u32 = 200;
@@ -56,6 +60,9 @@ impl World {
             continuation_delay: Duration::from_millis(700),
             deliver_twice: true,
             build_environment: BTreeMap::new(),
+            instances: INSTANCES
+                .map(|id| (id.to_owned(), Ipv4Addr::LOCALHOST.into()))
+                .into(),
         };
         ensure!(
             config.bootstraps.is_dir(),
