@@ -49,9 +49,13 @@ fn each_function_may_do_exactly_what_it_does() {
         "dynamodb:PutItem",
         "dynamodb:UpdateItem",
         "dynamodb:DeleteItem",
+        "elasticloadbalancing:DescribeListeners",
         "elasticloadbalancing:DescribeRules",
+        "elasticloadbalancing:DescribeTags",
         "elasticloadbalancing:DescribeTargetHealth",
+        "elasticloadbalancing:ModifyListener",
         "elasticloadbalancing:ModifyRule",
+        "elasticloadbalancing:DeleteRule",
         "lambda:GetAlias",
         "lambda:UpdateAlias",
         "lambda:GetFunctionConfiguration",
@@ -92,7 +96,11 @@ fn each_function_may_do_exactly_what_it_does() {
             &answers,
             &releases,
             &judge,
-            &["lambda:PublishVersion"]
+            &["lambda:PublishVersion"],
+            &[
+                "elasticloadbalancing:CreateRule",
+                "elasticloadbalancing:AddTags"
+            ]
         ])
     );
     let check = [
@@ -126,10 +134,14 @@ fn only_allowed_targets_can_be_moved_or_changed() {
     let shared = &resources["MoveReleases"]["Properties"]["PolicyDocument"];
     let own = &resources["CanaryShiftRole"]["Properties"]["Policies"][0]["PolicyDocument"];
     for (document, action) in [
+        (shared, "elasticloadbalancing:ModifyListener"),
         (shared, "elasticloadbalancing:ModifyRule"),
+        (shared, "elasticloadbalancing:DeleteRule"),
         (shared, "lambda:GetAlias"),
         (shared, "lambda:UpdateAlias"),
         (own, "lambda:PublishVersion"),
+        (own, "elasticloadbalancing:CreateRule"),
+        (own, "elasticloadbalancing:AddTags"),
     ] {
         let statements = statements_with(document, action);
         assert_eq!(statements.len(), 1, "{action}");
@@ -142,6 +154,23 @@ fn only_allowed_targets_can_be_moved_or_changed() {
     assert_eq!(joined[0], "${Functions},${Versions}:*");
     assert_eq!(joined[1]["Functions"], json!([",", "AllowedTargets"]));
     assert_eq!(joined[1]["Versions"], json!([":*,", "AllowedTargets"]));
+}
+
+#[test]
+fn no_rule_can_be_deleted_but_those_that_a_release_made_and_tagged() {
+    let template = template();
+    let resources = &template["Resources"];
+    let shared = &resources["MoveReleases"]["Properties"]["PolicyDocument"];
+    let own = &resources["CanaryShiftRole"]["Properties"]["Policies"][0]["PolicyDocument"];
+    assert_eq!(
+        statements_with(shared, "elasticloadbalancing:DeleteRule")[0]["Condition"],
+        json!({"Null": {"aws:ResourceTag/penstock:release-target": "false"}})
+    );
+    // Or the tag could be put on any rule first.
+    assert_eq!(
+        statements_with(own, "elasticloadbalancing:AddTags")[0]["Condition"],
+        json!({"StringEquals": {"elasticloadbalancing:CreateAction": "CreateRule"}})
+    );
 }
 
 #[test]
