@@ -23,9 +23,10 @@ use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
 pub const STACK: &str = "penstock";
 /// The emulator's region.
 pub const REGION: &str = "us-east-1";
-/// What releases may move in the deployed stack: every rule, and functions by their name.
-pub const ALLOWED_TARGETS: [&str; 2] = [
+/// What releases may move in the deployed stack: every rule and listener, and functions by their name.
+pub const ALLOWED_TARGETS: [&str; 3] = [
     "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
+    "arn:aws:elasticloadbalancing:*:*:listener/app/*",
     "arn:aws:lambda:*:*:function:shop*",
 ];
 /// The emulator takes a few seconds to start.
@@ -340,6 +341,8 @@ pub struct Balancer {
     pub url: String,
     /// The rule's ARN.
     pub rule: String,
+    /// The ARN of its listener, whose default rule is divided like the rule.
+    pub listener: String,
     /// The ARN of the group that has all the traffic at first.
     pub blue: String,
     /// The ARN of the group that has none.
@@ -368,13 +371,14 @@ impl Balancer {
             .await
             .context("could not make a listener")?;
         let listener = listener.listeners().first().and_then(|l| l.listener_arn());
+        let listener = listener.context("the new listener has no ARN")?.to_owned();
         let everything = RuleCondition::builder()
             .field("path-pattern")
             .values("/*")
             .build();
         let rule = elbv2
             .create_rule()
-            .listener_arn(listener.context("the new listener has no ARN")?)
+            .listener_arn(&listener)
             .priority(PRIORITY)
             .conditions(everything)
             .actions(forward(&[(&blue, 1), (&green, 0)]))
@@ -385,6 +389,7 @@ impl Balancer {
         Ok(Self {
             url: format!("http://127.0.0.1:{port}"),
             rule: rule.context("the new rule has no ARN")?.to_owned(),
+            listener,
             blue,
             green,
         })

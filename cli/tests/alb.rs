@@ -1,5 +1,8 @@
 //! The local load balancer, seen from outside: through the Rust SDK and through its listeners' ports.
 
+#[path = "alb/releases.rs"]
+mod releases;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -39,6 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A load balancer service, its SDK client and its clock.
 struct Stage {
     alb: Arc<Alb>,
+    endpoint: SocketAddr,
     sdk: Client,
     clock: Arc<AtomicI64>,
 }
@@ -73,6 +77,7 @@ impl Stage {
             .build();
         Self {
             alb,
+            endpoint,
             sdk: Client::from_conf(config),
             clock,
         }
