@@ -1,9 +1,13 @@
 //! A health check: probes that must all be healthy several times in a row, within a time.
 
+mod run_check;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, check_alarms, duration, read_duration};
+pub use run_check::RunCheck;
+
 use crate::{FailureKind, JobReply, ReleaseId, Story, Token};
 
 /// The most probes of one health check.
@@ -138,7 +142,7 @@ pub struct EcsProbe {
 }
 
 impl ProbeSpec {
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         match self {
             Self::Http(http) => {
                 let scheme = ["http://", "https://"];

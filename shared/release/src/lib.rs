@@ -16,6 +16,7 @@ pub mod check;
 pub mod config;
 mod decide;
 mod event;
+pub mod freeze;
 pub mod gate;
 mod ids;
 mod observation;
@@ -28,11 +29,13 @@ pub mod sources;
 mod story;
 
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
-pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
+pub use event::{
+    ArmCounts, Arms, CheckVerdict, Checked, Effect, Event, Outcome, Proof, Started, Window,
+};
 pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
-pub use observation::{Live, Observation};
+pub use observation::{Approved, Live, Observation};
 pub use order::{By, HOLD_MAX, Order, take_order};
 pub use reason::Reason;
-pub use release::{Phase, Release, WindowQuery};
+pub use release::{Candidate, Phase, Release, WindowQuery};
 pub use reply::{FailureKind, JobReply, TRIES_MAX, Token};
 pub use story::{Claim, Head, Story};

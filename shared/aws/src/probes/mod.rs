@@ -7,7 +7,8 @@ mod http;
 use std::collections::BTreeSet;
 
 use engine::{HealthProbe, PortError};
-use release::check::{ProbeSpec, Probed};
+use release::Checked;
+use release::check::{ProbeSpec, Probed, RunCheck};
 
 use crate::Aws;
 
@@ -18,6 +19,18 @@ impl HealthProbe for Aws {
             ProbeSpec::Alarm(alarm) => alarm::probe(self, alarm).await,
             ProbeSpec::EcsService(service) => ecs::probe(self, service).await,
         }
+    }
+
+    async fn run_check(
+        &self,
+        check: &RunCheck,
+        _context: &serde_json::Value,
+    ) -> Result<Checked, PortError> {
+        Err(PortError::new(
+            engine::Class::Permanent,
+            format!("ask {}", check.name()),
+            "not implemented yet",
+        ))
     }
 
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError> {

@@ -122,6 +122,7 @@ pub(super) async fn live(aws: &Aws, alb: &AlbRule, arms: &Arms) -> Result<Live, 
         weight,
         stable_healthy,
         candidate_healthy,
+        candidate_ready: candidate_healthy > 0,
     })
 }
 
