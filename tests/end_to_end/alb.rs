@@ -1,8 +1,6 @@
 //! What load balancers add to releases: default rules, sticky clients, weights that somebody else
 //! moves, test traffic, and EC2 instances.
 
-use std::time::Duration;
-
 use anyhow::{Context, ensure};
 use aws::local::elbv2::types::{
     Action as RuleAction, ActionTypeEnum, ForwardActionConfig, ProtocolEnum,

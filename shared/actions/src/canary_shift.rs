@@ -47,6 +47,10 @@ impl CanaryShift {
         self.allowed
             .permit(&plan.target)
             .map_err(ActionError::Refused)?;
+        if plan.test_traffic().is_some() {
+            let allowed = self.allowed.permit_test_traffic(&plan.target);
+            allowed.map_err(ActionError::Refused)?;
+        }
         let arms = match ports.arms(&plan.target).await {
             Ok(arms) => arms,
             Err(error) => return Err(busy_or(ports, &plan.target.id(), error.into()).await),
@@ -111,6 +115,15 @@ async fn look_before(
             arms.candidate
         )));
     }
+    let mut warnings = ports.warnings(&plan.target).await?;
+    if live.stable_healthy == 0 {
+        // Such a release may be the repair, so it is not refused.
+        warnings.push(format!(
+            "the stable version {} has no healthy host: there is nothing to compare with, and a \
+             rollback would go back to that",
+            arms.stable
+        ));
+    }
     let alarms_firing = match plan.alarms.as_slice() {
         [] => Default::default(),
         alarms => ports.firing(alarms).await?,
@@ -132,6 +145,7 @@ async fn look_before(
         plan: plan.clone(),
         arms,
         alarms_firing,
+        warnings,
         slower_than,
         judge: Some(plan.judge_config()),
     })
@@ -148,7 +162,8 @@ impl Action for CanaryShift {
     ) -> Result<JobReply, ActionError> {
         let id = job.story(Self::NAME)?;
         let mut head: Head<Option<Release>> = ports.load(&id).await?;
-        if head.state.is_none() {
+        let begins = head.state.is_none();
+        if begins {
             head = match self.start(ports, job, &id).await {
                 Ok(Begun::Release(begun)) => *begun,
                 Ok(Begun::Unchanged(serving)) => {
@@ -169,7 +184,10 @@ impl Action for CanaryShift {
             Err(error) if may_pass(&error) => return Err(error.into()),
             Err(error) => give_up(ports, call, &id, error).await?,
         };
-        let reply = driven.release.reply(&driven.because);
+        let reply = match begins {
+            true => driven.release.first_reply(&driven.because),
+            false => driven.release.reply(&driven.because),
+        };
         if driven.release.is_active() {
             return Ok(reply);
         }

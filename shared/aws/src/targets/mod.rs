@@ -17,6 +17,13 @@ impl TrafficTarget for Aws {
         }
     }
 
+    async fn warnings(&self, target: &TargetSpec) -> Result<Vec<String>, PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::warnings(self, rule).await,
+            TargetSpec::LambdaAlias(_) => Ok(Vec::new()),
+        }
+    }
+
     async fn set_weight(
         &self,
         target: &TargetSpec,

@@ -41,6 +41,16 @@ impl TargetSpec {
         }
     }
 
+    /// The ARNs by which IAM decides who may send it test traffic: its listener, in which a rule is
+    /// made, and what stands for that rule, which has no name yet.
+    fn test_resources(&self) -> Vec<String> {
+        match self {
+            Self::AlbRule(alb) => vec![alb.listener(), alb.new_rule()],
+            // Its configuration refuses test traffic.
+            Self::LambdaAlias(_) => Vec::new(),
+        }
+    }
+
     /// The file of the input artifacts that must be read before a release of this target can begin.
     pub fn version_file(&self) -> Option<&str> {
         match self {
@@ -165,6 +175,13 @@ impl AlbRule {
         place.map(|p| p.within("listener")).unwrap_or_default()
     }
 
+    /// What a pattern for IAM must match that allows any rule of its listener.
+    fn new_rule(&self) -> String {
+        let place = Place::of(&self.rule);
+        let rules = place.map(|p| p.within("listener-rule")).unwrap_or_default();
+        format!("{rules}/*")
+    }
+
     /// The weight that the load balancer has when it is told to set this one.
     fn nearest(weight: Weight) -> Weight {
         let (stable, candidate) = Self::weights(weight);
@@ -276,7 +293,7 @@ impl AllowList {
     /// Refuses a target that no pattern matches: the ARN of an ALB's rule, or of an alias' function.
     pub fn permit(&self, target: &TargetSpec) -> Result<(), String> {
         let arn = target.resource();
-        if self.0.iter().any(|p| WildMatch::new(p).matches(arn)) {
+        if self.allows(arn) {
             return Ok(());
         }
         Err(format!(
@@ -284,6 +301,33 @@ impl AllowList {
              stack with a pattern that matches, or correct the target in penstock.yaml",
             self.0.join(",")
         ))
+    }
+
+    /// Refuses test traffic where a release may not make, and take away, the rule that it needs.
+    ///
+    /// # Errors
+    /// Says which patterns are missing.
+    pub fn permit_test_traffic(&self, target: &TargetSpec) -> Result<(), String> {
+        let missing: Vec<String> = target
+            .test_resources()
+            .into_iter()
+            .filter(|arn| !self.allows(arn))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "header-route is not allowed at {}: it makes a rule of the listener; deploy the stack with \
+             {} in its parameter AllowedTargets, which has '{}', or leave `header-route` out of the \
+             steps",
+            target.id(),
+            missing.join(" and "),
+            self.0.join(",")
+        ))
+    }
+
+    fn allows(&self, arn: &str) -> bool {
+        self.0.iter().any(|p| WildMatch::new(p).matches(arn))
     }
 }
 
@@ -336,6 +380,31 @@ mod tests {
         ] {
             let permitted = AllowList::parse(&patterns).permit(&target);
             assert_eq!(permitted.is_ok(), allowed, "{patterns}: {permitted:?}");
+        }
+    }
+
+    #[test]
+    fn test_traffic_needs_the_listener_and_any_rule_of_it() {
+        let home = "arn:aws:elasticloadbalancing:eu-west-1:1";
+        let target = TargetSpec::AlbRule(alb(&format!("{home}:listener-rule/app/shop/1/2/3")));
+        let (listener, rules) = (
+            format!("{home}:listener/app/shop/1/2"),
+            format!("{home}:listener-rule/app/shop/1/2/*"),
+        );
+        for (missing, patterns) in [
+            (vec![], format!("{listener},{rules}")),
+            (vec![], "arn:*:listener*/app/shop/*".to_owned()),
+            (vec![&listener], rules.clone()),
+            (
+                vec![&rules],
+                format!("{listener},{home}:listener-rule/app/shop/1/2/3"),
+            ),
+            (vec![&listener, &rules], String::new()),
+        ] {
+            let permitted = AllowList::parse(&patterns).permit_test_traffic(&target);
+            let error = permitted.err().unwrap_or_default();
+            assert_eq!(error.is_empty(), missing.is_empty(), "{patterns}: {error}");
+            assert!(missing.iter().all(|arn| error.contains(*arn)), "{error}");
         }
     }
 

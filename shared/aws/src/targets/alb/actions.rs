@@ -77,7 +77,7 @@ pub(super) async fn write(
         }
     }
     let actions = Some(actions);
-    let written = if alb.is_default() {
+    if alb.is_default() {
         let call = aws.elb.modify_listener().listener_arn(&alb.rule);
         let written = call.set_default_actions(actions).send().await;
         written.map(drop).map_err(|e| failed(writing(alb), e))
@@ -85,8 +85,7 @@ pub(super) async fn write(
         let call = aws.elb.modify_rule().rule_arn(&alb.rule);
         let written = call.set_actions(actions).send().await;
         written.map(drop).map_err(|e| failed(writing(alb), e))
-    };
-    written
+    }
 }
 
 fn writing(alb: &AlbRule) -> String {
