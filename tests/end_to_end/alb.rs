@@ -50,7 +50,7 @@ pub const TESTS: &[Test] = &[
 
 const CANARY: &str = "canary-shift";
 /// Steps that end with `header-route` still on, unless somebody approves.
-const TESTED_FIRST: &str = "steps: [{header-route: {header: {name: X-Test, values: [canary]}}}, {approve: 20s}, {set-weight: 50%}, {set-weight: 100%}]";
+const TESTED_FIRST: &str = "steps: [{header-route: {header: {name: X-Test, values: [canary]}}}, {approve: 5m}, {set-weight: 50%}, {set-weight: 100%}]";
 
 /// The configuration of this service with other steps.
 fn with_steps(service: &Service, steps: &str) -> anyhow::Result<String> {
@@ -279,7 +279,7 @@ fn test_traffic(world: &World) -> anyhow::Result<()> {
 fn test_traffic_goes_back(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let service = world.service().await?;
-        let config = with_steps(&service, TESTED_FIRST)?.replace("20s", "2s");
+        let config = with_steps(&service, TESTED_FIRST)?.replace("5m", "2s");
         let mut most = 0;
         let see = async |_: &Event| {
             most = most.max(rules_of(world, &service).await?);
