@@ -121,6 +121,7 @@ pub async fn run(config: &DemoConfig, screen: &mut Screen) -> anyhow::Result<boo
         continuation_delay: CONTINUATION_DELAY,
         deliver_twice: false,
         build_environment: Default::default(),
+        instances: Default::default(),
     };
     let stack = Stack::start(&stack_config, |step| screen.note(step)).await?;
     let demo = Demo::prepare(config, &work, stack, screen).await;

@@ -2,7 +2,7 @@
 //! `sam deploy`, as it is deployed on AWS.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -23,14 +23,18 @@ use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
 pub const STACK: &str = "penstock";
 /// The emulator's region.
 pub const REGION: &str = "us-east-1";
-/// What releases may move in the deployed stack: every rule and ECS service, and functions by their name.
-pub const ALLOWED_TARGETS: [&str; 3] = [
+/// What releases may move in the deployed stack: every rule, listener and ECS service, and functions by
+/// their name.
+pub const ALLOWED_TARGETS: [&str; 4] = [
     "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
+    "arn:aws:elasticloadbalancing:*:*:listener/app/*",
     "arn:aws:lambda:*:*:function:shop*",
     "arn:aws:ecs:*:*:service/*",
 ];
 /// The emulator takes a few seconds to start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
+/// The priority of a balancer's rule. Not the first: test traffic has a rule before it.
+const PRIORITY: i32 = 10;
 /// `sam deploy` takes some ten seconds.
 const DEPLOY_TIME_MAX: Duration = Duration::from_secs(300);
 /// The last lines of a log that an error shows.
@@ -51,6 +55,8 @@ pub struct StackConfig {
     pub deliver_twice: bool,
     /// Variables that builds get beside the usual ones.
     pub build_environment: BTreeMap<String, String>,
+    /// EC2 instances by id, each with the loopback address that stands for it.
+    pub instances: BTreeMap<String, IpAddr>,
 }
 
 /// A running stack. [`Stack::stop`] ends it; dropping it kills the emulator.
@@ -84,6 +90,7 @@ impl Stack {
             continuation_delay: config.continuation_delay,
             deliver_twice: config.deliver_twice,
             build_environment,
+            instances: config.instances.clone(),
             ..PlayerConfig::default()
         })
         .await?;
@@ -343,6 +350,8 @@ pub struct Balancer {
     pub url: String,
     /// The rule's ARN.
     pub rule: String,
+    /// The ARN of its listener, whose default rule is divided like the rule.
+    pub listener: String,
     /// The ARN of the group that has all the traffic at first.
     pub blue: String,
     /// The ARN of the group that has none.
@@ -375,14 +384,15 @@ impl Balancer {
             .await
             .context("could not make a listener")?;
         let listener = listener.listeners().first().and_then(|l| l.listener_arn());
+        let listener = listener.context("the new listener has no ARN")?.to_owned();
         let everything = RuleCondition::builder()
             .field("path-pattern")
             .values("/*")
             .build();
         let rule = elbv2
             .create_rule()
-            .listener_arn(listener.context("the new listener has no ARN")?)
-            .priority(1)
+            .listener_arn(&listener)
+            .priority(PRIORITY)
             .conditions(everything)
             .actions(forward(&[(&blue, 1), (&green, 0)]))
             .send()
@@ -392,6 +402,7 @@ impl Balancer {
         Ok(Self {
             url: format!("http://127.0.0.1:{port}"),
             rule: rule.context("the new rule has no ARN")?.to_owned(),
+            listener,
             blue,
             green,
         })

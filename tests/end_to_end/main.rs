@@ -3,6 +3,7 @@
 //!
 //! `cargo test` runs them after `make bootstraps` and `make setup`; `make test` does all three.
 
+mod alb;
 mod bad_input;
 mod ecs;
 mod history;
@@ -27,6 +28,7 @@ type Test = (&'static str, fn(&World) -> anyhow::Result<()>);
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let tests = [
+        alb::TESTS,
         releases::TESTS,
         reports::TESTS,
         bad_input::TESTS,

@@ -91,4 +91,7 @@ fn show(release: &Release, events: u64) {
     ] {
         println!("  {name:<10} {value}");
     }
+    for warning in &release.started.warnings {
+        println!("  {:<10} {warning}", console::style("warning").yellow());
+    }
 }

@@ -118,21 +118,57 @@ fn every_bad_step_says_what_to_write() {
     let arn = "arn:aws:lambda:eu-west-1:123456789012:function:smoke";
     for (steps, said) in [
         (json!([judge, weight("100%")]), "judge at 0%"),
-        (json!([weight("5%"), weight("100%"), judge]), "judge at 100%"),
+        (
+            json!([weight("5%"), weight("100%"), judge]),
+            "judge at 100%",
+        ),
         (json!([weight("5%")]), "must be set-weight: 100%"),
         (json!([]), "must be set-weight: 100%"),
         (json!([weight("5%"), weight("5%")]), "must be larger"),
-        (json!([weight("5%"), header, weight("100%")]), "before the first set-weight"),
-        (json!([header, header, weight("5%"), weight("100%")]), "once, and before"),
-        (json!([weight("5%"), {"watch": "25h"}, weight("100%")]), "`watch` is"),
-        (json!([weight("5%"), {"approve": "0s"}, weight("100%")]), "`approve` is"),
-        (json!([weight("5%"), {"approve": {"within": "1h", "action": "a b"}}, weight("100%")]), "approval action"),
-        (json!([weight("5%"), {"approve": {"within": "1h", "who": "me"}}, weight("100%")]), "who"),
-        (json!([{"probe": {"probes": []}}, weight("5%"), weight("100%")]), "1 to 20 are allowed"),
-        (json!([{"probe": {"probes": [http], "in-a-row": 0}}, weight("5%"), weight("100%")]), "`in-a-row` 0"),
-        (json!([{"probe": {"probes": [http], "within": "0s"}}, weight("5%"), weight("100%")]), "`within` is"),
-        (json!([check("smoke"), weight("5%"), weight("100%")]), "write its ARN"),
-        (json!([{"run-check": {"function": arn, "within": "0s"}}, weight("5%"), weight("100%")]), "`within` is"),
+        (
+            json!([weight("5%"), header, weight("100%")]),
+            "before the first set-weight",
+        ),
+        (
+            json!([header, header, weight("5%"), weight("100%")]),
+            "once, and before",
+        ),
+        (
+            json!([weight("5%"), {"watch": "25h"}, weight("100%")]),
+            "`watch` is",
+        ),
+        (
+            json!([weight("5%"), {"approve": "0s"}, weight("100%")]),
+            "`approve` is",
+        ),
+        (
+            json!([weight("5%"), {"approve": {"within": "1h", "action": "a b"}}, weight("100%")]),
+            "approval action",
+        ),
+        (
+            json!([weight("5%"), {"approve": {"within": "1h", "who": "me"}}, weight("100%")]),
+            "who",
+        ),
+        (
+            json!([{"probe": {"probes": []}}, weight("5%"), weight("100%")]),
+            "1 to 20 are allowed",
+        ),
+        (
+            json!([{"probe": {"probes": [http], "in-a-row": 0}}, weight("5%"), weight("100%")]),
+            "`in-a-row` 0",
+        ),
+        (
+            json!([{"probe": {"probes": [http], "within": "0s"}}, weight("5%"), weight("100%")]),
+            "`within` is",
+        ),
+        (
+            json!([check("smoke"), weight("5%"), weight("100%")]),
+            "write its ARN",
+        ),
+        (
+            json!([{"run-check": {"function": arn, "within": "0s"}}, weight("5%"), weight("100%")]),
+            "`within` is",
+        ),
         (json!([{"sleep": "5m"}]), "sleep"),
         (json!(7), "a list of steps"),
     ] {
