@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
+use crate::recorder::{Recorder, Recording};
 
 /// The name of the deployed stack, and the prefix of its functions' names.
 pub const STACK: &str = "penstock";
@@ -32,6 +33,8 @@ pub const ALLOWED_TARGETS: [&str; 2] = [
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// `sam deploy` takes some ten seconds.
 const DEPLOY_TIME_MAX: Duration = Duration::from_secs(300);
+/// What the functions asked AWS for, beside the emulator's log.
+pub const REQUESTS_FILE: &str = "requests.jsonl";
 /// The last lines of a log that an error shows.
 const LOG_LINES_SHOWN: usize = 15;
 
@@ -59,6 +62,9 @@ pub struct Stack {
     player: Player,
     sdk: SdkConfig,
     table: String,
+    requests: PathBuf,
+    /// In front of the emulator and of the player.
+    _recorders: [Recorder; 2],
 }
 
 impl Stack {
@@ -90,7 +96,13 @@ impl Stack {
             "emulator at {endpoint}, player at {}",
             player.url()
         ));
-        let emulator_process = Emulator::start(config, &endpoint, &player.url())?;
+        let requests = config.work.join(REQUESTS_FILE);
+        let recording = Recording::create(&requests)?;
+        let recorders = [
+            Recorder::start(&endpoint, &recording).await?,
+            Recorder::start(&player.url(), &recording).await?,
+        ];
+        let emulator_process = Emulator::start(config, &endpoint, &recorders)?;
         emulator_process.wait_until_ready(&player).await?;
         say("deploying template.yaml with sam deploy");
         let table = deploy(config, &endpoint).await?;
@@ -99,6 +111,8 @@ impl Stack {
             sdk: emulator(&endpoint, REGION).await,
             player,
             table,
+            requests,
+            _recorders: recorders,
         })
     }
 
@@ -120,6 +134,11 @@ impl Stack {
     /// The emulator's log, in which the functions' own lines are.
     pub fn emulator_log(&self) -> &Path {
         &self.emulator.log
+    }
+
+    /// Every AWS request that a function sent, one JSON object a line: see [`crate::recorder`].
+    pub fn requests(&self) -> &Path {
+        &self.requests
     }
 
     /// A client of the player's load balancer.
@@ -175,7 +194,12 @@ struct Emulator {
 }
 
 impl Emulator {
-    fn start(config: &StackConfig, endpoint: &str, player: &str) -> anyhow::Result<Self> {
+    /// The functions get the recorders' ports for the emulator's own and for the player's.
+    fn start(
+        config: &StackConfig,
+        endpoint: &str,
+        [emulator, player]: &[Recorder; 2],
+    ) -> anyhow::Result<Self> {
         let program = config.project.join(".venv/bin/ministack");
         ensure!(
             program.exists(),
@@ -205,11 +229,11 @@ impl Emulator {
             .env("AUTH", "true")
             .env("AWS_ACCESS_KEY_ID", EMULATOR_KEY)
             .env("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY)
-            .env("AWS_ENDPOINT_URL", endpoint)
-            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player)
-            .env("AWS_ENDPOINT_URL_CODEBUILD", player)
-            .env("AWS_ENDPOINT_URL_ECR", player)
-            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player)
+            .env("AWS_ENDPOINT_URL", emulator.url())
+            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player.url())
+            .env("AWS_ENDPOINT_URL_CODEBUILD", player.url())
+            .env("AWS_ENDPOINT_URL_ECR", player.url())
+            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player.url())
             .stdin(Stdio::null())
             .stdout(
                 output
