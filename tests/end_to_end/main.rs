@@ -10,6 +10,7 @@ mod kept;
 mod lambda_alias;
 mod releases;
 mod reports;
+mod requests;
 mod tools;
 mod world;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         judged::TESTS,
         kept::TESTS,
         lambda_alias::TESTS,
+        requests::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();
@@ -54,8 +56,16 @@ fn main() -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let whole = conclusion.num_passed as usize == tests.len();
+    let requests = requests::check(&world, whole);
     if let Some(world) = Arc::into_inner(world) {
         world.stop();
     }
-    conclusion.exit_code()
+    match requests {
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => conclusion.exit_code(),
+    }
 }
