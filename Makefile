@@ -44,6 +44,7 @@ demo: $(TOOLS) bootstraps ## Release a good version, a bad one, and one that mee
 
 test: $(TOOLS) bootstraps ## Every test: unit, property, end to end, stack, architecture
 	@echo '== testing'
+	python3 -m pytest --quiet -p no:cacheprovider tests/aws_requests
 	cargo test --locked --workspace
 
 check: $(TOOLS) ## Format, lints, templates and architecture

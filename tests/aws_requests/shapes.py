@@ -8,6 +8,8 @@ import datetime
 import math
 import re
 
+from botocore.utils import parse_timestamp
+
 # The longest part of a value that a complaint shows.
 SHOWN_MAX = 60
 INTEGER_BOUNDS = {"integer": 2**31, "long": 2**63}
@@ -110,10 +112,10 @@ def _boolean(shape, value, where):
 
 
 def _timestamp(shape, value, where):
-    """Seconds since 1970, a date and time of CBOR, or RFC 3339."""
+    """Seconds since 1970, a date and time of CBOR, or a text such as 2026-01-01T12:00:00Z."""
     if isinstance(value, str):
         try:
-            datetime.datetime.fromisoformat(value)
+            parse_timestamp(value)
         except ValueError:
             yield from _wrong_type(shape, value, where)
     elif not isinstance(value, (int, float, datetime.datetime)) or isinstance(value, bool):
