@@ -3,6 +3,7 @@
 //!
 //! `cargo test` runs them after `make bootstraps` and `make setup`; `make test` does all three.
 
+mod abandoned;
 mod bad_input;
 mod history;
 mod judged;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let tests = [
         releases::TESTS,
         reports::TESTS,
+        abandoned::TESTS,
         bad_input::TESTS,
         history::TESTS,
         judged::TESTS,
