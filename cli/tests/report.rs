@@ -45,6 +45,7 @@ impl Released {
             at: world.look().now,
             release: id.clone(),
             execution: None,
+            pipeline: None,
             plan: config.release(None).unwrap().1.clone(),
             arms: Arms {
                 stable: "blue".to_owned(),

@@ -104,7 +104,7 @@ async fn look_before(
     arms: Arms,
 ) -> Result<Started, ActionError> {
     let live = ports.live(&plan.target, &arms).await?;
-    if live.candidate_healthy == 0 {
+    if live.candidate_healthy == 0 && !plan.target.deploys() {
         return Err(ActionError::Refused(format!(
             "the candidate {} has no healthy host, or is not active: its share of the requests would \
              go into errors; deploy the new version there first",
@@ -128,6 +128,7 @@ async fn look_before(
         at,
         release: id.clone(),
         execution: job.parameters.execution.clone(),
+        pipeline: job.parameters.pipeline.clone(),
         plan: plan.clone(),
         arms,
         alarms_firing,

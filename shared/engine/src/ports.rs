@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use release::check::{ProbeSpec, Probed};
-use release::config::TargetSpec;
+use release::check::{ProbeSpec, Probed, RunCheck};
+use release::config::{TargetSpec, TestTraffic};
 use release::gate::{Found, ImageRef};
 use release::{
-    Arms, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId, Weight, Window,
-    WindowQuery,
+    Approved, Arms, Checked, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId,
+    Weight, Window, WindowQuery,
 };
 use reports::Input;
 
@@ -75,6 +75,21 @@ pub trait TrafficTarget {
         weight: Weight,
     ) -> Result<(), PortError>;
 
+    /// Puts the candidate up beside the stable version. Returns once that is asked for, not once it
+    /// is up; asking twice is asking once.
+    async fn deploy(&self, target: &TargetSpec, arms: &Arms) -> Result<(), PortError>;
+
+    /// Takes `idle` down, the one of `arms` that serves nothing. Asking twice is asking once.
+    async fn retire(&self, target: &TargetSpec, arms: &Arms, idle: &str) -> Result<(), PortError>;
+
+    /// Sends `test` traffic to the candidate, or no longer.
+    async fn route(
+        &self,
+        target: &TargetSpec,
+        arms: &Arms,
+        test: Option<&TestTraffic>,
+    ) -> Result<(), PortError>;
+
     /// Reads the candidate's live weight back.
     async fn weight(&self, target: &TargetSpec, arms: &Arms) -> Result<Weight, PortError>;
 
@@ -109,6 +124,13 @@ pub trait MetricSource {
 pub trait HealthProbe {
     /// Looks once. What can be looked at but is not as it should be is not an error.
     async fn probe(&self, probe: &ProbeSpec) -> Result<Probed, PortError>;
+
+    /// Asks a function whether a release may go on; `context` tells it which one, and where it is.
+    async fn run_check(
+        &self,
+        check: &RunCheck,
+        context: &serde_json::Value,
+    ) -> Result<Checked, PortError>;
 
     /// Which of these alarms are firing. A name that does not exist is an error.
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError>;
@@ -177,6 +199,14 @@ pub trait Executions {
     /// When an execution began: that of a rollback when the execution began whose artifacts it
     /// releases again. None when the pipeline has no such execution, or it is too long ago.
     async fn began(&self, pipeline: &str, execution: &str) -> Result<Option<Timestamp>, PortError>;
+
+    /// What somebody decided at a manual approval action of this execution; none yet is `None`.
+    async fn approval(
+        &self,
+        pipeline: &str,
+        execution: &str,
+        action: &str,
+    ) -> Result<Option<Approved>, PortError>;
 }
 
 /// What tells CodePipeline.

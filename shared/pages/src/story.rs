@@ -190,6 +190,10 @@ fn highest(account: &Account) -> Weight {
             } => Some(weight),
             What::Weight { .. }
             | What::Began { .. }
+            | What::Act { .. }
+            | What::CandidateReady
+            | What::Checked { .. }
+            | What::Frozen { .. }
             | What::Alarms { .. }
             | What::StepDone { .. }
             | What::Ordered { .. }

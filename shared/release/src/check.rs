@@ -1,7 +1,15 @@
 //! A health check: probes that must all be healthy several times in a row, within a time.
 
+mod allowed;
+mod run_check;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub use allowed::AllowedChecks;
+pub use run_check::{
+    ANSWER_BYTES_MAX, NoAnswer, PAYLOAD_BYTES_MAX, RunAnswer, RunCheck, RunVerdict,
+};
 
 use crate::config::{self, check_alarms, duration, read_duration};
 use crate::{FailureKind, JobReply, ReleaseId, Story, Token};
@@ -138,7 +146,7 @@ pub struct EcsProbe {
 }
 
 impl ProbeSpec {
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         match self {
             Self::Http(http) => {
                 let scheme = ["http://", "https://"];

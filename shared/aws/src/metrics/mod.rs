@@ -446,6 +446,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             release: ReleaseId::for_job("web", "1").unwrap(),
             execution: None,
+            pipeline: None,
             plan: config.release(None).unwrap().1.clone(),
             arms: Arms {
                 stable: format!("{GROUP}/blue/1"),

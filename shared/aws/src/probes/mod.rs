@@ -3,11 +3,13 @@
 mod alarm;
 mod ecs;
 mod http;
+mod lambda;
 
 use std::collections::BTreeSet;
 
 use engine::{HealthProbe, PortError};
-use release::check::{ProbeSpec, Probed};
+use release::check::{ProbeSpec, Probed, RunAnswer, RunCheck};
+use serde_json::Value;
 
 use crate::Aws;
 
@@ -22,5 +24,9 @@ impl HealthProbe for Aws {
 
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError> {
         alarm::firing(self, alarms).await
+    }
+
+    async fn run_check(&self, check: &RunCheck, context: &Value) -> Result<RunAnswer, PortError> {
+        lambda::run_check(self, check, context).await
     }
 }

@@ -6,7 +6,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use engine::{Class, PortError};
 use futures::try_join;
-use release::config::AlbRule;
+use release::config::{AlbRule, TestTraffic};
 use release::{Arms, Live, Weight};
 
 use crate::Aws;
@@ -98,6 +98,23 @@ pub(super) async fn weight(aws: &Aws, alb: &AlbRule, arms: &Arms) -> Result<Weig
     })
 }
 
+/// Sends test traffic to the candidate, or no longer.
+pub(super) async fn route(
+    _aws: &Aws,
+    alb: &AlbRule,
+    _arms: &Arms,
+    test: Option<&TestTraffic>,
+) -> Result<(), PortError> {
+    match test {
+        None => Ok(()),
+        Some(test) => Err(PortError::new(
+            Class::Permanent,
+            format!("route {test} at {}", alb.rule),
+            "not implemented yet",
+        )),
+    }
+}
+
 /// The live weight, and the healthy hosts of both groups.
 pub(super) async fn live(aws: &Aws, alb: &AlbRule, arms: &Arms) -> Result<Live, PortError> {
     let (weight, stable_healthy, candidate_healthy) = try_join!(
@@ -109,6 +126,7 @@ pub(super) async fn live(aws: &Aws, alb: &AlbRule, arms: &Arms) -> Result<Live, 
         weight,
         stable_healthy,
         candidate_healthy,
+        candidate_ready: candidate_healthy > 0,
     })
 }
 

@@ -4,7 +4,7 @@ mod alb;
 mod lambda_alias;
 
 use engine::{PortError, TrafficTarget};
-use release::config::TargetSpec;
+use release::config::{TargetSpec, TestTraffic};
 use release::{Arms, Live, Weight};
 
 use crate::Aws;
@@ -28,6 +28,37 @@ impl TrafficTarget for Aws {
             TargetSpec::LambdaAlias(alias) => {
                 lambda_alias::set_weight(self, alias, arms, weight).await
             }
+        }
+    }
+
+    async fn deploy(&self, target: &TargetSpec, _arms: &Arms) -> Result<(), PortError> {
+        match target {
+            // Somebody else puts the candidate up.
+            TargetSpec::AlbRule(_) | TargetSpec::LambdaAlias(_) => Ok(()),
+        }
+    }
+
+    async fn retire(
+        &self,
+        target: &TargetSpec,
+        _arms: &Arms,
+        _idle: &str,
+    ) -> Result<(), PortError> {
+        match target {
+            TargetSpec::AlbRule(_) | TargetSpec::LambdaAlias(_) => Ok(()),
+        }
+    }
+
+    async fn route(
+        &self,
+        target: &TargetSpec,
+        arms: &Arms,
+        test: Option<&TestTraffic>,
+    ) -> Result<(), PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::route(self, rule, arms, test).await,
+            // Its configuration refuses test traffic.
+            TargetSpec::LambdaAlias(_) => Ok(()),
         }
     }
 

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 
 use jiff::{SignedDuration, Timestamp};
-use release::check::{ProbeSpec, Probed};
-use release::config::TargetSpec;
+use release::check::{ProbeSpec, Probed, RunCheck};
+use release::config::{TargetSpec, TestTraffic};
 use release::gate::ImageRef;
 use release::{
-    Arms, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId, Weight, Window,
-    WindowQuery,
+    Approved, Arms, Checked, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId,
+    Weight, Window, WindowQuery,
 };
 
 use super::{Throttled, World};
@@ -263,6 +263,40 @@ impl TrafficTarget for Run<'_> {
         .await
     }
 
+    async fn deploy(&self, _target: &TargetSpec, arms: &Arms) -> Result<(), PortError> {
+        self.through(|world| {
+            world.change().up.insert(arms.candidate.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn retire(
+        &self,
+        _target: &TargetSpec,
+        _arms: &Arms,
+        idle: &str,
+    ) -> Result<(), PortError> {
+        self.through(|world| {
+            world.change().up.remove(idle);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn route(
+        &self,
+        _target: &TargetSpec,
+        _arms: &Arms,
+        test: Option<&TestTraffic>,
+    ) -> Result<(), PortError> {
+        self.through(|world| {
+            world.change().test_traffic = test.cloned();
+            Ok(())
+        })
+        .await
+    }
+
     async fn weight(&self, _target: &TargetSpec, _arms: &Arms) -> Result<Weight, PortError> {
         self.through(|world| Ok(world.weight())).await
     }
@@ -297,6 +331,14 @@ impl MetricSource for Run<'_> {
 impl HealthProbe for Run<'_> {
     async fn probe(&self, _probe: &ProbeSpec) -> Result<Probed, PortError> {
         self.through(|world| Ok(world.probe())).await
+    }
+
+    async fn run_check(
+        &self,
+        _check: &RunCheck,
+        _context: &serde_json::Value,
+    ) -> Result<Checked, PortError> {
+        self.through(|world| Ok(world.run_check())).await
     }
 
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError> {
@@ -379,6 +421,16 @@ impl Executions for Run<'_> {
     async fn began(&self, pipeline: &str, execution: &str) -> Result<Option<Timestamp>, PortError> {
         let key = (pipeline.to_owned(), execution.to_owned());
         self.through(|world| Ok(world.look().executions.get(&key).copied()))
+            .await
+    }
+
+    async fn approval(
+        &self,
+        _pipeline: &str,
+        _execution: &str,
+        _action: &str,
+    ) -> Result<Option<Approved>, PortError> {
+        self.through(|world| Ok(world.look().approval.clone()))
             .await
     }
 }

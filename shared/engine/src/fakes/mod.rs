@@ -9,8 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use release::check::Probed;
-use release::config::ERRORS;
-use release::{ArmCounts, Arms, Claim, Generation, Head, JobReply, Live, ReleaseId, Story};
+use release::config::{ERRORS, TestTraffic};
+use release::{
+    Approved, ArmCounts, Arms, CheckVerdict, Checked, Claim, Generation, Head, JobReply, Live,
+    ReleaseId, Story,
+};
 use release::{TargetId, Weight, Window, WindowQuery};
 use serde_json::Value;
 use stats::Counts;
@@ -60,6 +63,16 @@ pub struct State {
     pub refuses_artifacts: bool,
     /// What the next probes see, in turn; the last one stays.
     pub probes: Vec<Probed>,
+    /// What functions that are asked say, in turn; the last one stays.
+    pub checks: Vec<Checked>,
+    /// Versions that run, where releases put them up.
+    pub up: BTreeSet<String>,
+    /// When the candidate that was put up last is ready.
+    pub ready_at: Timestamp,
+    /// The test traffic that goes to the candidate.
+    pub test_traffic: Option<TestTraffic>,
+    /// What somebody decided in the pipeline.
+    pub approval: Option<Approved>,
     /// What gates remember, as it would be on disk, and how often each was stored.
     pub histories: BTreeMap<Stream, (u64, Value)>,
     /// When executions began, by pipeline and execution.
@@ -103,6 +116,11 @@ impl Default for World {
                 artifact_requests: usize::MAX,
                 refuses_artifacts: false,
                 probes: Vec::new(),
+                checks: Vec::new(),
+                up: BTreeSet::from(["blue".to_owned()]),
+                ready_at: now,
+                test_traffic: None,
+                approval: None,
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),
                 sources: BTreeMap::new(),
@@ -242,7 +260,21 @@ impl World {
             weight: self.weight(),
             stable_healthy: 2,
             candidate_healthy: 2,
+            candidate_ready: self.look().now >= self.look().ready_at,
         }
+    }
+
+    fn run_check(&self) -> Checked {
+        let mut state = self.change();
+        let next = match state.checks.len() {
+            0 => None,
+            1 => state.checks.first().cloned(),
+            _ => Some(state.checks.remove(0)),
+        };
+        next.unwrap_or_else(|| Checked {
+            verdict: CheckVerdict::Pass,
+            said: "fine".to_owned(),
+        })
     }
 
     fn windows(&self, query: WindowQuery) -> Vec<Window> {

@@ -2,7 +2,7 @@
 
 use release::Phase;
 use release::account::Account;
-use release::config::{Inconclusive, Step};
+use release::config::Policy;
 use stats::numerals::{odds, percent};
 
 use crate::words;
@@ -40,12 +40,7 @@ impl PlanShown {
                 (_, true, Phase::RollingBack | Phase::RolledBack) => "stopped",
                 (_, _, _) => "ahead",
             },
-            text: match step {
-                Step::SetWeight(weight) => weight.to_string(),
-                Step::Judge { windows } => words::counted((*windows).into(), "window", "windows"),
-                Step::Wait(time) => format!("wait {time:#}"),
-                Step::Approve(time) => format!("approval within {time:#}"),
-            },
+            text: step.words(),
         });
         Self {
             steps: steps.collect(),
@@ -99,9 +94,9 @@ fn terms(account: &Account) -> Vec<(&'static str, String)> {
     terms.push((
         "Too few requests",
         match plan.inconclusive {
-            Inconclusive::Wait => format!("wait, {:#} at most, then roll back", plan.patience),
-            Inconclusive::Fail => "roll back".to_owned(),
-            Inconclusive::GoOn => "take the next step".to_owned(),
+            Policy::Wait => format!("wait, {:#} at most, then roll back", plan.patience),
+            Policy::Fail => "roll back".to_owned(),
+            Policy::GoOn => "take the next step".to_owned(),
         },
     ));
     let slow = account.end.started.slower_than.iter().take(SLOW_MAX);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use release::account::{Account, Moment, What, Who};
-use release::{Outcome, Reason, Weight};
+use release::{CheckVerdict, Effect, Outcome, Reason, Weight};
 
 use super::{clock, sentence, took};
 use crate::html::escaped;
@@ -74,7 +74,11 @@ impl Happened {
             what,
             why: match &moment.what {
                 What::Ordered { by, .. } => sentence(&by.why),
+                What::Frozen { because, .. } => sentence(because),
+                What::Checked { checked } => sentence(&checked.said),
+                What::Act { .. } => String::new(),
                 What::Began { .. }
+                | What::CandidateReady
                 | What::Weight { .. }
                 | What::Alarms { .. }
                 | What::StepDone { .. }
@@ -130,6 +134,29 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
                 false => ("up", format!("Candidate to {weight}, {done}")),
             }
         }
+        What::Act {
+            effect, performed, ..
+        } => {
+            let what = match effect {
+                Effect::Deploy => "Candidate asked for",
+                Effect::Retire => "Idle version taken down",
+                Effect::TestTraffic(true) => "Test traffic to the candidate",
+                Effect::TestTraffic(false) => "Test traffic ended",
+                Effect::SetWeight(_) => "Weight set",
+            };
+            let done = match performed {
+                Some(_) => "",
+                None => ", not known to be done",
+            };
+            ("up", format!("{what}{done}"))
+        }
+        What::CandidateReady => ("done", "Candidate up and healthy".to_owned()),
+        What::Checked { checked } => match checked.verdict {
+            CheckVerdict::Pass => ("done", "Check passed".to_owned()),
+            CheckVerdict::Fail => ("back", "Check failed".to_owned()),
+            CheckVerdict::Wait => ("up", "Check goes on".to_owned()),
+        },
+        What::Frozen { until, .. } => ("hand", format!("Frozen until {until:.0}")),
         What::Alarms { fired, cleared } => {
             let told = [(fired, "fired"), (cleared, "cleared")];
             let told = told.into_iter().filter(|(alarms, _)| !alarms.is_empty());

@@ -1,11 +1,13 @@
 //! What a release moves, as the configuration names it.
 
 mod lambda_alias;
+mod test_traffic;
 
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 pub use lambda_alias::{LambdaAlias, NewVersion, VERSION_FILE_BYTES_MAX};
+pub use test_traffic::TestTraffic;
 
 use super::{Metrics, Step};
 use crate::{TargetId, Weight};
@@ -60,13 +62,30 @@ impl TargetSpec {
         }
     }
 
+    /// Whether its releases put the candidate up and take the old version down.
+    pub fn deploys(&self) -> bool {
+        match self {
+            Self::AlbRule(_) | Self::LambdaAlias(_) => false,
+        }
+    }
+
     /// Refuses what is no such target, steps that this kind of target cannot take, and metrics that
     /// ask for what it has not.
     pub(super) fn check(&self, steps: &[Step], metrics: &Metrics) -> Result<(), String> {
         match self {
             Self::AlbRule(alb) => alb.check(steps),
             // Lambda takes every weight.
-            Self::LambdaAlias(alias) => alias.check(metrics),
+            Self::LambdaAlias(alias) => {
+                if steps.iter().any(|s| matches!(s, Step::HeaderRoute(_))) {
+                    return Err(
+                        "header-route is for load balancers: an alias cannot tell one \
+                                request from another; test the version by its number instead, \
+                                with run-check"
+                            .to_owned(),
+                    );
+                }
+                alias.check(metrics)
+            }
         }
     }
 }
@@ -116,7 +135,14 @@ impl AlbRule {
                  999; the nearest possible is {}",
                 Self::nearest(*weight)
             )),
-            Step::SetWeight(_) | Step::Judge { .. } | Step::Wait(_) | Step::Approve(_) => Ok(()),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Approve(_)
+            | Step::Probe(_)
+            | Step::RunCheck(_)
+            | Step::HeaderRoute(_) => Ok(()),
         })
     }
 
