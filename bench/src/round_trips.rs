@@ -2,8 +2,8 @@
 //! to wait for one another, and their time. Read from what the functions sent (`penstock`'s recorder).
 //!
 //! Requests in a row are the longest chain of requests of one invocation of which each began after the
-//! one before was answered. On a busy machine two that were sent side by side may come one after the
-//! other, so the least of several runs says how the code is built.
+//! one before was answered. So the answers must take longer than it takes to send what goes side by
+//! side: `make bench-calls` has the recorder hold them back.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Largest request that is passed on: more than any call of AWS that a function makes may have.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
@@ -107,11 +108,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens a port in front of this endpoint, such as `http://127.0.0.1:4566`.
+    /// Opens a port in front of this endpoint, such as `http://127.0.0.1:4566`. No answer is given
+    /// sooner than `answer_time_min` after its request.
     ///
     /// # Errors
     /// When no port is free.
-    pub async fn start(endpoint: &str, recording: &Arc<Recording>) -> anyhow::Result<Self> {
+    pub async fn start(
+        endpoint: &str,
+        recording: &Arc<Recording>,
+        answer_time_min: Duration,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("could not open a port to record AWS requests at")?;
         let address = listener
@@ -126,6 +132,7 @@ impl Recorder {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             recording: Arc::clone(recording),
             client: client(),
+            answer_time_min,
         };
         let router = Router::new().fallback(pass_on).with_state(passing);
         let server = tokio::spawn(async {
@@ -167,6 +174,7 @@ struct Passing {
     endpoint: String,
     recording: Arc<Recording>,
     client: Upstream,
+    answer_time_min: Duration,
 }
 
 /// Passes one request on with its own Host, which is signed, and its answer back.
@@ -186,6 +194,7 @@ async fn pass_on(State(passing): State<Passing>, request: Request) -> Response {
     head.uri = uri;
     forget_connection(&mut head.headers);
     let request = hyper::Request::from_parts(head, Full::new(body));
+    let soonest = Instant::now() + passing.answer_time_min;
     let answer = async {
         let (head, body) = passing.client.request(request).await.ok()?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.ok()?;
@@ -194,6 +203,7 @@ async fn pass_on(State(passing): State<Passing>, request: Request) -> Response {
     let Some((mut head, body)) = answer.await else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
+    tokio::time::sleep_until(soonest).await;
     written.exchange.status = Some(head.status.as_u16());
     forget_connection(&mut head.headers);
     Response::from_parts(head, Body::from(body))

@@ -51,6 +51,8 @@ pub struct StackConfig {
     pub continuation_delay: Duration,
     /// Every job's event is delivered twice.
     pub deliver_twice: bool,
+    /// No AWS request of a function is answered sooner: what a round trip takes, when it matters.
+    pub answer_time_min: Duration,
     /// Variables that builds get beside the usual ones.
     pub build_environment: BTreeMap<String, String>,
 }
@@ -99,8 +101,8 @@ impl Stack {
         let requests = config.work.join(REQUESTS_FILE);
         let recording = Recording::create(&requests)?;
         let recorders = [
-            Recorder::start(&endpoint, &recording).await?,
-            Recorder::start(&player.url(), &recording).await?,
+            Recorder::start(&endpoint, &recording, config.answer_time_min).await?,
+            Recorder::start(&player.url(), &recording, config.answer_time_min).await?,
         ];
         let emulator_process = Emulator::start(config, &endpoint, &recorders)?;
         emulator_process.wait_until_ready(&player).await?;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use cli::recorder::{Recorder, Recording};
@@ -56,9 +57,9 @@ fn too_long(world: &World) -> anyhow::Result<()> {
     let folder = TempDir::with_prefix("penstock-requests-")?;
     let file = folder.path().join("requests.jsonl");
     let player = world.stack.player().url();
-    let recorder = world
-        .runtime
-        .block_on(async { Recorder::start(&player, &Recording::create(&file)?).await })?;
+    let recorder = world.runtime.block_on(async {
+        Recorder::start(&player, &Recording::create(&file)?, Duration::ZERO).await
+    })?;
     let send = |characters: usize| {
         world.boto3(&format!(
             "import boto3, botocore\n\

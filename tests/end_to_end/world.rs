@@ -28,8 +28,9 @@ use tokio::runtime::Runtime;
 /// The bucket of the pipelines' artifacts.
 pub const ARTIFACTS: &str = "test-artifacts";
 
-/// Set, it spares the functions every event's second delivery: to measure, not to test.
-const DELIVER_ONCE: &str = "PENSTOCK_DELIVER_ONCE";
+/// Set when round trips are measured: no AWS request is answered sooner than after so many
+/// milliseconds, and every event is delivered once.
+const ROUND_TRIP_MS: &str = "PENSTOCK_ROUND_TRIP_MS";
 
 /// Requests a second that a release under test gets.
 const RPS: u32 = 200;
@@ -52,12 +53,15 @@ impl World {
             .join("..")
             .canonicalize()?;
         let work = TempDir::with_prefix("penstock-")?;
+        let round_trip = std::env::var(ROUND_TRIP_MS).ok();
+        let round_trip: Option<u64> = round_trip.map(|text| text.parse()).transpose()?;
         let config = StackConfig {
             bootstraps: project.join("target/bootstraps"),
             project: project.clone(),
             work: work.path().to_owned(),
             continuation_delay: Duration::from_millis(700),
-            deliver_twice: std::env::var_os(DELIVER_ONCE).is_none(),
+            deliver_twice: round_trip.is_none(),
+            answer_time_min: Duration::from_millis(round_trip.unwrap_or_default()),
             build_environment: BTreeMap::new(),
         };
         ensure!(

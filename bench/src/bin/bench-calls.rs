@@ -23,7 +23,8 @@ struct Arguments {
         value_name = "FILE"
     )]
     log: PathBuf,
-    /// Also count round trips in this recording of AWS requests, in which every job was delivered once.
+    /// Also count round trips in this recording of AWS requests, in which every job was delivered once
+    /// and every answer took some time.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     requests: Option<PathBuf>,
     /// Print JSON.
