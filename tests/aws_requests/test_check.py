@@ -4,11 +4,13 @@ import copy
 import datetime
 import json
 import pathlib
+import urllib.parse
 
 import cbor2
 import check
 import pytest
 import wire
+from botocore import serialize
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.timezone.utc)
 GOOD = {
@@ -147,6 +149,58 @@ def form(old, new):
 @pytest.mark.parametrize("protocol", GOOD)
 def test_what_aws_takes_is_taken(protocol):
     assert told(sent(protocol)) == []
+
+
+def written_by_botocore(service, operation, parameters, protocol=None):
+    """The recorded line of a request that botocore itself writes."""
+    model = wire.model_of(service)
+    write = serialize.create_serializer(protocol or model.protocol, include_validation=True)
+    request = write.serialize_to_request(parameters, model.operation_model(operation))
+    body = request["body"]
+    if isinstance(body, dict):
+        body = urllib.parse.urlencode(body)
+    body = body.encode() if isinstance(body, str) else body
+    path, _, fixed = request["url_path"].partition("?")
+    query = urllib.parse.urlencode(request["query_string"], doseq=True)
+    return {
+        "service": service,
+        "method": request["method"],
+        "uri": "?".join(filter(None, (path, "&".join(filter(None, (fixed, query)))))),
+        "headers": {name.lower(): value for name, value in request["headers"].items()},
+        "body_hex": body.hex(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "parameters", "protocol"),
+    [
+        ("ecs", "UpdateService", {"service": "web", "desiredCount": 2, "deploymentConfiguration": {"alarms": {
+            "alarmNames": ["a"], "rollback": True, "enable": True}}}, None),
+        ("ecs", "CreateTaskSet", {"service": "web", "cluster": "c", "taskDefinition": "t:1",
+                                  "scale": {"value": 100.0, "unit": "PERCENT"}}, None),
+        ("synthetics", "GetCanaryRuns", {"Name": "shop", "MaxResults": 1}, None),
+        ("lambda", "Invoke", {"FunctionName": "check", "Qualifier": "live", "Payload": b"{}"}, None),
+        ("lambda", "PublishVersion", {"FunctionName": "shop", "CodeSha256": "x"}, None),
+        ("elasticloadbalancing", "ModifyListener", {"ListenerArn": "l", "DefaultActions": [
+            {"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": "g", "Weight": 1}]}}]}, None),
+        ("elasticloadbalancing", "DescribeTargetHealth", {"TargetGroupArn": "g", "Targets": [
+            {"Id": "i-1", "Port": 80}, {"Id": "i-2"}]}, None),
+        ("sns", "Publish", {"TopicArn": "t", "Message": "m", "MessageAttributes": {
+            "a": {"DataType": "String", "StringValue": "v"}}}, "query"),
+        ("sts", "GetCallerIdentity", {}, "query"),
+        ("s3", "GetObject", {"Bucket": "b", "Key": "a/b c", "Range": "bytes=0-1"}, None),
+        ("s3", "ListObjectsV2", {"Bucket": "b", "Prefix": "a/"}, None),
+        ("monitoring", "DescribeAlarms", {"AlarmNames": ["a"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
+         "smithy-rpc-v2-cbor"),
+        ("events", "PutEvents", {"Entries": [{"Source": "s", "DetailType": "d", "Detail": "{}", "Time": NOON}]},
+         "json"),
+    ],
+)
+def test_what_botocore_writes_is_read_back(service, operation, parameters, protocol):
+    record = written_by_botocore(service, operation, parameters, protocol)
+    call = wire.read(record)
+    assert (call.operation, check.complaints(call)) == (operation, [])
+    assert call.parameters.keys() == parameters.keys()
 
 
 QUERY = ("body_hex", "MetricDataQueries", 0)
