@@ -146,6 +146,13 @@ pub struct EcsProbe {
 }
 
 impl ProbeSpec {
+    /// The function that it invokes, by ARN.
+    pub fn function(&self) -> Option<&str> {
+        match self {
+            Self::Http(_) | Self::Alarm(_) | Self::EcsService(_) => None,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
             Self::Http(http) => {

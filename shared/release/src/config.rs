@@ -25,7 +25,7 @@ pub use target::{
     AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, TestTraffic, VERSION_FILE_BYTES_MAX,
 };
 
-use crate::check::CheckPlan;
+use crate::check::{CheckPlan, ProbeSpec};
 use crate::freeze::{self, Freeze};
 use crate::gate::Gate;
 
@@ -272,6 +272,38 @@ impl Plan {
         self.metrics.judge_config(&self.judge)
     }
 
+    /// The functions that its checks ask, by ARN.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flat_map(|step| match step {
+            Step::RunCheck(check) => vec![check.function.as_str()],
+            Step::Probe(probe) => probe
+                .probes
+                .iter()
+                .filter_map(ProbeSpec::function)
+                .collect(),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Approve(_)
+            | Step::HeaderRoute(_) => Vec::new(),
+        })
+    }
+
+    /// The approval action of the pipeline that a step waits for, if one does.
+    pub fn approval_action(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Approve(approval) => approval.action.as_deref(),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Probe(_)
+            | Step::RunCheck(_)
+            | Step::HeaderRoute(_) => None,
+        })
+    }
+
     /// Which requests go to the candidate before any share of the others does.
     pub fn test_traffic(&self) -> Option<&TestTraffic> {
         self.steps.iter().find_map(|step| match step {
@@ -296,7 +328,7 @@ impl Plan {
     }
 
     /// How long the whole release may last.
-    pub(crate) fn longest(&self) -> SignedDuration {
+    pub fn longest(&self) -> SignedDuration {
         let steps = self.steps.iter().map(|step| match step {
             Step::SetWeight(_) | Step::HeaderRoute(_) => SignedDuration::ZERO,
             Step::Judge { windows } => self.step_time(*windows),
