@@ -9,5 +9,6 @@ pub mod kept;
 pub mod load;
 pub mod pipeline;
 pub mod player;
+pub mod recorder;
 pub mod run;
 pub mod stack;

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
+use crate::recorder::{Recorder, Recording};
 
 /// The name of the deployed stack, and the prefix of its functions' names.
 pub const STACK: &str = "penstock";
@@ -37,6 +38,8 @@ const START_TIME_MAX: Duration = Duration::from_secs(60);
 const PRIORITY: i32 = 10;
 /// `sam deploy` takes some ten seconds.
 const DEPLOY_TIME_MAX: Duration = Duration::from_secs(300);
+/// What the functions asked AWS for, beside the emulator's log.
+pub const REQUESTS_FILE: &str = "requests.jsonl";
 /// The last lines of a log that an error shows.
 const LOG_LINES_SHOWN: usize = 15;
 
@@ -53,6 +56,8 @@ pub struct StackConfig {
     pub continuation_delay: Duration,
     /// Every job's event is delivered twice.
     pub deliver_twice: bool,
+    /// No AWS request of a function is answered sooner: what a round trip takes, when it matters.
+    pub answer_time_min: Duration,
     /// Variables that builds get beside the usual ones.
     pub build_environment: BTreeMap<String, String>,
     /// EC2 instances by id, each with the loopback address that stands for it.
@@ -66,6 +71,9 @@ pub struct Stack {
     player: Player,
     sdk: SdkConfig,
     table: String,
+    requests: PathBuf,
+    /// In front of the emulator and of the player.
+    _recorders: [Recorder; 2],
 }
 
 impl Stack {
@@ -98,7 +106,13 @@ impl Stack {
             "emulator at {endpoint}, player at {}",
             player.url()
         ));
-        let emulator_process = Emulator::start(config, &endpoint, &player.url())?;
+        let requests = config.work.join(REQUESTS_FILE);
+        let recording = Recording::create(&requests)?;
+        let recorders = [
+            Recorder::start(&endpoint, &recording, config.answer_time_min).await?,
+            Recorder::start(&player.url(), &recording, config.answer_time_min).await?,
+        ];
+        let emulator_process = Emulator::start(config, &endpoint, &recorders)?;
         emulator_process.wait_until_ready(&player).await?;
         say("deploying template.yaml with sam deploy");
         let table = deploy(config, &endpoint).await?;
@@ -107,6 +121,8 @@ impl Stack {
             sdk: emulator(&endpoint, REGION).await,
             player,
             table,
+            requests,
+            _recorders: recorders,
         })
     }
 
@@ -128,6 +144,11 @@ impl Stack {
     /// The emulator's log, in which the functions' own lines are.
     pub fn emulator_log(&self) -> &Path {
         &self.emulator.log
+    }
+
+    /// Every AWS request that a function sent, one JSON object a line: see [`crate::recorder`].
+    pub fn requests(&self) -> &Path {
+        &self.requests
     }
 
     /// A client of the player's load balancer.
@@ -189,7 +210,12 @@ struct Emulator {
 }
 
 impl Emulator {
-    fn start(config: &StackConfig, endpoint: &str, player: &str) -> anyhow::Result<Self> {
+    /// The functions get the recorders' ports for the emulator's own and for the player's.
+    fn start(
+        config: &StackConfig,
+        endpoint: &str,
+        [emulator, player]: &[Recorder; 2],
+    ) -> anyhow::Result<Self> {
         let program = config.project.join(".venv/bin/ministack");
         ensure!(
             program.exists(),
@@ -219,12 +245,12 @@ impl Emulator {
             .env("AUTH", "true")
             .env("AWS_ACCESS_KEY_ID", EMULATOR_KEY)
             .env("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY)
-            .env("AWS_ENDPOINT_URL", endpoint)
-            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player)
-            .env("AWS_ENDPOINT_URL_CODEBUILD", player)
-            .env("AWS_ENDPOINT_URL_ECR", player)
-            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player)
-            .env("AWS_ENDPOINT_URL_ECS", player)
+            .env("AWS_ENDPOINT_URL", emulator.url())
+            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player.url())
+            .env("AWS_ENDPOINT_URL_CODEBUILD", player.url())
+            .env("AWS_ENDPOINT_URL_ECR", player.url())
+            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player.url())
+            .env("AWS_ENDPOINT_URL_ECS", player.url())
             .stdin(Stdio::null())
             .stdout(
                 output

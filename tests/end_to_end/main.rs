@@ -3,6 +3,7 @@
 //!
 //! `cargo test` runs them after `make bootstraps` and `make setup`; `make test` does all three.
 
+mod abandoned;
 mod alb;
 mod bad_input;
 mod ecs;
@@ -12,6 +13,7 @@ mod kept;
 mod lambda_alias;
 mod releases;
 mod reports;
+mod requests;
 mod tools;
 mod world;
 
@@ -31,12 +33,14 @@ fn main() -> ExitCode {
         alb::TESTS,
         releases::TESTS,
         reports::TESTS,
+        abandoned::TESTS,
         bad_input::TESTS,
         ecs::TESTS,
         history::TESTS,
         judged::TESTS,
         kept::TESTS,
         lambda_alias::TESTS,
+        requests::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();
@@ -58,8 +62,16 @@ fn main() -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let whole = conclusion.num_passed as usize == tests.len();
+    let requests = requests::check(&world, whole);
     if let Some(world) = Arc::into_inner(world) {
         world.stop();
     }
-    conclusion.exit_code()
+    match requests {
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => conclusion.exit_code(),
+    }
 }
