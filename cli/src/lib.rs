@@ -6,6 +6,7 @@ pub mod commands;
 pub mod demo;
 pub mod ecs;
 pub mod kept;
+pub mod live;
 pub mod load;
 pub mod pipeline;
 pub mod player;

@@ -6,6 +6,7 @@
 mod abandoned;
 mod alb;
 mod bad_input;
+mod by_hand;
 mod ecs;
 mod history;
 mod judged;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         reports::TESTS,
         abandoned::TESTS,
         bad_input::TESTS,
+        by_hand::TESTS,
         ecs::TESTS,
         history::TESTS,
         judged::TESTS,

@@ -2,10 +2,12 @@
 //!
 //! On AWS a load balancer publishes its own metrics ([`metrics`]), Lambda those of each version behind
 //! an alias ([`invocations`]), and CloudWatch tells EventBridge about every alarm ([`alarms`]). The
-//! emulator does none of it by itself, so the player does it here.
+//! emulator does none of it by itself, so the player does it here. And a person wants to know which
+//! releases there are ([`listing`]).
 
 pub mod alarms;
 pub mod invocations;
+pub mod listing;
 pub mod metrics;
 pub mod pipeline;
 
