@@ -49,9 +49,13 @@ fn each_function_may_do_exactly_what_it_does() {
         "dynamodb:PutItem",
         "dynamodb:UpdateItem",
         "dynamodb:DeleteItem",
+        "elasticloadbalancing:DescribeListeners",
         "elasticloadbalancing:DescribeRules",
+        "elasticloadbalancing:DescribeTags",
         "elasticloadbalancing:DescribeTargetHealth",
+        "elasticloadbalancing:ModifyListener",
         "elasticloadbalancing:ModifyRule",
+        "elasticloadbalancing:DeleteRule",
         "lambda:GetAlias",
         "lambda:UpdateAlias",
         "lambda:GetFunctionConfiguration",
@@ -97,7 +101,17 @@ fn each_function_may_do_exactly_what_it_does() {
     ];
     assert_eq!(
         may("CanaryShift"),
-        set(&[&logs, &answers, &releases, &judge, &candidates,])
+        set(&[
+            &logs,
+            &answers,
+            &releases,
+            &judge,
+            &candidates,
+            &[
+                "elasticloadbalancing:CreateRule",
+                "elasticloadbalancing:AddTags"
+            ]
+        ])
     );
     let check = [
         "dynamodb:Query",
@@ -130,13 +144,17 @@ fn only_allowed_targets_can_be_moved_or_changed() {
     let shared = &resources["MoveReleases"]["Properties"]["PolicyDocument"];
     let own = &resources["CanaryShiftRole"]["Properties"]["Policies"][0]["PolicyDocument"];
     for (document, action) in [
+        (shared, "elasticloadbalancing:ModifyListener"),
         (shared, "elasticloadbalancing:ModifyRule"),
+        (shared, "elasticloadbalancing:DeleteRule"),
         (shared, "lambda:GetAlias"),
         (shared, "lambda:UpdateAlias"),
         (shared, "ecs:DescribeServices"),
         (shared, "ecs:UpdateService"),
         (shared, "ecs:UpdateServicePrimaryTaskSet"),
         (own, "lambda:PublishVersion"),
+        (own, "elasticloadbalancing:CreateRule"),
+        (own, "elasticloadbalancing:AddTags"),
     ] {
         let statements = statements_with(document, action);
         assert_eq!(statements.len(), 1, "{action}");
@@ -177,6 +195,23 @@ fn roles_are_passed_to_ecs_tasks_and_only_those_that_are_named() {
     );
     let default = &template["Parameters"]["PassedRoles"]["Default"];
     assert_eq!(default, "arn:aws:iam::000000000000:role/none");
+}
+
+#[test]
+fn no_rule_can_be_deleted_but_those_that_a_release_made_and_tagged() {
+    let template = template();
+    let resources = &template["Resources"];
+    let shared = &resources["MoveReleases"]["Properties"]["PolicyDocument"];
+    let own = &resources["CanaryShiftRole"]["Properties"]["Policies"][0]["PolicyDocument"];
+    assert_eq!(
+        statements_with(shared, "elasticloadbalancing:DeleteRule")[0]["Condition"],
+        json!({"Null": {"aws:ResourceTag/penstock:release-target": "false"}})
+    );
+    // Or the tag could be put on any rule first.
+    assert_eq!(
+        statements_with(own, "elasticloadbalancing:AddTags")[0]["Condition"],
+        json!({"StringEquals": {"elasticloadbalancing:CreateAction": "CreateRule"}})
+    );
 }
 
 #[test]

@@ -10,5 +10,6 @@ pub mod live;
 pub mod load;
 pub mod pipeline;
 pub mod player;
+pub mod recorder;
 pub mod run;
 pub mod stack;

@@ -12,7 +12,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +81,8 @@ pub struct PlayerConfig {
     pub deliver_twice: bool,
     /// What a build's environment begins with.
     pub build_environment: BTreeMap<String, String>,
+    /// EC2 instances by id, each with the loopback address that stands for it.
+    pub instances: BTreeMap<String, IpAddr>,
 }
 
 impl Default for PlayerConfig {
@@ -99,6 +101,7 @@ impl Default for PlayerConfig {
             answer_time_max: times.answer_time_max,
             deliver_twice: false,
             build_environment: passed.collect(),
+            instances: BTreeMap::new(),
         }
     }
 }
@@ -157,6 +160,7 @@ impl Player {
         let balancer = AlbConfig {
             region: config.region.clone(),
             account: config.account.clone(),
+            instances: config.instances,
             ..AlbConfig::default()
         };
         let alb = Alb::start(balancer)?;

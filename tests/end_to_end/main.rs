@@ -3,6 +3,8 @@
 //!
 //! `cargo test` runs them after `make bootstraps` and `make setup`; `make test` does all three.
 
+mod abandoned;
+mod alb;
 mod bad_input;
 mod by_hand;
 mod ecs;
@@ -12,6 +14,7 @@ mod kept;
 mod lambda_alias;
 mod releases;
 mod reports;
+mod requests;
 mod tools;
 mod world;
 
@@ -28,8 +31,10 @@ type Test = (&'static str, fn(&World) -> anyhow::Result<()>);
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let tests = [
+        alb::TESTS,
         releases::TESTS,
         reports::TESTS,
+        abandoned::TESTS,
         bad_input::TESTS,
         by_hand::TESTS,
         ecs::TESTS,
@@ -37,6 +42,7 @@ fn main() -> ExitCode {
         judged::TESTS,
         kept::TESTS,
         lambda_alias::TESTS,
+        requests::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();
@@ -58,8 +64,16 @@ fn main() -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let whole = conclusion.num_passed as usize == tests.len();
+    let requests = requests::check(&world, whole);
     if let Some(world) = Arc::into_inner(world) {
         world.stop();
     }
-    conclusion.exit_code()
+    match requests {
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => conclusion.exit_code(),
+    }
 }

@@ -241,7 +241,8 @@ fn next_release(world: &World) -> anyhow::Result<()> {
 fn no_healthy_host(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let service = world.service().await?;
-        service.remove_candidate(world).await?;
+        let green = &service.balancer.green;
+        service.remove(world, &service.candidate, green).await?;
         let config = service.config();
         let ran = world
             .run(

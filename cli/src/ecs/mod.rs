@@ -10,7 +10,7 @@
 //! run; a task starts in the player's own directory and may listen on nothing but loopback; health checks
 //! of containers, placement, roles, secrets, volumes and logging are kept and told again, and not heeded;
 //! a new task has 10 s to become healthy unless the service says otherwise (AWS: none, but its checks
-//! are half a minute apart); draining takes half a second; native blue/green, linear and canary
+//! are half a minute apart); draining takes a second; native blue/green, linear and canary
 //! strategies are kept, and rolled; task definitions and clusters cannot be deleted; at most 10 tasks
 //! of a service are wanted and 20 run, 100 of all services; what is above that waits.
 

@@ -18,7 +18,7 @@ use super::state::{Exit, Port};
 use crate::pipeline::shell::{Group, read_lines};
 
 /// Requests that were on their way when a task left its target groups have so long to end.
-pub(super) const DRAIN: Duration = Duration::from_millis(500);
+pub(super) const DRAIN: Duration = Duration::from_secs(1);
 /// Lines that wait to be noted; a process that prints faster waits.
 const LINES_WAITING_MAX: usize = 64;
 /// The reason of an exit tells so many of the last lines.

@@ -123,13 +123,21 @@ impl State {
                 "Task sets cannot have more than {TASK_SETS_MAX} elements."
             )));
         }
+        let with_tags = !request.include.is_empty();
+        let told = |set: &TaskSet| {
+            let mut told = set.to_wire(&home, service, now);
+            if let Some(members) = told.as_object_mut().filter(|_| !with_tags) {
+                members.remove("tags");
+            }
+            told
+        };
         let (mut found, mut failures) = (Vec::new(), Vec::new());
         if request.task_sets.is_empty() {
-            found.extend(sets.iter().map(|set| set.to_wire(&home, service, now)));
+            found.extend(sets.iter().map(told));
         }
         for given in &request.task_sets {
             match position(sets, given, service, &home) {
-                Some(at) => found.push(sets[at].to_wire(&home, service, now)),
+                Some(at) => found.push(told(&sets[at])),
                 None => {
                     let arn = home.task_set(&service.cluster, &service.name, given);
                     failures.push(missing(given, arn));

@@ -68,6 +68,8 @@ impl View<'_> {
         if let Some(execution) = &release.started.execution {
             lines.push(labelled("execution", &plain(execution)));
         }
+        let warnings = release.started.warnings.iter();
+        lines.extend(warnings.flat_map(|warning| self.wrapped("warning", &plain(warning))));
         lines
     }
 

@@ -88,7 +88,7 @@ async fn a_rolling_update_answers_every_request_until_only_the_new_version_does(
         task.stop_code()
             .is_some_and(|code| code.as_str() == "ServiceSchedulerInitiated")
     }));
-    assert_eq!(old.len(), 2);
+    assert!(old.len() >= 2, "both old tasks were stopped");
     stage.player.stop().await;
 }
 
@@ -180,12 +180,12 @@ async fn a_task_that_dies_is_replaced() {
         .send()
         .await
         .expect("a stopped task");
-    let one_less = |service: &Service| {
+    let replaced = |service: &Service| {
         let events = service.events().iter().filter_map(|it| it.message());
         let started = events.filter(|it| it.contains("has started"));
-        started.count() == 3 && service.running_count() == 2
+        started.count() >= 3 && service.running_count() == 2
     };
-    stage.until("replaced", one_less).await;
+    stage.until("replaced", replaced).await;
     let running = stage.tasks(DesiredStatus::Running).await;
     assert!(
         running

@@ -276,6 +276,10 @@ impl Checked {
         let asked = self.of_service("sets", json!({"taskSets": [id, "none"]}));
         let told = self.call("DescribeTaskSets", asked).await;
         assert_eq!(told["failures"][0]["reason"], "MISSING");
+        assert_eq!(told["taskSets"][0]["tags"], Value::Null);
+        let asked = self.of_service("sets", json!({"include": ["TAGS"]}));
+        let told = self.call("DescribeTaskSets", asked).await;
+        assert_eq!(told["taskSets"][0]["tags"][0]["key"], "team");
         let asked = json!({"cluster": "prod", "services": ["sets"]});
         self.call("DescribeServices", asked).await;
         let gone = self.of_service("sets", json!({"taskSet": id}));

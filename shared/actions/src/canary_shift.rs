@@ -59,6 +59,9 @@ impl CanaryShift {
     /// say.
     fn permit(&self, plan: &Plan, job: &Job) -> Result<(), String> {
         self.allowed.permit(&plan.target)?;
+        if plan.test_traffic().is_some() {
+            self.allowed.permit_test_traffic(&plan.target)?;
+        }
         plan.functions()
             .try_for_each(|function| self.allowed_checks.permit(function))?;
         let (pipeline, execution) = (&job.parameters.pipeline, &job.parameters.execution);
@@ -169,6 +172,15 @@ async fn look_before(
             arms.candidate
         )));
     }
+    let mut warnings = ports.warnings(&plan.target).await?;
+    if live.stable_healthy == 0 {
+        // Such a release may be the repair, so it is not refused.
+        warnings.push(format!(
+            "the stable version {} has no healthy host: there is nothing to compare with, and a \
+             rollback would go back to that",
+            arms.stable
+        ));
+    }
     let alarms_firing = match plan.alarms.as_slice() {
         [] => Default::default(),
         alarms => ports.firing(alarms).await?,
@@ -190,6 +202,7 @@ async fn look_before(
         plan: plan.clone(),
         arms,
         alarms_firing,
+        warnings,
         slower_than,
         judge: Some(plan.judge_config()),
     })
@@ -206,7 +219,8 @@ impl Action for CanaryShift {
     ) -> Result<JobReply, ActionError> {
         let id = job.story(Self::NAME)?;
         let mut head: Head<Option<Release>> = ports.load(&id).await?;
-        if head.state.is_none() {
+        let begins = head.state.is_none();
+        if begins {
             head = match self.start(ports, job, &id).await {
                 Ok(Begun::Release(begun)) => *begun,
                 Ok(Begun::Unchanged(serving)) => {
@@ -227,7 +241,10 @@ impl Action for CanaryShift {
             Err(error) if may_pass(&error) => return Err(error.into()),
             Err(error) => give_up(ports, call, &id, error).await?,
         };
-        let reply = driven.release.reply(&driven.because);
+        let reply = match begins {
+            true => driven.release.first_reply(&driven.because),
+            false => driven.release.reply(&driven.because),
+        };
         if driven.release.is_active() {
             return Ok(reply);
         }

@@ -67,6 +67,10 @@ pub trait TrafficTarget {
     /// long as asking again finds that one and no request goes elsewhere than before.
     async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError>;
 
+    /// What people should know before a release of it begins: what its target does to weights, a
+    /// sentence each. Usually nothing.
+    async fn warnings(&self, target: &TargetSpec) -> Result<Vec<String>, PortError>;
+
     /// Gives the candidate this share of the requests. Nothing else of the target changes.
     async fn set_weight(
         &self,

@@ -132,6 +132,7 @@ fn started(world: &World, release: &ReleaseId) -> Started {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        warnings: Vec::new(),
         slower_than: BTreeMap::new(),
         judge: None,
     }

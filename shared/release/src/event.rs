@@ -38,6 +38,9 @@ pub struct Started {
     pub arms: Arms,
     /// Alarms that were firing already; each is ignored until it clears once.
     pub alarms_firing: BTreeSet<String>,
+    /// What people should know of it: what its target does to weights, what is missing already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The times that the metrics of slow requests count from, where the stable version's own speed
     /// before the release says so. One that is not here was not known, and is not judged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

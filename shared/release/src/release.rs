@@ -389,21 +389,45 @@ impl Release {
             },
             Phase::Promoted => JobReply::Succeed {
                 summary: format!(
-                    "promoted: the candidate serves 100% from {}; {}; release {id}",
+                    "promoted: the candidate serves 100% from {}; {}; release {id}{}",
                     self.serving(),
-                    self.evidence()
+                    self.evidence(),
+                    self.warnings()
                 ),
                 outputs: self.outputs(),
             },
             Phase::RolledBack => JobReply::Fail {
                 kind: FailureKind::JobFailed,
                 message: format!(
-                    "rolled back: {}; the stable version serves 100% again from {}; release {id}",
+                    "rolled back: {}; the stable version serves 100% again from {}; release {id}{}",
                     self.why(),
-                    self.serving()
+                    self.serving(),
+                    self.warnings()
                 ),
             },
         }
+    }
+
+    /// What the pipeline is told by the job that begins it. Warnings are said then, and once more at
+    /// the end, where they tell what 100% is worth.
+    pub fn first_reply(&self, because: &Reason) -> JobReply {
+        match self.reply(because) {
+            JobReply::Continue {
+                token,
+                summary,
+                percent,
+            } => JobReply::Continue {
+                token,
+                summary: format!("{summary}{}", self.warnings()),
+                percent,
+            },
+            over @ (JobReply::Succeed { .. } | JobReply::Fail { .. }) => over,
+        }
+    }
+
+    fn warnings(&self) -> String {
+        let warnings = self.started.warnings.iter();
+        warnings.map(|text| format!("; warning: {text}")).collect()
     }
 
     fn going_on(&self, because: &Reason) -> String {

@@ -37,8 +37,8 @@ fn look() -> impl Strategy<Value = Look> {
         1 => Just(Some(Order::Promote)),
     ];
     let check = prop_oneof![
-        Just(None),
-        Just(Some(CheckVerdict::Wait)),
+        1 => Just(None),
+        1 => Just(Some(CheckVerdict::Wait)),
         3 => Just(Some(CheckVerdict::Pass)),
         1 => Just(Some(CheckVerdict::Fail)),
     ];

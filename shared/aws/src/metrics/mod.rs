@@ -485,6 +485,7 @@ mod tests {
                 candidate: format!("{GROUP}/green/2"),
             },
             alarms_firing: BTreeSet::new(),
+            warnings: Vec::new(),
             slower_than: BTreeMap::from([(
                 "slow:p90".to_owned(),
                 SignedDuration::from_millis(250),

@@ -21,6 +21,15 @@ impl TrafficTarget for Aws {
         }
     }
 
+    async fn warnings(&self, target: &TargetSpec) -> Result<Vec<String>, PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::warnings(self, rule).await,
+            TargetSpec::EcsServices(target) => alb::warnings(self, &target.alb()).await,
+            TargetSpec::EcsTaskSets(target) => alb::warnings(self, &target.alb()).await,
+            TargetSpec::LambdaAlias(_) | TargetSpec::EcsRolling(_) => Ok(Vec::new()),
+        }
+    }
+
     async fn set_weight(
         &self,
         target: &TargetSpec,

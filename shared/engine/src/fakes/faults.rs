@@ -250,6 +250,11 @@ impl TrafficTarget for Run<'_> {
         self.through(World::arms).await
     }
 
+    async fn warnings(&self, _target: &TargetSpec) -> Result<Vec<String>, PortError> {
+        self.through(|world| Ok(world.look().warnings.clone()))
+            .await
+    }
+
     async fn set_weight(
         &self,
         _target: &TargetSpec,

@@ -47,6 +47,8 @@ pub struct State {
     pub candidate_fails: f64,
     /// The sides of a release that begins.
     pub arms: Arms,
+    /// What there is to know of the target before a release begins.
+    pub warnings: Vec<String>,
     /// A weight that the target refuses to be given.
     pub refuses_weight: Option<Weight>,
     /// Alarms that are firing.
@@ -108,6 +110,7 @@ impl Default for World {
                     stable: "blue".to_owned(),
                     candidate: "green".to_owned(),
                 },
+                warnings: Vec::new(),
                 refuses_weight: None,
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),

@@ -13,6 +13,10 @@ const STEPS_MAX: usize = 100;
 const ALARMS_MAX: usize = 50;
 /// Most metrics of slow requests that are named; a configuration has fewer.
 const SLOW_MAX: usize = 16;
+/// Most warnings that are shown; a release has two at most.
+const WARNINGS_MAX: usize = 10;
+/// Longest warning that is shown, in characters.
+const WARNING_CHARS_MAX: usize = 1_000;
 /// Longest name of an alarm or a metric that is shown, in characters.
 const NAME_CHARS_MAX: usize = 200;
 
@@ -52,7 +56,11 @@ impl PlanShown {
 fn terms(account: &Account) -> Vec<(&'static str, String)> {
     let plan = account.plan();
     let config = account.end.judge_config();
-    let mut terms = vec![
+    let warnings = account.end.started.warnings.iter().take(WARNINGS_MAX);
+    let mut terms: Vec<_> = warnings
+        .map(|warning| ("Warning", words::cut(warning, WARNING_CHARS_MAX)))
+        .collect();
+    terms.extend([
         (
             "Promise",
             format!(
@@ -83,7 +91,7 @@ fn terms(account: &Account) -> Vec<(&'static str, String)> {
                 plan.window, plan.settle
             ),
         ),
-    ];
+    ]);
     terms.extend(account.log_e_hold.map(|hold| {
         let text = format!(
             "from {} on the weight is not raised, and looked at again",

@@ -18,7 +18,8 @@ use crate::{TargetId, Weight};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetSpec {
-    /// A rule of an Application Load Balancer that forwards to two weighted target groups.
+    /// A rule of an Application Load Balancer, or a listener's default, that forwards to two weighted
+    /// target groups.
     AlbRule(AlbRule),
     /// An alias of a Lambda function that divides invocations between two versions.
     LambdaAlias(LambdaAlias),
@@ -31,8 +32,8 @@ pub enum TargetSpec {
 }
 
 impl TargetSpec {
-    /// The name under which the target is held: the ARN of the rule, of the alias, or of a service
-    /// without a rule.
+    /// The name under which the target is held: the ARN of the rule or listener, of the alias, or of a
+    /// service without a rule.
     pub fn id(&self) -> TargetId {
         TargetId(match self {
             Self::AlbRule(alb) => alb.rule.clone(),
@@ -55,6 +56,19 @@ impl TargetSpec {
             }
             Self::EcsTaskSets(ecs) => vec![ecs.service.as_str(), &ecs.rule],
             Self::EcsRolling(ecs) => vec![ecs.service.as_str()],
+        }
+    }
+
+    /// The ARNs by which IAM decides who may send it test traffic: its listener, in which a rule is
+    /// made, and what stands for that rule, which has no name yet.
+    fn test_resources(&self) -> Vec<String> {
+        let of_rule = |alb: &AlbRule| vec![alb.listener(), alb.new_rule()];
+        match self {
+            Self::AlbRule(alb) => of_rule(alb),
+            Self::EcsServices(ecs) => of_rule(&ecs.alb()),
+            Self::EcsTaskSets(ecs) => of_rule(&ecs.alb()),
+            // Their configurations refuse test traffic.
+            Self::LambdaAlias(_) | Self::EcsRolling(_) => Vec::new(),
         }
     }
 
@@ -156,7 +170,7 @@ impl TargetSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AlbRule {
-    /// The rule's ARN.
+    /// The ARN of a rule, or of a listener, which means its default rule.
     pub rule: String,
     /// The ARNs of both target groups, in any order.
     pub target_groups: [String; 2],
@@ -167,10 +181,11 @@ const ALB_WEIGHT_MAX: u32 = 999;
 
 impl AlbRule {
     fn check(&self, steps: &[Step]) -> Result<(), String> {
-        if load_balancer_of(&self.rule).is_none() {
+        if Place::of(&self.rule).is_none() {
             return Err(format!(
                 "`rule` is '{}': write the ARN of a listener rule, \
-                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener-rule/app/NAME/ID/ID/ID",
+                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener-rule/app/NAME/ID/ID/ID, or, \
+                 for its default rule, that of a listener, ...:listener/app/NAME/ID/ID",
                 self.rule
             ));
         }
@@ -207,7 +222,26 @@ impl AlbRule {
 
     /// The `LoadBalancer` dimension of its metrics: `app/NAME/ID`.
     pub fn load_balancer(&self) -> &str {
-        load_balancer_of(&self.rule).unwrap_or_default()
+        let place = Place::of(&self.rule);
+        place.map(|place| place.balancer).unwrap_or_default()
+    }
+
+    /// Whether it is a listener's default rule, which is named by the listener's ARN.
+    pub fn is_default(&self) -> bool {
+        Place::of(&self.rule).is_some_and(|place| place.rule.is_none())
+    }
+
+    /// The ARN of the listener that it belongs to.
+    pub fn listener(&self) -> String {
+        let place = Place::of(&self.rule);
+        place.map(|p| p.within("listener")).unwrap_or_default()
+    }
+
+    /// What a pattern for IAM must match that allows any rule of its listener.
+    fn new_rule(&self) -> String {
+        let place = Place::of(&self.rule);
+        let rules = place.map(|p| p.within("listener-rule")).unwrap_or_default();
+        format!("{rules}/*")
     }
 
     /// The weight that the load balancer has when it is told to set this one.
@@ -263,14 +297,45 @@ impl AlbRule {
     }
 }
 
-fn load_balancer_of(rule: &str) -> Option<&str> {
-    let (head, tail) = rule.split_once(":listener-rule/")?;
-    let name_and_ids: Vec<&str> = tail.split('/').collect();
-    let [kind @ "app", name, balancer, _listener, _rule] = name_and_ids[..] else {
-        return None;
-    };
-    let known = head.starts_with("arn:") && head.contains(":elasticloadbalancing:");
-    known.then(|| &tail[..kind.len() + name.len() + balancer.len() + 2])
+/// What the ARN of a rule or of a listener says.
+struct Place<'a> {
+    /// `arn:aws:elasticloadbalancing:REGION:ACCOUNT`.
+    home: &'a str,
+    /// `app/NAME/ID`.
+    balancer: &'a str,
+    /// The listener's id.
+    listener: &'a str,
+    /// The rule's id; none in a listener's ARN.
+    rule: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn of(arn: &'a str) -> Option<Self> {
+        let (home, path) = arn.rsplit_once(':')?;
+        let ids: Vec<&str> = path.split('/').collect();
+        let (kind, name, id, listener, rule) = match ids[..] {
+            [kind @ "listener-rule", "app", name, id, listener, rule] => {
+                (kind, name, id, listener, Some(rule))
+            }
+            [kind @ "listener", "app", name, id, listener] => (kind, name, id, listener, None),
+            _ => return None,
+        };
+        let begin = kind.len() + 1;
+        let balancer = path.get(begin..begin + "app//".len() + name.len() + id.len())?;
+        let known = home.starts_with("arn:") && home.contains(":elasticloadbalancing:");
+        let whole = ids.iter().all(|id| !id.is_empty());
+        (known && whole).then_some(Self {
+            home,
+            balancer,
+            listener,
+            rule,
+        })
+    }
+
+    /// What the ARN of its listener, or of all that is in it, begins with; `kind` says which.
+    fn within(&self, kind: &str) -> String {
+        format!("{}:{kind}/{}/{}", self.home, self.balancer, self.listener)
+    }
 }
 
 /// The targets that the stack's owner lets releases move: ARNs in which `*` stands for anything.
@@ -291,8 +356,7 @@ impl AllowList {
     /// each of its services.
     pub fn permit(&self, target: &TargetSpec) -> Result<(), String> {
         let resources = target.resources();
-        let matches = |arn: &&str| self.0.iter().any(|p| WildMatch::new(p).matches(arn));
-        let Some(arn) = resources.iter().find(|arn| !matches(arn)) else {
+        let Some(arn) = resources.iter().find(|arn| !self.allows(arn)) else {
             return Ok(());
         };
         Err(format!(
@@ -301,11 +365,46 @@ impl AllowList {
             self.0.join(",")
         ))
     }
+
+    /// Refuses test traffic where a release may not make, and take away, the rule that it needs.
+    ///
+    /// # Errors
+    /// Says which patterns are missing.
+    pub fn permit_test_traffic(&self, target: &TargetSpec) -> Result<(), String> {
+        let missing: Vec<String> = target
+            .test_resources()
+            .into_iter()
+            .filter(|arn| !self.allows(arn))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "header-route is not allowed at {}: it makes a rule of the listener; deploy the stack with \
+             {} in its parameter AllowedTargets, which has '{}', or leave `header-route` out of the \
+             steps",
+            target.id(),
+            missing.join(" and "),
+            self.0.join(",")
+        ))
+    }
+
+    fn allows(&self, arn: &str) -> bool {
+        self.0.iter().any(|p| WildMatch::new(p).matches(arn))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn alb(rule: &str) -> AlbRule {
+        let group = |name| format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{name}/1");
+        AlbRule {
+            rule: rule.to_owned(),
+            target_groups: [group("blue"), group("green")],
+        }
+    }
 
     #[test]
     fn every_weight_that_a_plan_may_have_survives_the_load_balancer() {
@@ -348,6 +447,31 @@ mod tests {
     }
 
     #[test]
+    fn test_traffic_needs_the_listener_and_any_rule_of_it() {
+        let home = "arn:aws:elasticloadbalancing:eu-west-1:1";
+        let target = TargetSpec::AlbRule(alb(&format!("{home}:listener-rule/app/shop/1/2/3")));
+        let (listener, rules) = (
+            format!("{home}:listener/app/shop/1/2"),
+            format!("{home}:listener-rule/app/shop/1/2/*"),
+        );
+        for (missing, patterns) in [
+            (vec![], format!("{listener},{rules}")),
+            (vec![], "arn:*:listener*/app/shop/*".to_owned()),
+            (vec![&listener], rules.clone()),
+            (
+                vec![&rules],
+                format!("{listener},{home}:listener-rule/app/shop/1/2/3"),
+            ),
+            (vec![&listener, &rules], String::new()),
+        ] {
+            let permitted = AllowList::parse(&patterns).permit_test_traffic(&target);
+            let error = permitted.err().unwrap_or_default();
+            assert_eq!(error.is_empty(), missing.is_empty(), "{patterns}: {error}");
+            assert!(missing.iter().all(|arn| error.contains(*arn)), "{error}");
+        }
+    }
+
+    #[test]
     fn an_alias_is_allowed_by_its_function_as_in_iam() {
         let target = TargetSpec::LambdaAlias(LambdaAlias {
             function: "arn:aws:lambda:eu-west-1:1:function:shop".to_owned(),
@@ -366,11 +490,41 @@ mod tests {
     }
 
     #[test]
-    fn the_load_balancers_dimension_is_the_arns_tail() {
-        let rule = AlbRule {
-            rule: "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/shop/1f/2/3".into(),
-            target_groups: [String::new(), String::new()],
-        };
-        assert_eq!(rule.load_balancer(), "app/shop/1f");
+    fn the_load_balancer_and_the_listener_are_told_from_either_arn() {
+        let home = "arn:aws:elasticloadbalancing:eu-west-1:1";
+        let listener = format!("{home}:listener/app/shop/1f/2");
+        for (arn, is_default) in [
+            (format!("{home}:listener-rule/app/shop/1f/2/3"), false),
+            (listener.clone(), true),
+        ] {
+            let alb = alb(&arn);
+            assert_eq!(alb.check(&[]), Ok(()), "{arn}");
+            assert_eq!(alb.load_balancer(), "app/shop/1f");
+            assert_eq!(alb.listener(), listener);
+            assert_eq!(alb.is_default(), is_default);
+        }
+    }
+
+    #[test]
+    fn what_is_neither_a_rule_nor_a_listener_of_such_a_load_balancer_is_refused() {
+        let home = "arn:aws:elasticloadbalancing:eu-west-1:1";
+        for path in [
+            "listener/net/shop/1/2",
+            "listener/app/shop/1",
+            "listener/app/shop/1/2/3",
+            "listener/app//1/2",
+            "listener-rule/app/shop/1/2",
+            "listener-rule/app/shop/1/2/",
+            "loadbalancer/app/shop/1",
+            "",
+        ] {
+            let error = alb(&format!("{home}:{path}")).check(&[]).unwrap_err();
+            assert!(error.contains("...:listener/app/NAME/ID/ID"), "{error}");
+        }
+        assert!(
+            alb("arn:aws:ecs:eu-west-1:1:listener/app/shop/1/2")
+                .check(&[])
+                .is_err()
+        );
     }
 }

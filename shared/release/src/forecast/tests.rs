@@ -34,6 +34,7 @@ fn begin() -> Head<Option<Release>> {
         alarms_firing: BTreeSet::new(),
         slower_than: BTreeMap::new(),
         judge: None,
+        warnings: Vec::new(),
     };
     Head::default().after(&[Event::Started(Box::new(started))])
 }
