@@ -545,12 +545,9 @@ fn an_alarm_that_fired_before_the_release_is_ignored_until_it_clears() {
 // ---------------------------------------------------------------- health-check
 
 fn probed(healthy: bool) -> Probed {
-    Probed {
-        healthy,
-        detail: format!(
-            "http://shop/health answered {}",
-            if healthy { 200 } else { 500 }
-        ),
+    match healthy {
+        true => Probed::healthy("http://shop/health answered 200"),
+        false => Probed::unhealthy("http://shop/health answered 500"),
     }
 }
 
@@ -558,7 +555,9 @@ fn probed(healthy: bool) -> Probed {
 fn a_target_is_healthy_after_enough_healthy_rounds_in_a_row() {
     let world = release_world();
     world.change().probes = vec![probed(true), probed(false), probed(true)];
-    let Ok(JobReply::Succeed { summary, .. }) = run(&HealthCheck, &world, &job("1", "web")) else {
+    let Ok(JobReply::Succeed { summary, .. }) =
+        run(&HealthCheck::default(), &world, &job("1", "web"))
+    else {
         panic!("not healthy");
     };
     assert!(summary.starts_with("healthy 2 times in a row"), "{summary}");
@@ -568,7 +567,7 @@ fn a_target_is_healthy_after_enough_healthy_rounds_in_a_row() {
 fn a_target_that_stays_unhealthy_fails_with_what_was_seen() {
     let world = release_world();
     world.change().probes = vec![probed(false)];
-    let (_, message) = failure(run(&HealthCheck, &world, &job("1", "web")));
+    let (_, message) = failure(run(&HealthCheck::default(), &world, &job("1", "web")));
     assert!(
         message.contains("within 20s: http://shop/health answered 500"),
         "{message}"

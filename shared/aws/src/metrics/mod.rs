@@ -1,6 +1,7 @@
 //! What both arms did, from CloudWatch: one GetMetricData call a look.
 
 mod alb;
+mod datapoints;
 mod lambda;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -236,6 +237,11 @@ fn series_of(query: &Query, target: &TargetSpec, arm: &str, version: &str) -> Se
             .replace("${target-group}", group)
             .replace("${load-balancer}", balancer)
     };
+    series(query, filled)
+}
+
+/// What a query asks for, with the texts in it as `filled` gives them back.
+fn series(query: &Query, filled: impl Fn(&str) -> String) -> Series {
     if let Some(expression) = &query.expression {
         return Series::Expression(filled(expression));
     }
