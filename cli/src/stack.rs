@@ -28,6 +28,8 @@ pub const ALLOWED_TARGETS: [&str; 2] = [
     "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
     "arn:aws:lambda:*:*:function:shop*",
 ];
+/// What health checks may invoke in the deployed stack: functions by their name.
+pub const ALLOWED_CHECKS: &str = "arn:aws:lambda:*:*:function:check-*";
 /// The emulator takes a few seconds to start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// `sam deploy` takes some ten seconds.
@@ -289,6 +291,8 @@ async fn deploy(config: &StackConfig, endpoint: &str) -> anyhow::Result<String> 
             "Stage=local",
         ])
         .arg(format!("AllowedTargets={}", ALLOWED_TARGETS.join(",")))
+        .arg(format!("AllowedChecks={ALLOWED_CHECKS}"))
+        .arg("AllowPrivateProbes=true") // everything on a laptop is private
         .env_clear()
         .env("PATH", tools_path(&config.project))
         .env("HOME", &config.work)

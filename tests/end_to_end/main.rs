@@ -8,6 +8,7 @@ mod history;
 mod judged;
 mod kept;
 mod lambda_alias;
+mod probes;
 mod releases;
 mod reports;
 mod tools;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         judged::TESTS,
         kept::TESTS,
         lambda_alias::TESTS,
+        probes::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();
