@@ -14,9 +14,8 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use engine::{Class, HealthProbe, ReleaseLog};
 use jiff::SignedDuration;
-use release::ReleaseId;
 use release::check::{Check, CheckEvent, RunCheck, RunVerdict};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Test;
 use crate::world::{Action, Ran, World, nothing};
@@ -99,13 +98,24 @@ impl Drop for Site {
 
 /// Runs a health check with these probes and keys.
 async fn check(world: &World, keys: &str, probes: &[String]) -> anyhow::Result<Ran> {
+    check_section(world, "web", keys, probes).await
+}
+
+/// As [`check`], under a name of its own, by which its log can be found.
+async fn check_section(
+    world: &World,
+    section: &str,
+    keys: &str,
+    probes: &[String],
+) -> anyhow::Result<Ran> {
     let probes: String = probes
         .iter()
         .map(|probe| format!("      - {probe}\n"))
         .collect();
-    let config = format!("version: 1\nhealth-checks:\n  web:\n    {keys}\n    probes:\n{probes}");
+    let config =
+        format!("version: 1\nhealth-checks:\n  {section}:\n    {keys}\n    probes:\n{probes}");
     let files = [("penstock.yaml", config.as_str())];
-    let actions = [Action::new(HEALTH_CHECK, "web")];
+    let actions = [Action::new(HEALTH_CHECK, section)];
     world.run(&files, &actions, nothing).await
 }
 
@@ -132,6 +142,7 @@ client = boto3.client('lambda')\n\
 TRUST = json.dumps({'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow',\n\
 \x20   'Principal': {'Service': 'lambda.amazonaws.com'}, 'Action': 'sts:AssumeRole'}]})\n\
 text = '''\n\
+import time\n\
 def handler(event, context):\n\
 \x20   asked = event.get(\"payload\", event)\n\
 \x20   if asked.get(\"fail\"): raise Exception(\"no money\")\n\
@@ -202,7 +213,7 @@ fn healthy(world: &World) -> anyhow::Result<()> {
                  answer-contains: fine}}"
             ),
         ];
-        let ran = check(world, "interval: 1s\n    in-a-row: 2", &probes).await?;
+        let ran = check(world, "interval: 1s\n    in-a-row: 2\n    within: 60s", &probes).await?;
         ran.succeeded()?;
         ensure!(ran.variables["verdict"] == "healthy", "{ran:#?}");
         let said = ran.summaries.last().context("it said nothing")?;
@@ -277,7 +288,10 @@ fn refused_addresses(world: &World) -> anyhow::Result<()> {
             ("http://[::ffff:169.254.169.254]/".to_owned(), "link-local"),
         ] {
             let ran = check(world, QUICK, &[http(&url, "")]).await?;
-            ran.failed("ConfigurationError", &[part, "line 8"])?;
+            ran.failed(
+                "ConfigurationError",
+                &["could not use penstock.yaml: line 4", part],
+            )?;
         }
         // Only the resolver knows who that is, and what the probe does not ask for it does not get.
         let url = format!("http://localhost:{port}/health");
@@ -311,10 +325,13 @@ fn redirected(world: &World) -> anyhow::Result<()> {
     })
 }
 
-/// The rounds of a check by their stored times, and how it ended.
-async fn rounds(world: &World, ran: &Ran) -> anyhow::Result<Vec<CheckEvent>> {
-    let id: ReleaseId = ran.release.clone().context("the check has no id")?;
-    Ok(world.aws.events::<Option<Check>>(&id).await?)
+/// What the log of this section's check has.
+async fn events(world: &World, section: &str) -> anyhow::Result<Vec<CheckEvent>> {
+    let id = |line: &Value| line["span"]["release"].as_str().map(str::to_owned);
+    let is_it = |id: String| id.starts_with(&format!("{section}-"));
+    let line = world.logged("job begins", |line| id(line).is_some_and(is_it))?;
+    let id = id(&line).context("the check has no id")?;
+    Ok(world.aws.events::<Option<Check>>(&id.try_into()?).await?)
 }
 
 fn interrupted(world: &World) -> anyhow::Result<()> {
@@ -323,9 +340,10 @@ fn interrupted(world: &World) -> anyhow::Result<()> {
         let site = Site::start(|look| (3..=4).contains(&look)).await?;
         let keys = "interval: 1s\n    in-a-row: 1\n    stable-for: 4s\n    within: 60s";
         let probe = http(&format!("{}/health", site.url), "");
-        let ran = check(world, keys, &[probe]).await?;
+        let section = world.name("interrupted");
+        let ran = check_section(world, &section, keys, &[probe]).await?;
         ran.succeeded()?;
-        let events = rounds(world, &ran).await?;
+        let events = events(world, &section).await?;
         let mut interrupted_at = None;
         let mut ended_at = None;
         for event in &events {
@@ -351,10 +369,11 @@ fn within_is_over(world: &World) -> anyhow::Result<()> {
         let site = Site::start(|look| look % 4 >= 2).await?;
         let keys = "interval: 1s\n    in-a-row: 1\n    stable-for: 5s\n    within: 8s";
         let probe = http(&format!("{}/health", site.url), "");
-        let ran = check(world, keys, &[probe]).await?;
+        let section = world.name("flapping");
+        let ran = check_section(world, &section, keys, &[probe]).await?;
         let said = "not healthy 1 times in a row and for 5s within 8s: ";
         ran.failed("JobFailed", &[said])?;
-        let events = rounds(world, &ran).await?;
+        let events = events(world, &section).await?;
         let times = events.iter().filter_map(|event| match event {
             CheckEvent::Round { at, .. } => Some(*at),
             CheckEvent::Started { .. } | CheckEvent::Ended { .. } => None,
@@ -403,7 +422,7 @@ fn run_check(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let function = function(world, "check-step")?;
         let context = json!({"release": "web-1"});
-        let ask = async |function: &str, payload: serde_json::Value| {
+        let ask = async |function: &str, payload: Value| {
             let check = json!({"function": function, "payload": payload});
             let check: RunCheck = serde_json::from_value(check)?;
             anyhow::Ok(world.aws.run_check(&check, &context).await)

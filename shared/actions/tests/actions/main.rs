@@ -573,3 +573,29 @@ fn a_target_that_stays_unhealthy_fails_with_what_was_seen() {
         "{message}"
     );
 }
+
+#[test]
+fn a_function_that_the_stack_does_not_allow_begins_no_health_check() {
+    let function = "arn:aws:lambda:eu-west-1:123456789012:function:orders";
+    let probe = format!("{{lambda: {{function: {function}}}}}");
+    let config = CONFIG.replace("{http: {url: \"http://shop/health\"}}", &probe);
+    let world = world(&[("penstock.yaml", &config)]);
+    let check = HealthCheck::new("arn:aws:lambda:*:*:function:check-*");
+    let message = refusal(run(&check, &world, &job("1", "web")));
+    assert!(message.contains("AllowedChecks has"), "{message}");
+    assert!(world.look().logs.is_empty());
+    let check = HealthCheck::new("arn:aws:lambda:*:*:function:orders");
+    assert!(matches!(
+        run(&check, &world, &job("1", "web")),
+        Ok(JobReply::Succeed { .. })
+    ));
+}
+
+#[test]
+fn what_only_the_configuration_can_mend_ends_a_health_check_at_once() {
+    let world = release_world();
+    world.change().probes = vec![Probed::hopeless("there is no alarm 'slwo'")];
+    let (kind, message) = failure(run(&HealthCheck::default(), &world, &job("1", "web")));
+    assert_eq!(kind, FailureKind::ConfigurationError);
+    assert!(message.contains("no alarm 'slwo'"), "{message}");
+}

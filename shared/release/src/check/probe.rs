@@ -262,8 +262,8 @@ impl EcsProbe {
 pub struct LambdaProbe {
     /// Its ARN, with a version or an alias or without.
     pub function: String,
-    /// What it is invoked with; null unless it is written.
-    #[serde(default)]
+    /// What it is invoked with; an empty object unless it is written.
+    #[serde(default = "LambdaProbe::nothing")]
     pub payload: Value,
     /// How long it may take, 1 to 30 s.
     #[serde(default = "LambdaProbe::timeout", deserialize_with = "read_duration")]
@@ -280,6 +280,10 @@ pub struct LambdaProbe {
 }
 
 impl LambdaProbe {
+    fn nothing() -> Value {
+        Value::Object(serde_json::Map::new())
+    }
+
     fn timeout() -> SignedDuration {
         SignedDuration::from_secs(10)
     }
