@@ -128,7 +128,7 @@ fn function(world: &World, prefix: &str) -> anyhow::Result<String> {
     world.boto3(&format!(
         "{MAKE}\n\
          role = boto3.client('iam').create_role(RoleName='{name}', AssumeRolePolicyDocument=TRUST)['Role']['Arn']\n\
-         made = client.create_function(FunctionName='{name}', Runtime='python3.12', Handler='app.handler',\n\
+         made = client.create_function(FunctionName='{name}', Runtime='python3.12', Handler='app.handler', Timeout=20,\n\
          \x20   Role=role, Code={{'ZipFile': file.getvalue()}})\n\
          client.publish_version(FunctionName='{name}')\n\
          client.create_alias(FunctionName='{name}', Name='live', FunctionVersion='1')\n\
@@ -146,6 +146,7 @@ import time\n\
 def handler(event, context):\n\
 \x20   asked = event.get(\"payload\", event)\n\
 \x20   if asked.get(\"fail\"): raise Exception(\"no money\")\n\
+\x20   time.sleep(asked.get(\"sleep\", 0))\n\
 \x20   told = event.get(\"penstock\", {}).get(\"release\")\n\
 \x20   return {\"verdict\": asked.get(\"verdict\", \"pass\"), \"message\": f\"asked by {told}\"}\n\
 '''\n\
@@ -436,6 +437,9 @@ fn run_check(world: &World) -> anyhow::Result<()> {
             ensure!(answer.verdict == verdict, "{answer:?}");
             ensure!(answer.said == "asked by web-1", "{answer:?}");
         }
+        // Longer than any other call may take, and not tried again meanwhile.
+        let slow = ask(&function, json!({"sleep": 5})).await??;
+        ensure!(slow.verdict == RunVerdict::Pass, "{slow:?}");
         let gone = format!("{function}-gone");
         for (function, payload, class, part) in [
             (
