@@ -117,7 +117,11 @@ fn each_function_may_do_exactly_what_it_does() {
         "dynamodb:Query",
         "dynamodb:PutItem",
         "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricData",
         "ecs:DescribeServices",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "lambda:InvokeFunction",
+        "synthetics:GetCanaryRuns",
     ];
     assert_eq!(may("HealthCheck"), set(&[&logs, &answers, &check]));
     assert_eq!(
@@ -211,6 +215,30 @@ fn no_rule_can_be_deleted_but_those_that_a_release_made_and_tagged() {
     assert_eq!(
         statements_with(own, "elasticloadbalancing:AddTags")[0]["Condition"],
         json!({"StringEquals": {"elasticloadbalancing:CreateAction": "CreateRule"}})
+    );
+}
+
+#[test]
+fn a_health_check_asks_only_functions_that_are_allowed() {
+    let template = template();
+    let resources = &template["Resources"];
+    let own = &resources["HealthCheckRole"]["Properties"]["Policies"][0]["PolicyDocument"];
+    let statements = statements_with(own, "lambda:InvokeFunction");
+    assert_eq!(statements.len(), 1);
+    assert_eq!(statements[0]["Resource"], "AllowedChecks");
+    let parameters = &template["Parameters"];
+    // Nobody's account, and nobody's function.
+    let nobody = "arn:aws:lambda:us-east-1:000000000000:function:none";
+    assert_eq!(parameters["AllowedChecks"]["Default"], nobody);
+    assert_eq!(parameters["AllowPrivateProbes"]["Default"], "false");
+    let variables = &resources["HealthCheck"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(
+        variables["PENSTOCK_ALLOWED_CHECKS"],
+        json!([",", "AllowedChecks"])
+    );
+    assert_eq!(
+        variables["PENSTOCK_ALLOW_PRIVATE_PROBES"],
+        "AllowPrivateProbes"
     );
 }
 

@@ -277,11 +277,7 @@ impl Plan {
     pub fn functions(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().flat_map(|step| match step {
             Step::RunCheck(check) => vec![check.function.as_str()],
-            Step::Probe(probe) => probe
-                .probes
-                .iter()
-                .filter_map(ProbeSpec::function)
-                .collect(),
+            Step::Probe(probe) => probe.probes.iter().filter_map(ProbeSpec::invokes).collect(),
             Step::SetWeight(_)
             | Step::Judge { .. }
             | Step::Wait(_)
@@ -394,6 +390,13 @@ pub(crate) fn read_duration<'de, D: Deserializer<'de>>(
             "'{text}' is not a duration: write for example 90s, 2m or 1h"
         ))
     })
+}
+
+/// As [`read_duration`], for a key that may be left out.
+pub(crate) fn read_some_duration<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<SignedDuration>, D::Error> {
+    read_duration(from).map(Some)
 }
 
 pub(crate) fn duration(

@@ -48,6 +48,7 @@ fn events() -> Vec<Event> {
         alarms_firing: BTreeSet::new(),
         slower_than: BTreeMap::new(),
         judge: None,
+        warnings: Vec::new(),
     };
     let window = |second, bad| Window {
         start: at(second),
