@@ -116,6 +116,7 @@ fn plan() -> Plan {
         alarms: vec!["slow".to_owned()],
         metrics: Metrics::default(),
         judge: JudgePolicy::default(),
+        freeze: Vec::new(),
     }
 }
 

@@ -1,13 +1,17 @@
 //! A health check: probes that must all be healthy several times in a row, within a time.
 
+mod allowed;
 mod run_check;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, check_alarms, duration, read_duration};
-pub use run_check::RunCheck;
+pub use allowed::AllowedChecks;
+pub use run_check::{
+    ANSWER_BYTES_MAX, NoAnswer, PAYLOAD_BYTES_MAX, RunAnswer, RunCheck, RunVerdict,
+};
 
+use crate::config::{self, check_alarms, duration, read_duration};
 use crate::{FailureKind, JobReply, ReleaseId, Story, Token};
 
 /// The most probes of one health check.
@@ -142,6 +146,13 @@ pub struct EcsProbe {
 }
 
 impl ProbeSpec {
+    /// The function that it invokes, by ARN.
+    pub fn function(&self) -> Option<&str> {
+        match self {
+            Self::Http(_) | Self::Alarm(_) | Self::EcsService(_) => None,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
             Self::Http(http) => {

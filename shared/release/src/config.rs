@@ -25,7 +25,8 @@ pub use target::{
     AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, TestTraffic, VERSION_FILE_BYTES_MAX,
 };
 
-use crate::check::CheckPlan;
+use crate::check::{CheckPlan, ProbeSpec};
+use crate::freeze::{self, Freeze};
 use crate::gate::Gate;
 
 /// The largest configuration that is read, in bytes.
@@ -204,6 +205,9 @@ pub struct Plan {
     /// The judge's promise.
     #[serde(default)]
     pub judge: JudgePolicy,
+    /// When no weight is raised.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<Freeze>,
 }
 
 fn a_minute() -> SignedDuration {
@@ -256,6 +260,7 @@ impl Check for Plan {
         }
         check_alarms(&self.alarms)?;
         self.metrics.check()?;
+        freeze::check(&self.freeze)?;
         self.judge.check()?;
         self.judge_config().validate().map_err(|e| e.to_string())
     }
@@ -265,6 +270,38 @@ impl Plan {
     /// What the judge runs on.
     pub fn judge_config(&self) -> JudgeConfig {
         self.metrics.judge_config(&self.judge)
+    }
+
+    /// The functions that its checks ask, by ARN.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flat_map(|step| match step {
+            Step::RunCheck(check) => vec![check.function.as_str()],
+            Step::Probe(probe) => probe
+                .probes
+                .iter()
+                .filter_map(ProbeSpec::function)
+                .collect(),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Approve(_)
+            | Step::HeaderRoute(_) => Vec::new(),
+        })
+    }
+
+    /// The approval action of the pipeline that a step waits for, if one does.
+    pub fn approval_action(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Approve(approval) => approval.action.as_deref(),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Probe(_)
+            | Step::RunCheck(_)
+            | Step::HeaderRoute(_) => None,
+        })
     }
 
     /// Which requests go to the candidate before any share of the others does.
@@ -291,7 +328,7 @@ impl Plan {
     }
 
     /// How long the whole release may last.
-    pub(crate) fn longest(&self) -> SignedDuration {
+    pub fn longest(&self) -> SignedDuration {
         let steps = self.steps.iter().map(|step| match step {
             Step::SetWeight(_) | Step::HeaderRoute(_) => SignedDuration::ZERO,
             Step::Judge { windows } => self.step_time(*windows),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use stats::{Counts, JudgeConfig};
 
 use crate::config::{Counting, Plan};
-use crate::{By, Generation, Order, Reason, ReleaseId, Weight};
+use crate::{By, Checked, Generation, Order, Reason, ReleaseId, Weight};
 
 /// The two sides of a release, as the target names them (target group ARNs for a load balancer).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,27 +118,6 @@ impl fmt::Display for Effect {
             Self::TestTraffic(false) => f.write_str("end the test traffic"),
         }
     }
-}
-
-/// What a look at a probe or check step saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checked {
-    /// In one word.
-    pub verdict: CheckVerdict,
-    /// In its own words.
-    pub said: String,
-}
-
-/// What a check says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CheckVerdict {
-    /// The release may go on.
-    Pass,
-    /// It may not.
-    Fail,
-    /// It is too early to tell.
-    Wait,
 }
 
 /// How a release ended.

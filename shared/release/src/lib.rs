@@ -9,6 +9,7 @@
 //! - [`replay`] shows the same events to another plan;
 //! - [`check`] does the same for a health check, [`gate`] for test and coverage reports;
 //! - [`config`] is `penstock.yaml`;
+//! - [`freeze`] says when no weight is raised;
 //! - [`sources`] turn outside events (an alarm) into rollbacks.
 
 pub mod account;
@@ -28,10 +29,9 @@ mod reply;
 pub mod sources;
 mod story;
 
+pub use check::{RunAnswer as Checked, RunVerdict as CheckVerdict};
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
-pub use event::{
-    ArmCounts, Arms, CheckVerdict, Checked, Effect, Event, Outcome, Proof, Started, Window,
-};
+pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
 pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
 pub use observation::{Approved, Live, Observation};
 pub use order::{By, HOLD_MAX, Order, take_order};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use stats::{Judge, JudgeConfig, Verdict};
 
 use crate::config::{Plan, Step, TargetSpec};
-use crate::freeze::Frozen;
+use crate::freeze::{self, Frozen};
 use crate::{
     By, CheckVerdict, Checked, Claim, Effect, Event, FailureKind, Generation, JobReply, Order,
     Outcome, Proof,
@@ -153,13 +153,13 @@ impl Release {
 
     /// The freeze that holds the next weight back now, if one does. What a watch has seen through
     /// is not held any more, and a hotfix never is.
-    pub(crate) fn frozen(&self, _now: Timestamp) -> Option<Frozen> {
+    pub(crate) fn frozen(&self, now: Timestamp) -> Option<Frozen> {
         let steps = &self.plan().steps;
         let before = self.step.checked_sub(1).and_then(|step| steps.get(step));
         if self.plan().hotfix.is_some() || matches!(before, Some(Step::Watch(_))) {
             return None;
         }
-        None
+        freeze::frozen(&self.plan().freeze, now)
     }
 
     /// How long it has lasted.

@@ -3,12 +3,13 @@
 mod alarm;
 mod ecs;
 mod http;
+mod lambda;
 
 use std::collections::BTreeSet;
 
 use engine::{HealthProbe, PortError};
-use release::Checked;
-use release::check::{ProbeSpec, Probed, RunCheck};
+use release::check::{ProbeSpec, Probed, RunAnswer, RunCheck};
+use serde_json::Value;
 
 use crate::Aws;
 
@@ -21,19 +22,11 @@ impl HealthProbe for Aws {
         }
     }
 
-    async fn run_check(
-        &self,
-        check: &RunCheck,
-        _context: &serde_json::Value,
-    ) -> Result<Checked, PortError> {
-        Err(PortError::new(
-            engine::Class::Permanent,
-            format!("ask {}", check.name()),
-            "not implemented yet",
-        ))
-    }
-
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError> {
         alarm::firing(self, alarms).await
+    }
+
+    async fn run_check(&self, check: &RunCheck, context: &Value) -> Result<RunAnswer, PortError> {
+        lambda::run_check(self, check, context).await
     }
 }
