@@ -3,14 +3,18 @@
 //!
 //! `cargo test` runs them after `make bootstraps` and `make setup`; `make test` does all three.
 
+mod abandoned;
 mod alb;
 mod bad_input;
+mod by_hand;
+mod ecs;
 mod history;
 mod judged;
 mod kept;
 mod lambda_alias;
 mod releases;
 mod reports;
+mod requests;
 mod tools;
 mod world;
 
@@ -30,11 +34,15 @@ fn main() -> ExitCode {
         alb::TESTS,
         releases::TESTS,
         reports::TESTS,
+        abandoned::TESTS,
         bad_input::TESTS,
+        by_hand::TESTS,
+        ecs::TESTS,
         history::TESTS,
         judged::TESTS,
         kept::TESTS,
         lambda_alias::TESTS,
+        requests::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();
@@ -56,8 +64,16 @@ fn main() -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let whole = conclusion.num_passed as usize == tests.len();
+    let requests = requests::check(&world, whole);
     if let Some(world) = Arc::into_inner(world) {
         world.stop();
     }
-    conclusion.exit_code()
+    match requests {
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => conclusion.exit_code(),
+    }
 }

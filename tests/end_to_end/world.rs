@@ -34,6 +34,9 @@ pub const INSTANCES: [&str; 2] = ["i-0b10e0b10e0b10e00", "i-06e006e006e006e00"];
 
 /// The address of every other target.
 const HOST: &str = "127.0.0.1";
+/// Set when round trips are measured: no AWS request is answered sooner than after so many
+/// milliseconds, and every event is delivered once.
+const ROUND_TRIP_MS: &str = "PENSTOCK_ROUND_TRIP_MS";
 
 /// Requests a second that a release under test gets.
 const RPS: u32 = 200;
@@ -56,12 +59,15 @@ impl World {
             .join("..")
             .canonicalize()?;
         let work = TempDir::with_prefix("penstock-")?;
+        let round_trip = std::env::var(ROUND_TRIP_MS).ok();
+        let round_trip: Option<u64> = round_trip.map(|text| text.parse()).transpose()?;
         let config = StackConfig {
             bootstraps: project.join("target/bootstraps"),
             project: project.clone(),
             work: work.path().to_owned(),
             continuation_delay: Duration::from_millis(700),
-            deliver_twice: true,
+            deliver_twice: round_trip.is_none(),
+            answer_time_min: Duration::from_millis(round_trip.unwrap_or_default()),
             build_environment: BTreeMap::new(),
             instances: INSTANCES
                 .map(|id| (id.to_owned(), Ipv4Addr::LOCALHOST.into()))
@@ -112,7 +118,7 @@ impl World {
         })
     }
 
-    async fn make_alarm(&self, name: &str) -> anyhow::Result<()> {
+    pub async fn make_alarm(&self, name: &str) -> anyhow::Result<()> {
         use cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
         self.cloudwatch
             .put_metric_alarm()
@@ -208,6 +214,7 @@ impl World {
                 "AWS_ENDPOINT_URL",
                 self.stack.sdk().endpoint_url().unwrap_or_default(),
             )
+            .env("AWS_ENDPOINT_URL_ECS", self.stack.player().url())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_DEFAULT_REGION", "us-east-1")
@@ -229,11 +236,13 @@ impl World {
 
     /// The live weights of stable (blue) and candidate (green).
     pub async fn weights(&self, service: &Service) -> anyhow::Result<(i32, i32)> {
-        let rules = self
-            .stack
-            .elbv2()
-            .describe_rules()
-            .rule_arns(&service.balancer.rule);
+        self.weights_of(&service.balancer).await
+    }
+
+    /// The live weights of a balancer's blue and green.
+    pub async fn weights_of(&self, balancer: &Balancer) -> anyhow::Result<(i32, i32)> {
+        let rules = self.stack.elbv2().describe_rules();
+        let rules = rules.rule_arns(&balancer.rule);
         let rules = rules.send().await?;
         let actions = rules.rules().first().context("the rule is gone")?.actions();
         let groups = actions.iter().filter_map(|a| a.forward_config());
@@ -242,10 +251,7 @@ impl World {
             let group = groups.iter().find(|g| g.target_group_arn() == Some(arn));
             group.and_then(|g| g.weight()).unwrap_or(-1)
         };
-        Ok((
-            weight(&service.balancer.blue),
-            weight(&service.balancer.green),
-        ))
+        Ok((weight(&balancer.blue), weight(&balancer.green)))
     }
 }
 

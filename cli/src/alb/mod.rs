@@ -32,6 +32,7 @@ mod proxy;
 mod query;
 mod rules;
 mod state;
+mod targets;
 mod traffic;
 mod wire;
 
@@ -56,6 +57,7 @@ use uuid::Uuid;
 use error::ApiError;
 use query::Query;
 use state::State;
+pub(crate) use targets::{GroupUse, TargetHealth};
 pub(crate) use traffic::three_digits;
 
 /// Largest request to the control plane.

@@ -10,13 +10,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::player::{BUILD_VARIABLES, ENDPOINT, PORT, Player, PlayerConfig};
 
-/// Run the player: CodePipeline, the load balancer and Lambda's aliases of the laptop, until Ctrl-C.
+/// Run the player: CodePipeline, the load balancer, ECS and Lambda's aliases of the laptop, until Ctrl-C.
 ///
 /// The emulator (ministack) has the rest of AWS. Tell it, and what else should find the player, where it is:
 ///
 ///   export AWS_ENDPOINT_URL=http://127.0.0.1:4566
 ///   export AWS_ENDPOINT_URL_CODEPIPELINE=http://127.0.0.1:4570
 ///   export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=http://127.0.0.1:4570
+///   export AWS_ENDPOINT_URL_ECS=http://127.0.0.1:4570
 ///   export AWS_ENDPOINT_URL_CODEBUILD=http://127.0.0.1:4570
 ///   export AWS_ENDPOINT_URL_ECR=http://127.0.0.1:4570
 ///

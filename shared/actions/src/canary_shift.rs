@@ -165,7 +165,7 @@ async fn look_before(
     arms: Arms,
 ) -> Result<Started, ActionError> {
     let live = ports.live(&plan.target, &arms).await?;
-    if live.candidate_healthy == 0 && !plan.target.deploys() {
+    if live.candidate_healthy == 0 && plan.target.needs_candidate() {
         return Err(ActionError::Refused(format!(
             "the candidate {} has no healthy host, or is not active: its share of the requests would \
              go into errors; deploy the new version there first",

@@ -22,7 +22,8 @@ pub use metrics::{
 };
 pub use step::{Approval, Policy, ProbeStep, Step, Watch};
 pub use target::{
-    AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, TestTraffic, VERSION_FILE_BYTES_MAX,
+    AlbRule, AllowList, EcsRolling, EcsServices, EcsTaskSets, LambdaAlias, NewVersion, ServiceArn,
+    ServiceBehind, TargetSpec, TaskDefinition, TestTraffic, VERSION_FILE_BYTES_MAX,
 };
 
 use crate::check::{CheckPlan, ProbeSpec};
@@ -367,7 +368,7 @@ impl Plan {
             Some(why) if why.chars().count() > HOTFIX_CHARS_MAX => Err(format!(
                 "`hotfix` has more than {HOTFIX_CHARS_MAX} characters: a ticket will do"
             )),
-            None if step::is_at_once(&self.steps) => Err(
+            None if self.target.divides() && step::is_at_once(&self.steps) => Err(
                 "the steps send everything to the candidate at once: that is for a release that \
                  cannot wait; say why under `hotfix`, or take another weight first, as \
                  `steps: canary` does"

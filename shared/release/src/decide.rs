@@ -193,6 +193,10 @@ fn goes_back(release: &Release, seen: &Observation) -> Option<Reason> {
     if let Some(Approved { by, .. }) = seen.approval.as_ref().filter(|a| !a.is_approved) {
         return Some(Reason::Rejected { by: by.clone() });
     }
+    let may_turn_back = release.plan().target.may_turn_back();
+    if may_turn_back && seen.live.is_some_and(|live| live.weight < release.weight) {
+        return Some(Reason::TurnedBack);
+    }
     let settled = seen.now.duration_since(release.weight_since) > DRIFT_GRACE;
     let live = seen
         .live

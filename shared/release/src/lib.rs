@@ -10,6 +10,7 @@
 //! - [`check`] does the same for a health check, [`gate`] for test and coverage reports;
 //! - [`config`] is `penstock.yaml`;
 //! - [`freeze`] says when no weight is raised;
+//! - [`forecast`] says what a release does next;
 //! - [`sources`] turn outside events (an alarm) into rollbacks.
 
 pub mod account;
@@ -17,6 +18,7 @@ pub mod check;
 pub mod config;
 mod decide;
 mod event;
+pub mod forecast;
 pub mod freeze;
 pub mod gate;
 mod ids;

@@ -125,6 +125,8 @@ pub enum Reason {
         /// The candidate's live weight.
         live: Weight,
     },
+    /// The target has put the stable version back by itself.
+    TurnedBack,
     /// A freeze window holds the weight.
     Frozen {
         /// When it ends.
@@ -222,6 +224,10 @@ impl fmt::Display for Reason {
                 f,
                 "somebody else has moved the target: the candidate has {live} where this release \
                  set {logged}; let nothing else write its weights during a release"
+            ),
+            Self::TurnedBack => f.write_str(
+                "the target has put the stable version back by itself, as ECS's circuit breaker does: \
+                 look at the service's events",
             ),
             Self::Frozen { until, because } => {
                 write!(f, "frozen until {until:.0}: {because}")

@@ -457,9 +457,19 @@ impl Release {
         };
         let healthy = self.proof.map_or(0, |proof| proof.healthy_hosts);
         match (&self.plan().target, healthy) {
-            (TargetSpec::AlbRule(_), 0) => "no healthy host (look at its targets now)".to_owned(),
-            (TargetSpec::AlbRule(_), 1) => "1 healthy host".to_owned(),
-            (TargetSpec::AlbRule(_), count) => format!("{count} healthy hosts"),
+            (
+                TargetSpec::AlbRule(_) | TargetSpec::EcsServices(_) | TargetSpec::EcsTaskSets(_),
+                count,
+            ) => match count {
+                0 => "no healthy host (look at its targets now)".to_owned(),
+                1 => "1 healthy host".to_owned(),
+                _ => format!("{count} healthy hosts"),
+            },
+            (TargetSpec::EcsRolling(_), 0) => {
+                format!("{arm}, of which no task runs (look at the service's events now)")
+            }
+            (TargetSpec::EcsRolling(_), 1) => format!("1 task of {arm}"),
+            (TargetSpec::EcsRolling(_), count) => format!("{count} tasks of {arm}"),
             (TargetSpec::LambdaAlias(_), 0) => {
                 format!("version {arm}, which is not active (look at its state now)")
             }

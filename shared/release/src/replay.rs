@@ -323,6 +323,7 @@ fn heeds(release: &Release, because: &Reason) -> bool {
         | Reason::NotReady { .. }
         | Reason::Done
         | Reason::Drifted { .. }
+        | Reason::TurnedBack
         | Reason::Frozen { .. }
         | Reason::Checking { .. }
         | Reason::Passed { .. }

@@ -142,6 +142,44 @@ fn live_through(minutes: i64, look: impl Fn(&mut Observation, Timestamp)) -> Rel
     head.state.unwrap()
 }
 
+#[test]
+fn what_ecs_itself_has_put_back_is_not_deployed_once_more() {
+    let config = "version: 1
+releases:
+  web:
+    target:
+      ecs-rolling:
+        service: arn:aws:ecs:eu-west-1:123456789012:service/prod/web
+        task-definition: web:7
+    steps: [{set-weight: 100%}]
+";
+    let mut now = Timestamp::from_second(1_800_000_000).unwrap();
+    let mut head = begin_under(now, config);
+    let mut live = Weight::ZERO;
+    let look = |now, live, rolled_out: u32| Observation {
+        live: Some(Live {
+            weight: live,
+            stable_healthy: 2,
+            candidate_healthy: rolled_out,
+            candidate_ready: true,
+        }),
+        windows: Some(Vec::new()),
+        alarms: Some(BTreeSet::new()),
+        ..Observation::at(now)
+    };
+    let decision = decide(head.state.as_ref().unwrap(), &look(now, live, 0));
+    head = head.after(&decision.events);
+    perform(&mut head, now, &mut live);
+    assert_eq!(live, Weight::FULL, "{:?}", decision.because);
+    now += SignedDuration::from_secs(1);
+    let decision = decide(head.state.as_ref().unwrap(), &look(now, live, 0));
+    assert!(decision.events.is_empty(), "not rolled out: {decision:?}");
+    let decision = decide(head.state.as_ref().unwrap(), &look(now, Weight::ZERO, 0));
+    assert_eq!(decision.because, Reason::TurnedBack);
+    let head = head.after(&decision.events);
+    assert_eq!(head.state.unwrap().phase, Phase::RollingBack);
+}
+
 fn window(now: Timestamp, canary: u64, baseline: u64) -> Window {
     let count = |count| Counts::new(count, 0).unwrap();
     let counts = ArmCounts {

@@ -49,6 +49,40 @@ pub(super) fn of(account: &Account) -> Listing<Happened> {
     listing
 }
 
+/// One thing that happened, in words: plain text, which may be hostile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: String,
+    /// Why; empty where there was no choice, or where it is that of the thing before.
+    pub why: String,
+    /// Who decided it, or saw it.
+    pub who: String,
+}
+
+/// The last things that happened, at most so many, the oldest of them first.
+#[must_use]
+pub fn told(account: &Account, most: usize) -> Vec<Told> {
+    let began = account.end.started.at;
+    let steps = account.plan().steps.len();
+    let serving = account.end.serving();
+    let last = account.moments.len().saturating_sub(most);
+    let rows = account.moments.iter().skip(last);
+    let told = rows.clone();
+    let told = told.map(|moment| Happened::of(moment, began, steps, &serving));
+    let mut told: Vec<_> = told.collect();
+    say_once(&mut told);
+    let told = rows.zip(told).map(|(moment, row)| Told {
+        at: moment.at,
+        what: row.what,
+        why: row.why,
+        who: row.who,
+    });
+    told.collect()
+}
+
 /// What follows for the same reason does not repeat it.
 fn say_once(rows: &mut [Happened]) {
     let mut before = String::new();

@@ -142,6 +142,7 @@ impl Who {
             Reason::Stuck { .. }
             | Reason::NotReady { .. }
             | Reason::Drifted { .. }
+            | Reason::TurnedBack
             | Reason::CouldNotObserve { .. }
             | Reason::ReadingBack
             | Reason::Over => Self::Penstock,

@@ -1,11 +1,13 @@
 //! What a release moves, as the configuration names it.
 
+mod ecs;
 mod lambda_alias;
 mod test_traffic;
 
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
+pub use ecs::{EcsRolling, EcsServices, EcsTaskSets, ServiceArn, ServiceBehind, TaskDefinition};
 pub use lambda_alias::{LambdaAlias, NewVersion, VERSION_FILE_BYTES_MAX};
 pub use test_traffic::TestTraffic;
 
@@ -21,33 +23,52 @@ pub enum TargetSpec {
     AlbRule(AlbRule),
     /// An alias of a Lambda function that divides invocations between two versions.
     LambdaAlias(LambdaAlias),
+    /// Two ECS services behind a rule; the idle one is put up for a release.
+    EcsServices(EcsServices),
+    /// Two task sets of one ECS service behind a rule; the candidate's is made for a release.
+    EcsTaskSets(EcsTaskSets),
+    /// An ECS service that moves to a new task definition by itself.
+    EcsRolling(EcsRolling),
 }
 
 impl TargetSpec {
-    /// The name under which the target is held: the ARN of the rule or listener, or of the alias.
+    /// The name under which the target is held: the ARN of the rule or listener, of the alias, or of a
+    /// service without a rule.
     pub fn id(&self) -> TargetId {
-        match self {
-            Self::AlbRule(alb) => TargetId(alb.rule.clone()),
-            Self::LambdaAlias(alias) => TargetId(alias.arn()),
-        }
+        TargetId(match self {
+            Self::AlbRule(alb) => alb.rule.clone(),
+            Self::LambdaAlias(alias) => alias.arn(),
+            Self::EcsServices(ecs) => ecs.rule.clone(),
+            Self::EcsTaskSets(ecs) => ecs.rule.clone(),
+            Self::EcsRolling(ecs) => ecs.service.to_string(),
+        })
     }
 
-    /// The ARN by which IAM decides who may move the target: a rule's own, but an alias' function's,
-    /// because UpdateAlias knows no smaller resource.
-    fn resource(&self) -> &str {
+    /// The ARNs by which IAM decides who may move the target: those of the rule and of the services,
+    /// but of an alias its function's, because UpdateAlias knows no smaller resource.
+    fn resources(&self) -> Vec<&str> {
         match self {
-            Self::AlbRule(alb) => &alb.rule,
-            Self::LambdaAlias(alias) => &alias.function,
+            Self::AlbRule(alb) => vec![&alb.rule],
+            Self::LambdaAlias(alias) => vec![&alias.function],
+            Self::EcsServices(ecs) => {
+                let services = ecs.services.iter().map(|side| side.service.as_str());
+                services.chain([ecs.rule.as_str()]).collect()
+            }
+            Self::EcsTaskSets(ecs) => vec![ecs.service.as_str(), &ecs.rule],
+            Self::EcsRolling(ecs) => vec![ecs.service.as_str()],
         }
     }
 
     /// The ARNs by which IAM decides who may send it test traffic: its listener, in which a rule is
     /// made, and what stands for that rule, which has no name yet.
     fn test_resources(&self) -> Vec<String> {
+        let of_rule = |alb: &AlbRule| vec![alb.listener(), alb.new_rule()];
         match self {
-            Self::AlbRule(alb) => vec![alb.listener(), alb.new_rule()],
-            // Its configuration refuses test traffic.
-            Self::LambdaAlias(_) => Vec::new(),
+            Self::AlbRule(alb) => of_rule(alb),
+            Self::EcsServices(ecs) => of_rule(&ecs.alb()),
+            Self::EcsTaskSets(ecs) => of_rule(&ecs.alb()),
+            // Their configurations refuse test traffic.
+            Self::LambdaAlias(_) | Self::EcsRolling(_) => Vec::new(),
         }
     }
 
@@ -59,6 +80,9 @@ impl TargetSpec {
                 NewVersion::File(path) => Some(path),
                 NewVersion::Published | NewVersion::Number(_) => None,
             },
+            Self::EcsServices(ecs) => ecs.task_definition.file(),
+            Self::EcsTaskSets(ecs) => ecs.task_definition.file(),
+            Self::EcsRolling(ecs) => ecs.task_definition.file(),
         }
     }
 
@@ -70,13 +94,48 @@ impl TargetSpec {
         match self {
             Self::AlbRule(_) => Ok(()),
             Self::LambdaAlias(alias) => alias.version_said(text),
+            Self::EcsServices(ecs) => ecs.task_definition.said(text, &ecs.services[0].service),
+            Self::EcsTaskSets(ecs) => ecs.task_definition.said(text, &ecs.service),
+            Self::EcsRolling(ecs) => ecs.task_definition.said(text, &ecs.service),
         }
     }
 
     /// Whether its releases put the candidate up and take the old version down.
     pub fn deploys(&self) -> bool {
         match self {
-            Self::AlbRule(_) | Self::LambdaAlias(_) => false,
+            Self::AlbRule(_) | Self::LambdaAlias(_) | Self::EcsRolling(_) => false,
+            Self::EcsServices(_) | Self::EcsTaskSets(_) => true,
+        }
+    }
+
+    /// Whether the candidate must be up before a release begins, because nothing in it puts it up.
+    pub fn needs_candidate(&self) -> bool {
+        match self {
+            Self::AlbRule(_) | Self::LambdaAlias(_) => true,
+            Self::EcsServices(_) | Self::EcsTaskSets(_) | Self::EcsRolling(_) => false,
+        }
+    }
+
+    /// Whether a part of the requests can go to the candidate.
+    pub fn divides(&self) -> bool {
+        match self {
+            Self::AlbRule(_)
+            | Self::LambdaAlias(_)
+            | Self::EcsServices(_)
+            | Self::EcsTaskSets(_) => true,
+            Self::EcsRolling(_) => false,
+        }
+    }
+
+    /// Whether the target may put the stable version back by itself, as ECS's circuit breaker does. A
+    /// weight that differs from the log's is then no late answer, and is not set once more.
+    pub fn may_turn_back(&self) -> bool {
+        match self {
+            Self::AlbRule(_)
+            | Self::LambdaAlias(_)
+            | Self::EcsServices(_)
+            | Self::EcsTaskSets(_) => false,
+            Self::EcsRolling(_) => true,
         }
     }
 
@@ -97,6 +156,9 @@ impl TargetSpec {
                 }
                 alias.check(metrics)
             }
+            Self::EcsServices(ecs) => ecs.check(steps),
+            Self::EcsTaskSets(ecs) => ecs.check(steps),
+            Self::EcsRolling(ecs) => ecs.check(steps, metrics),
         }
     }
 }
@@ -290,12 +352,13 @@ impl AllowList {
         Self(patterns.map(str::to_owned).collect())
     }
 
-    /// Refuses a target that no pattern matches: the ARN of an ALB's rule, or of an alias' function.
+    /// Refuses a target of which an ARN matches no pattern: of its rule, of an alias' function, of
+    /// each of its services.
     pub fn permit(&self, target: &TargetSpec) -> Result<(), String> {
-        let arn = target.resource();
-        if self.allows(arn) {
+        let resources = target.resources();
+        let Some(arn) = resources.iter().find(|arn| !self.allows(arn)) else {
             return Ok(());
-        }
+        };
         Err(format!(
             "target {arn} is not allowed: the stack's parameter AllowedTargets has '{}'; deploy the \
              stack with a pattern that matches, or correct the target in penstock.yaml",
