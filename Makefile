@@ -44,6 +44,7 @@ demo: $(TOOLS) bootstraps ## Release a good version, a bad one, and one that mee
 
 test: $(TOOLS) bootstraps ## Every test: unit, property, end to end, stack, architecture
 	@echo '== testing'
+	python3 -m pytest --quiet -p no:cacheprovider tests/aws_requests
 	cargo test --locked --workspace
 
 check: $(TOOLS) ## Format, lints, templates and architecture
@@ -69,8 +70,13 @@ bench-start: build ## Cold starts, against the bare runtime and Python in the sa
 	cargo lambda build --locked --release --compiler cargo --package penstock-bench --bin runtime-only
 	cargo run --locked --quiet --package penstock-bench --bin bench-start -- --functions target/lambda
 
-bench-calls: demo ## AWS calls of each job, and of a whole release
-	cargo run --locked --quiet --package penstock-bench --bin bench-calls
+# What a round trip takes at least while they are counted: so long that requests which a function
+# sends side by side are under way together.
+ROUND_TRIP_MS ?= 30
+
+bench-calls: demo ## AWS calls and round trips of each job, and of a whole release of each target
+	PENSTOCK_ROUND_TRIP_MS=$(ROUND_TRIP_MS) cargo test --locked --quiet --package penstock-tests --test end_to_end -- promoted --test-threads 1
+	cargo run --locked --quiet --package penstock-bench --bin bench-calls -- --requests target/end-to-end-requests.jsonl
 
 bench-gate: $(TOOLS) ## Reading reports, against merely inflating them and against Python
 	python3 -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt

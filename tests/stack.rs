@@ -49,12 +49,21 @@ fn each_function_may_do_exactly_what_it_does() {
         "dynamodb:PutItem",
         "dynamodb:UpdateItem",
         "dynamodb:DeleteItem",
+        "elasticloadbalancing:DescribeListeners",
         "elasticloadbalancing:DescribeRules",
+        "elasticloadbalancing:DescribeTags",
         "elasticloadbalancing:DescribeTargetHealth",
+        "elasticloadbalancing:ModifyListener",
         "elasticloadbalancing:ModifyRule",
+        "elasticloadbalancing:DeleteRule",
         "lambda:GetAlias",
         "lambda:UpdateAlias",
         "lambda:GetFunctionConfiguration",
+        "ecs:DescribeServices",
+        "ecs:UpdateService",
+        "ecs:UpdateServicePrimaryTaskSet",
+        "ecs:DeleteTaskSet",
+        "iam:PassRole",
     ];
     let set = |parts: &[&[&str]]| -> BTreeSet<String> {
         parts
@@ -85,6 +94,11 @@ fn each_function_may_do_exactly_what_it_does() {
         set(&[&logs, &answers, &compares, &waits, &kept])
     );
     let judge = ["cloudwatch:GetMetricData", "cloudwatch:DescribeAlarms"];
+    let candidates = [
+        "lambda:PublishVersion",
+        "ecs:CreateTaskSet",
+        "ecs:DescribeTaskDefinition",
+    ];
     assert_eq!(
         may("CanaryShift"),
         set(&[
@@ -92,7 +106,11 @@ fn each_function_may_do_exactly_what_it_does() {
             &answers,
             &releases,
             &judge,
-            &["lambda:PublishVersion"]
+            &candidates,
+            &[
+                "elasticloadbalancing:CreateRule",
+                "elasticloadbalancing:AddTags"
+            ]
         ])
     );
     let check = [
@@ -130,10 +148,17 @@ fn only_allowed_targets_can_be_moved_or_changed() {
     let shared = &resources["MoveReleases"]["Properties"]["PolicyDocument"];
     let own = &resources["CanaryShiftRole"]["Properties"]["Policies"][0]["PolicyDocument"];
     for (document, action) in [
+        (shared, "elasticloadbalancing:ModifyListener"),
         (shared, "elasticloadbalancing:ModifyRule"),
+        (shared, "elasticloadbalancing:DeleteRule"),
         (shared, "lambda:GetAlias"),
         (shared, "lambda:UpdateAlias"),
+        (shared, "ecs:DescribeServices"),
+        (shared, "ecs:UpdateService"),
+        (shared, "ecs:UpdateServicePrimaryTaskSet"),
         (own, "lambda:PublishVersion"),
+        (own, "elasticloadbalancing:CreateRule"),
+        (own, "elasticloadbalancing:AddTags"),
     ] {
         let statements = statements_with(document, action);
         assert_eq!(statements.len(), 1, "{action}");
@@ -146,6 +171,51 @@ fn only_allowed_targets_can_be_moved_or_changed() {
     assert_eq!(joined[0], "${Functions},${Versions}:*");
     assert_eq!(joined[1]["Functions"], json!([",", "AllowedTargets"]));
     assert_eq!(joined[1]["Versions"], json!([":*,", "AllowedTargets"]));
+    // Of each service's pattern the one of its task sets.
+    for (document, action) in [(shared, "ecs:DeleteTaskSet"), (own, "ecs:CreateTaskSet")] {
+        let statements = statements_with(document, action);
+        assert_eq!(statements.len(), 1, "{action}");
+        let joined = &statements[0]["Resource"][1];
+        assert_eq!(joined[0], "${TaskSets}/*");
+        let of_services = json!([":service/", ["/*,", "AllowedTargets"]]);
+        assert_eq!(
+            joined[1]["TaskSets"],
+            json!([":task-set/", of_services]),
+            "{action}"
+        );
+    }
+}
+
+#[test]
+fn roles_are_passed_to_ecs_tasks_and_only_those_that_are_named() {
+    let template = template();
+    let shared = &template["Resources"]["MoveReleases"]["Properties"]["PolicyDocument"];
+    let statements = statements_with(shared, "iam:PassRole");
+    assert_eq!(statements.len(), 1);
+    assert_eq!(statements[0]["Resource"], "PassedRoles");
+    assert_eq!(
+        statements[0]["Condition"]["StringEquals"]["iam:PassedToService"],
+        "ecs-tasks.amazonaws.com"
+    );
+    let default = &template["Parameters"]["PassedRoles"]["Default"];
+    assert_eq!(default, "arn:aws:iam::000000000000:role/none");
+}
+
+#[test]
+fn no_rule_can_be_deleted_but_those_that_a_release_made_and_tagged() {
+    let template = template();
+    let resources = &template["Resources"];
+    let shared = &resources["MoveReleases"]["Properties"]["PolicyDocument"];
+    let own = &resources["CanaryShiftRole"]["Properties"]["Policies"][0]["PolicyDocument"];
+    assert_eq!(
+        statements_with(shared, "elasticloadbalancing:DeleteRule")[0]["Condition"],
+        json!({"Null": {"aws:ResourceTag/penstock:release-target": "false"}})
+    );
+    // Or the tag could be put on any rule first.
+    assert_eq!(
+        statements_with(own, "elasticloadbalancing:AddTags")[0]["Condition"],
+        json!({"StringEquals": {"elasticloadbalancing:CreateAction": "CreateRule"}})
+    );
 }
 
 #[test]

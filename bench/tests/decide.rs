@@ -62,12 +62,14 @@ impl Production {
             at: now,
             release: ReleaseId::for_job("web", "1").unwrap(),
             execution: None,
+            pipeline: None,
             plan: config.release(Some("web")).unwrap().1.clone(),
             arms: Arms {
                 stable: "blue".to_owned(),
                 candidate: "green".to_owned(),
             },
             alarms_firing: BTreeSet::new(),
+            warnings: Vec::new(),
             slower_than: BTreeMap::new(),
             judge: None,
         }));
@@ -95,7 +97,9 @@ impl Production {
                     weight: self.release().weight,
                     stable_healthy: 1,
                     candidate_healthy: 1,
+                    candidate_ready: true,
                 }),
+                ..Observation::at(self.now)
             };
             let decided = decide(self.release(), &seen).events;
             if decided.is_empty() {

@@ -120,7 +120,9 @@ pub async fn run(config: &DemoConfig, screen: &mut Screen) -> anyhow::Result<boo
         work: work.clone(),
         continuation_delay: CONTINUATION_DELAY,
         deliver_twice: false,
+        answer_time_min: Duration::ZERO,
         build_environment: Default::default(),
+        instances: Default::default(),
     };
     let stack = Stack::start(&stack_config, |step| screen.note(step)).await?;
     let demo = Demo::prepare(config, &work, stack, screen).await;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use penstock::commands::{
-    abort, by_hand, check, demo, gate, judge, load, local, replay, report, run, status, tell,
+    abort, by_hand, check, demo, gate, judge, load, local, releases, replay, report, run, status,
+    tell,
 };
 use tracing::level_filters::LevelFilter;
 
@@ -23,6 +24,7 @@ enum Command {
     Check(check::Check),
     Gate(gate::GateCommand),
     Judge(judge::JudgeCommand),
+    Releases(releases::Releases),
     Status(status::Status),
     Report(report::Report),
     Replay(replay::ReplayCommand),
@@ -49,7 +51,8 @@ async fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Gate(command) => Ok(command.run()),
         Command::Judge(command) => command.run(),
-        Command::Status(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Releases(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Status(command) => command.run().await,
         Command::Report(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         Command::Replay(command) => Ok(command.run().await),
         Command::ByHand(command) => command.run().await.map(|()| ExitCode::SUCCESS),

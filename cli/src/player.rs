@@ -1,5 +1,5 @@
-//! The player: CodePipeline and the load balancer of the laptop on one port, invocations through Lambda's aliases, and what
-//! CodeBuild and ECR keep of builds and images, beside the emulator that has the rest.
+//! The player: CodePipeline, the load balancer and ECS of the laptop on one port, invocations through Lambda's aliases, and
+//! what CodeBuild and ECR keep of builds and images, beside the emulator that has the rest.
 //!
 //! ```no_run
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,7 +12,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use tower::ServiceExt;
 
 use crate::alb::{Alb, AlbConfig, AlbError};
 use crate::aliases::Aliases;
+use crate::ecs::{Ecs, EcsConfig};
 use crate::kept::Kept;
 use crate::pipeline::{Engine, Settings, api, submit};
 
@@ -80,6 +81,8 @@ pub struct PlayerConfig {
     pub deliver_twice: bool,
     /// What a build's environment begins with.
     pub build_environment: BTreeMap<String, String>,
+    /// EC2 instances by id, each with the loopback address that stands for it.
+    pub instances: BTreeMap<String, IpAddr>,
 }
 
 impl Default for PlayerConfig {
@@ -98,6 +101,7 @@ impl Default for PlayerConfig {
             answer_time_max: times.answer_time_max,
             deliver_twice: false,
             build_environment: passed.collect(),
+            instances: BTreeMap::new(),
         }
     }
 }
@@ -128,6 +132,7 @@ pub struct Player {
     engine: Engine,
     account: Account,
     alb: Arc<Alb>,
+    ecs: Ecs,
     kept: Kept,
     /// The publishers of metrics and the bridge of alarms.
     companions: JoinSet<()>,
@@ -151,12 +156,20 @@ impl Player {
         let sdk = emulator(&config.endpoint, &config.region).await;
         let account = Account::new(&sdk);
         let engine = Engine::new(settings(&config, address), Arc::new(account.clone()));
+        let environment = environment(&config, address);
         let balancer = AlbConfig {
-            region: config.region,
-            account: config.account,
+            region: config.region.clone(),
+            account: config.account.clone(),
+            instances: config.instances,
             ..AlbConfig::default()
         };
         let alb = Alb::start(balancer)?;
+        let ecs = EcsConfig {
+            region: config.region,
+            account: config.account,
+            environment,
+        };
+        let ecs = Ecs::start(ecs, Arc::clone(&alb));
 
         let mut companions = JoinSet::new();
         let counted = alb.clone();
@@ -167,7 +180,13 @@ impl Player {
         companions.spawn(Bridge::new(&sdk).run());
 
         let kept = Kept::default();
-        let router = router(engine.clone(), alb.router(), kept.clone(), aliases);
+        let apis = Apis {
+            engine: engine.clone(),
+            balancer: alb.router(),
+            ecs: ecs.clone(),
+            kept: kept.clone(),
+        };
+        let router = router(apis, aliases);
         let (farewell, told) = oneshot::channel::<()>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async {
             let _told_or_dropped = told.await;
@@ -182,6 +201,7 @@ impl Player {
             engine,
             account,
             alb,
+            ecs,
             kept,
             companions,
             farewell,
@@ -189,7 +209,7 @@ impl Player {
         })
     }
 
-    /// Where it listens: what `AWS_ENDPOINT_URL_CODEPIPELINE` and `AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2` take.
+    /// Where it listens: what `AWS_ENDPOINT_URL_CODEPIPELINE`, `.._ELASTIC_LOAD_BALANCING_V2` and `.._ECS` take.
     pub fn url(&self) -> String {
         url(self.address)
     }
@@ -221,6 +241,7 @@ impl Player {
     pub async fn stop(mut self) {
         self.companions.shutdown().await;
         self.engine.stop_all().await;
+        self.ecs.stop().await;
         let _server_gone = self.farewell.send(());
         if tokio::time::timeout(FAREWELL, &mut self.server)
             .await
@@ -235,38 +256,41 @@ fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-fn settings(config: &PlayerConfig, address: SocketAddr) -> Settings {
-    let mut build_environment = config.build_environment.clone();
-    // A build that calls AWS finds the emulator, whatever the profile in the home directory says.
+/// What builds and tasks find around them.
+fn environment(config: &PlayerConfig, address: SocketAddr) -> BTreeMap<String, String> {
+    let mut environment = config.build_environment.clone();
+    // What calls AWS finds the emulator, whatever the profile in the home directory says.
     for (name, value) in [
         ("AWS_ENDPOINT_URL", config.endpoint.clone()),
         ("AWS_ENDPOINT_URL_CODEPIPELINE", url(address)),
         ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", url(address)),
+        ("AWS_ENDPOINT_URL_ECS", url(address)),
         ("AWS_ACCESS_KEY_ID", EMULATOR_KEY.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY.to_owned()),
     ] {
-        build_environment.insert(name.into(), value);
+        environment.insert(name.into(), value);
     }
+    environment
+}
+
+fn settings(config: &PlayerConfig, address: SocketAddr) -> Settings {
     Settings {
         region: config.region.clone(),
         account: config.account.clone(),
         continuation_delay: config.continuation_delay,
         answer_time_max: config.answer_time_max,
         deliver_twice: config.deliver_twice,
-        build_environment,
+        build_environment: environment(config, address),
         ..Settings::default()
     }
 }
 
 /// `/` is the API's that the call names, and else the load balancer's; of these only Lambda's has paths.
-fn router(engine: Engine, balancer: Router, kept: Kept, aliases: Aliases) -> Router {
+fn router(apis: Apis, aliases: Aliases) -> Router {
+    let (engine, kept) = (apis.engine.clone(), apis.kept.clone());
     Router::new()
         .route("/", post(call))
-        .with_state(Apis {
-            engine: engine.clone(),
-            balancer,
-            kept: kept.clone(),
-        })
+        .with_state(apis)
         .merge(submit::router(engine))
         .merge(kept.router())
         .merge(aliases.router())
@@ -277,6 +301,7 @@ fn router(engine: Engine, balancer: Router, kept: Kept, aliases: Aliases) -> Rou
 struct Apis {
     engine: Engine,
     balancer: Router,
+    ecs: Ecs,
     kept: Kept,
 }
 
@@ -286,6 +311,9 @@ async fn call(State(apis): State<Apis>, request: Request) -> Response {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     if let Some(answer) = api::answer(&apis.engine, &parts.headers, &body) {
+        return answer;
+    }
+    if let Some(answer) = apis.ecs.answer(&parts.headers, &body) {
         return answer;
     }
     if let Some(answer) = apis.kept.answer(&parts.headers, &body) {

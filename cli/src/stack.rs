@@ -2,7 +2,7 @@
 //! `sam deploy`, as it is deployed on AWS.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -12,28 +12,36 @@ use aws::local::elbv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, ProtocolEnum, RuleCondition, TargetGroupTuple,
 };
 use aws::local::pipeline::{EMULATOR_KEY, emulator};
-use aws::local::{SdkConfig, elbv2, lambda};
+use aws::local::{SdkConfig, ecs, elbv2, lambda};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
+use crate::recorder::{Recorder, Recording};
 
 /// The name of the deployed stack, and the prefix of its functions' names.
 pub const STACK: &str = "penstock";
 /// The emulator's region.
 pub const REGION: &str = "us-east-1";
-/// What releases may move in the deployed stack: every rule, and functions by their name.
-pub const ALLOWED_TARGETS: [&str; 2] = [
+/// What releases may move in the deployed stack: every rule, listener and ECS service, and functions by
+/// their name.
+pub const ALLOWED_TARGETS: [&str; 4] = [
     "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
+    "arn:aws:elasticloadbalancing:*:*:listener/app/*",
     "arn:aws:lambda:*:*:function:shop*",
+    "arn:aws:ecs:*:*:service/*",
 ];
 /// What health checks may invoke in the deployed stack: functions by their name.
 pub const ALLOWED_CHECKS: &str = "arn:aws:lambda:*:*:function:check-*";
 /// The emulator takes a few seconds to start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
+/// The priority of a balancer's rule. Not the first: test traffic has a rule before it.
+const PRIORITY: i32 = 10;
 /// `sam deploy` takes some ten seconds.
 const DEPLOY_TIME_MAX: Duration = Duration::from_secs(300);
+/// What the functions asked AWS for, beside the emulator's log.
+pub const REQUESTS_FILE: &str = "requests.jsonl";
 /// The last lines of a log that an error shows.
 const LOG_LINES_SHOWN: usize = 15;
 
@@ -50,8 +58,12 @@ pub struct StackConfig {
     pub continuation_delay: Duration,
     /// Every job's event is delivered twice.
     pub deliver_twice: bool,
+    /// No AWS request of a function is answered sooner: what a round trip takes, when it matters.
+    pub answer_time_min: Duration,
     /// Variables that builds get beside the usual ones.
     pub build_environment: BTreeMap<String, String>,
+    /// EC2 instances by id, each with the loopback address that stands for it.
+    pub instances: BTreeMap<String, IpAddr>,
 }
 
 /// A running stack. [`Stack::stop`] ends it; dropping it kills the emulator.
@@ -61,6 +73,9 @@ pub struct Stack {
     player: Player,
     sdk: SdkConfig,
     table: String,
+    requests: PathBuf,
+    /// In front of the emulator and of the player.
+    _recorders: [Recorder; 2],
 }
 
 impl Stack {
@@ -85,6 +100,7 @@ impl Stack {
             continuation_delay: config.continuation_delay,
             deliver_twice: config.deliver_twice,
             build_environment,
+            instances: config.instances.clone(),
             ..PlayerConfig::default()
         })
         .await?;
@@ -92,7 +108,13 @@ impl Stack {
             "emulator at {endpoint}, player at {}",
             player.url()
         ));
-        let emulator_process = Emulator::start(config, &endpoint, &player.url())?;
+        let requests = config.work.join(REQUESTS_FILE);
+        let recording = Recording::create(&requests)?;
+        let recorders = [
+            Recorder::start(&endpoint, &recording, config.answer_time_min).await?,
+            Recorder::start(&player.url(), &recording, config.answer_time_min).await?,
+        ];
+        let emulator_process = Emulator::start(config, &endpoint, &recorders)?;
         emulator_process.wait_until_ready(&player).await?;
         say("deploying template.yaml with sam deploy");
         let table = deploy(config, &endpoint).await?;
@@ -101,6 +123,8 @@ impl Stack {
             sdk: emulator(&endpoint, REGION).await,
             player,
             table,
+            requests,
+            _recorders: recorders,
         })
     }
 
@@ -124,10 +148,21 @@ impl Stack {
         &self.emulator.log
     }
 
+    /// Every AWS request that a function sent, one JSON object a line: see [`crate::recorder`].
+    pub fn requests(&self) -> &Path {
+        &self.requests
+    }
+
     /// A client of the player's load balancer.
     pub fn elbv2(&self) -> elbv2::Client {
         let config = elbv2::config::Builder::from(&self.sdk).endpoint_url(self.player.url());
         elbv2::Client::from_conf(config.build())
+    }
+
+    /// A client of the player's ECS.
+    pub fn ecs(&self) -> ecs::Client {
+        let config = ecs::config::Builder::from(&self.sdk).endpoint_url(self.player.url());
+        ecs::Client::from_conf(config.build())
     }
 
     /// A client whose invocations through an alias go to the version that its weights choose.
@@ -177,7 +212,12 @@ struct Emulator {
 }
 
 impl Emulator {
-    fn start(config: &StackConfig, endpoint: &str, player: &str) -> anyhow::Result<Self> {
+    /// The functions get the recorders' ports for the emulator's own and for the player's.
+    fn start(
+        config: &StackConfig,
+        endpoint: &str,
+        [emulator, player]: &[Recorder; 2],
+    ) -> anyhow::Result<Self> {
         let program = config.project.join(".venv/bin/ministack");
         ensure!(
             program.exists(),
@@ -207,11 +247,12 @@ impl Emulator {
             .env("AUTH", "true")
             .env("AWS_ACCESS_KEY_ID", EMULATOR_KEY)
             .env("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY)
-            .env("AWS_ENDPOINT_URL", endpoint)
-            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player)
-            .env("AWS_ENDPOINT_URL_CODEBUILD", player)
-            .env("AWS_ENDPOINT_URL_ECR", player)
-            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player)
+            .env("AWS_ENDPOINT_URL", emulator.url())
+            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player.url())
+            .env("AWS_ENDPOINT_URL_CODEBUILD", player.url())
+            .env("AWS_ENDPOINT_URL_ECR", player.url())
+            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player.url())
+            .env("AWS_ENDPOINT_URL_ECS", player.url())
             .stdin(Stdio::null())
             .stdout(
                 output
@@ -339,6 +380,8 @@ pub struct Balancer {
     pub url: String,
     /// The rule's ARN.
     pub rule: String,
+    /// The ARN of its listener, whose default rule is divided like the rule.
+    pub listener: String,
     /// The ARN of the group that has all the traffic at first.
     pub blue: String,
     /// The ARN of the group that has none.
@@ -346,7 +389,11 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    async fn create(elbv2: &elbv2::Client, name: &str) -> anyhow::Result<Self> {
+    /// Makes a load balancer whose rule gives all traffic to its first target group.
+    ///
+    /// # Errors
+    /// When the player refuses.
+    pub async fn create(elbv2: &elbv2::Client, name: &str) -> anyhow::Result<Self> {
         let made = elbv2.create_load_balancer().name(name).send().await;
         let made = made.context("could not make a load balancer")?;
         let balancer = made
@@ -367,14 +414,15 @@ impl Balancer {
             .await
             .context("could not make a listener")?;
         let listener = listener.listeners().first().and_then(|l| l.listener_arn());
+        let listener = listener.context("the new listener has no ARN")?.to_owned();
         let everything = RuleCondition::builder()
             .field("path-pattern")
             .values("/*")
             .build();
         let rule = elbv2
             .create_rule()
-            .listener_arn(listener.context("the new listener has no ARN")?)
-            .priority(1)
+            .listener_arn(&listener)
+            .priority(PRIORITY)
             .conditions(everything)
             .actions(forward(&[(&blue, 1), (&green, 0)]))
             .send()
@@ -384,6 +432,7 @@ impl Balancer {
         Ok(Self {
             url: format!("http://127.0.0.1:{port}"),
             rule: rule.context("the new rule has no ARN")?.to_owned(),
+            listener,
             blue,
             green,
         })

@@ -1,7 +1,10 @@
 //! The local load balancer, seen from outside: through the Rust SDK and through its listeners' ports.
 
+#[path = "alb/releases.rs"]
+mod releases;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,8 +12,9 @@ use std::time::{Duration, Instant};
 use aws::local::elbv2::config::{BehaviorVersion, Credentials, Region};
 use aws::local::elbv2::error::ProvideErrorMetadata;
 use aws::local::elbv2::types::{
-    Action, ActionTypeEnum, ForwardActionConfig, PathPatternConditionConfig, ProtocolEnum, Rule,
-    RuleCondition, TargetDescription, TargetGroupStickinessConfig, TargetGroupTuple,
+    Action, ActionTypeEnum, ForwardActionConfig, HttpHeaderConditionConfig,
+    PathPatternConditionConfig, ProtocolEnum, QueryStringConditionConfig, QueryStringKeyValuePair,
+    Rule, RuleCondition, Tag, TargetDescription, TargetGroupStickinessConfig, TargetGroupTuple,
     TargetHealthStateEnum, TargetTypeEnum,
 };
 use aws::local::elbv2::{Client, Config};
@@ -26,6 +30,9 @@ use tokio::net::TcpListener;
 
 const SEED: u64 = 7;
 
+/// An instance of the stage, at 127.0.0.1.
+const INSTANCE: &str = "i-0123456789abcdef0";
+
 /// The second at which a stage's clock begins.
 const BEGINNING: i64 = 1_790_000_000;
 
@@ -35,6 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A load balancer service, its SDK client and its clock.
 struct Stage {
     alb: Arc<Alb>,
+    endpoint: SocketAddr,
     sdk: Client,
     clock: Arc<AtomicI64>,
 }
@@ -53,6 +61,7 @@ impl Stage {
         let hands = Arc::clone(&clock);
         let config = AlbConfig {
             seed: Some(SEED),
+            instances: [(INSTANCE.to_owned(), Ipv4Addr::LOCALHOST.into())].into(),
             clock: Arc::new(move || {
                 Timestamp::new(hands.load(Ordering::SeqCst), 0).expect("a time")
             }),
@@ -68,6 +77,7 @@ impl Stage {
             .build();
         Self {
             alb,
+            endpoint,
             sdk: Client::from_conf(config),
             clock,
         }
@@ -637,9 +647,12 @@ async fn what_is_taken_fixed_or_not_here_is_refused_by_name() {
         .await;
     let error = error.expect_err("the default rule").into_service_error();
     assert!(error.is_operation_not_permitted_exception(), "{error:?}");
+    let error = sdk.delete_rule().rule_arn(default).send().await;
+    let error = error.expect_err("the default rule").into_service_error();
+    assert!(error.is_operation_not_permitted_exception(), "{error:?}");
     let error = sdk
-        .delete_rule()
-        .rule_arn(&shop.rule)
+        .delete_listener()
+        .listener_arn(&shop.listener)
         .send()
         .await
         .expect_err("not served");
@@ -780,6 +793,103 @@ async fn a_listeners_default_moves_by_modify_listener() {
         200,
         "rules stay what they were"
     );
+}
+
+#[tokio::test]
+async fn a_rule_takes_what_meets_all_its_conditions_until_it_is_deleted() {
+    let stage = Stage::new().await;
+    let (blue, green) = (stage.group("blue").await, stage.group("green").await);
+    let shop = stage.shop(&[(&blue, 1)]).await;
+    stage.register(&blue, target(200).await).await;
+    stage.register(&green, target(404).await).await;
+    let test = HttpHeaderConditionConfig::builder()
+        .http_header_name("X-Test")
+        .values("canary*");
+    let pair = QueryStringKeyValuePair::builder().key("t").value("1");
+    let query = QueryStringConditionConfig::builder().values(pair.build());
+    let headers = RuleCondition::builder().field("http-header");
+    let queries = RuleCondition::builder().field("query-string");
+    let conditions = [
+        path("/shop*"),
+        headers.http_header_config(test.build()).build(),
+        queries.query_string_config(query.build()).build(),
+    ];
+    let created = stage
+        .sdk
+        .create_rule()
+        .listener_arn(&shop.listener)
+        .priority(9)
+        .set_conditions(Some(conditions.to_vec()))
+        .actions(forward(&[(&green, 1)]))
+        .tags(Tag::builder().key("made:by").value("a test").build())
+        .send()
+        .await
+        .expect("a rule");
+    let rule = created.rules()[0].rule_arn().expect("an ARN");
+    assert_eq!(created.rules()[0].conditions()[1..], conditions[1..]);
+    let client = reqwest::Client::new();
+    let ask = async |address: &str, header: &str| {
+        let url = format!("http://127.0.0.1:{}{address}", shop.port);
+        let answer = client.get(url).header("x-test", header).send().await;
+        answer.expect("an answer").status().as_u16()
+    };
+    assert_eq!(ask("/shop?t=1", "CANARY-7").await, 404);
+    for (address, header) in [
+        ("/shop?t=2", "canary"),
+        ("/shop", "canary"),
+        ("/shop?t=1", "stable"),
+        ("/?t=1", "canary"),
+    ] {
+        assert_eq!(ask(address, header).await, 200, "{address} {header}");
+    }
+    let tags = stage.sdk.describe_tags().resource_arns(rule);
+    let tags = tags.resource_arns(&shop.rule).send().await.expect("tags");
+    let tags = tags.tag_descriptions();
+    assert_eq!(tags[0].tags()[0].value(), Some("a test"));
+    assert_eq!(tags[1].tags(), []);
+    let delete = || stage.sdk.delete_rule().rule_arn(rule).send();
+    delete().await.expect("a deleted rule");
+    assert_eq!(ask("/shop?t=1", "canary").await, 200);
+    let error = delete().await.expect_err("gone").into_service_error();
+    assert!(error.is_rule_not_found_exception(), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_instance_stands_for_an_address_and_has_the_groups_port() {
+    let stage = Stage::new().await;
+    let served = target(200).await;
+    let group = stage
+        .sdk
+        .create_target_group()
+        .name("fleet")
+        .protocol(ProtocolEnum::Http)
+        .port(served.port().into())
+        .health_check_path("/health")
+        .target_type(TargetTypeEnum::Instance)
+        .send()
+        .await
+        .expect("a target group");
+    let group = &group.target_groups()[0];
+    assert_eq!(group.target_type(), Some(&TargetTypeEnum::Instance));
+    let group = group.target_group_arn().expect("an ARN").to_owned();
+    let shop = stage.shop(&[(&group, 1)]).await;
+    let register = |id: &str| {
+        let target = TargetDescription::builder().id(id).build();
+        let register = stage.sdk.register_targets().target_group_arn(&group);
+        register.targets(target).send()
+    };
+    let unknown = register("i-0fedcba9876543210").await;
+    let unknown = unknown.expect_err("unknown").into_service_error();
+    assert!(unknown.is_invalid_target_exception(), "{unknown:?}");
+    register(INSTANCE).await.expect("a registered instance");
+    stage
+        .until_health(&group, TargetHealthStateEnum::Healthy)
+        .await;
+    let health = stage.sdk.describe_target_health().target_group_arn(&group);
+    let health = health.send().await.expect("health");
+    let told = health.target_health_descriptions()[0].target();
+    assert_eq!(told.and_then(|target| target.id()), Some(INSTANCE));
+    assert_eq!(shop.ask(3).await, BTreeMap::from([(200, 3)]));
 }
 
 /// Any forward action over some of these groups.

@@ -45,12 +45,14 @@ impl Released {
             at: world.look().now,
             release: id.clone(),
             execution: None,
+            pipeline: None,
             plan: config.release(None).unwrap().1.clone(),
             arms: Arms {
                 stable: "blue".to_owned(),
                 candidate: "green".to_owned(),
             },
             alarms_firing: Default::default(),
+            warnings: Vec::new(),
             slower_than: Default::default(),
             judge: None,
         };

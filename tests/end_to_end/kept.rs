@@ -80,18 +80,30 @@ fn report_group(world: &World) -> anyhow::Result<()> {
         format!("version: 1\ngates:\n  unit:\n    codebuild: {{report-groups: [{group}]}}\n");
     let build = "shop-build:0f0e1d2c";
     let arn = "arn:aws:codebuild:us-east-1:000000000000";
+    let report = |number: u32, kind: &str| {
+        json!({
+            "arn": format!("{arn}:report/{group}:{number}"), "type": kind,
+            "status": "SUCCEEDED", "executionId": format!("{arn}:build/{build}"),
+            "created": 1_760_000_000,
+        })
+    };
     let put = |cases: Value| {
         world.stack.player().kept().put_group(ReportGroup {
             arn: format!("{arn}:report-group/{group}"),
-            reports: vec![BuildReport {
-                report: json!({
-                    "arn": format!("{arn}:report/{group}:1"), "type": "TEST",
-                    "status": "SUCCEEDED", "executionId": format!("{arn}:build/{build}"),
-                    "created": 1_760_000_000,
-                }),
-                test_cases: cases.as_array().cloned().unwrap_or_default(),
-                ..BuildReport::default()
-            }],
+            reports: vec![
+                BuildReport {
+                    report: report(1, "TEST"),
+                    test_cases: cases.as_array().cloned().unwrap_or_default(),
+                    ..BuildReport::default()
+                },
+                BuildReport {
+                    report: report(2, "CODE_COVERAGE"),
+                    code_coverages: vec![
+                        json!({"filePath": "src/cart.rs", "linesCovered": 8, "linesMissed": 2}),
+                    ],
+                    ..BuildReport::default()
+                },
+            ],
         });
     };
     let parameters = json!({"section": "unit", "build": build}).to_string();
@@ -113,6 +125,7 @@ fn report_group(world: &World) -> anyhow::Result<()> {
         put(json!([{"name": "adds", "status": "SUCCEEDED"}]));
         let ran = world.run(&files, &[gate], nothing).await?;
         ran.succeeded()?;
+        ensure!(ran.variables["coverage"].starts_with("80"), "{ran:#?}");
         let ran = world
             .run(&files, &[Action::new(GATE, "unit")], nothing)
             .await?;

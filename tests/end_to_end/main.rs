@@ -3,7 +3,11 @@
 //!
 //! `cargo test` runs them after `make bootstraps` and `make setup`; `make test` does all three.
 
+mod abandoned;
+mod alb;
 mod bad_input;
+mod by_hand;
+mod ecs;
 mod history;
 mod judged;
 mod kept;
@@ -11,6 +15,7 @@ mod lambda_alias;
 mod probes;
 mod releases;
 mod reports;
+mod requests;
 mod tools;
 mod world;
 
@@ -27,14 +32,19 @@ type Test = (&'static str, fn(&World) -> anyhow::Result<()>);
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let tests = [
+        alb::TESTS,
         releases::TESTS,
         reports::TESTS,
+        abandoned::TESTS,
         bad_input::TESTS,
+        by_hand::TESTS,
+        ecs::TESTS,
         history::TESTS,
         judged::TESTS,
         kept::TESTS,
         lambda_alias::TESTS,
         probes::TESTS,
+        requests::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();
@@ -56,8 +66,16 @@ fn main() -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let whole = conclusion.num_passed as usize == tests.len();
+    let requests = requests::check(&world, whole);
     if let Some(world) = Arc::into_inner(world) {
         world.stop();
     }
-    conclusion.exit_code()
+    match requests {
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => conclusion.exit_code(),
+    }
 }

@@ -241,7 +241,8 @@ fn next_release(world: &World) -> anyhow::Result<()> {
 fn no_healthy_host(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let service = world.service().await?;
-        service.remove_candidate(world).await?;
+        let green = &service.balancer.green;
+        service.remove(world, &service.candidate, green).await?;
         let config = service.config();
         let ran = world
             .run(
@@ -285,7 +286,7 @@ fn ecs(world: &World) -> anyhow::Result<()> {
         import boto3\n\
         ecs = boto3.client('ecs')\n\
         ecs.create_cluster(clusterName='prod')\n\
-        task = ecs.register_task_definition(family='web', containerDefinitions=[{'name': 'web', 'image': 'web:1', 'memory': 64}])\n\
+        task = ecs.register_task_definition(family='web', containerDefinitions=[{'name': 'web', 'image': 'web:1', 'command': ['sleep', '600'], 'memory': 64}])\n\
         task = task['taskDefinition']['taskDefinitionArn']\n\
         ecs.create_service(cluster='prod', serviceName='web', taskDefinition=task, desiredCount=1)\n\
         print(task.rpartition('/')[2])";

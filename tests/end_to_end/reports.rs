@@ -26,6 +26,10 @@ pub const TESTS: &[Test] = &[
         "a_report_that_is_missing_empty_or_cut_off_fails_the_gate",
         unreadable,
     ),
+    (
+        "a_gate_that_names_no_pipeline_of_this_account_says_what_to_correct",
+        no_such_pipeline,
+    ),
 ];
 
 const GATE: &str = "test-gate";
@@ -193,5 +197,22 @@ fn unreadable(world: &World) -> anyhow::Result<()> {
             ran.failed("JobFailed", &[part])?;
         }
         Ok(())
+    })
+}
+
+fn no_such_pipeline(world: &World) -> anyhow::Result<()> {
+    let config = CONFIG.replace("{min-tests: 2}", "{max-report-age: execution}");
+    let parameters = serde_json::json!({
+        "section": "unit", "pipeline": world.name("gone"),
+        "execution": "#{codepipeline.PipelineExecutionId}",
+    });
+    world.runtime.block_on(async {
+        let files = [("penstock.yaml", config.as_str()), ("reports/a.xml", GOOD)];
+        let gate = Action::with_parameters(GATE, &parameters.to_string());
+        let ran = world.run(&files, &[gate], nothing).await?;
+        ran.failed(
+            "ConfigurationError",
+            &["there is no such pipeline", "correct \"pipeline\""],
+        )
     })
 }

@@ -29,7 +29,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// The compiled command, beside the tests.
-fn penstock(world: &World) -> Command {
+pub fn penstock(world: &World) -> Command {
     let mut command = Command::new(world.project.join("target/debug/penstock"));
     command
         .env("NO_COLOR", "1")
@@ -43,7 +43,7 @@ fn penstock(world: &World) -> Command {
     command
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     let all = [output.stdout.as_slice(), &output.stderr].concat();
     String::from_utf8_lossy(&all).into_owned()
 }

@@ -1,6 +1,7 @@
 //! The stack that all tests share, and what a test builds in it.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -28,6 +29,15 @@ use tokio::runtime::Runtime;
 /// The bucket of the pipelines' artifacts.
 pub const ARTIFACTS: &str = "test-artifacts";
 
+/// EC2 instances of the player; all of them are this machine, and have ports of their own.
+pub const INSTANCES: [&str; 2] = ["i-0b10e0b10e0b10e00", "i-06e006e006e006e00"];
+
+/// The address of every other target.
+const HOST: &str = "127.0.0.1";
+/// Set when round trips are measured: no AWS request is answered sooner than after so many
+/// milliseconds, and every event is delivered once.
+const ROUND_TRIP_MS: &str = "PENSTOCK_ROUND_TRIP_MS";
+
 /// Requests a second that a release under test gets.
 const RPS: u32 = 200;
 
@@ -49,13 +59,19 @@ impl World {
             .join("..")
             .canonicalize()?;
         let work = TempDir::with_prefix("penstock-")?;
+        let round_trip = std::env::var(ROUND_TRIP_MS).ok();
+        let round_trip: Option<u64> = round_trip.map(|text| text.parse()).transpose()?;
         let config = StackConfig {
             bootstraps: project.join("target/bootstraps"),
             project: project.clone(),
             work: work.path().to_owned(),
             continuation_delay: Duration::from_millis(700),
-            deliver_twice: true,
+            deliver_twice: round_trip.is_none(),
+            answer_time_min: Duration::from_millis(round_trip.unwrap_or_default()),
             build_environment: BTreeMap::new(),
+            instances: INSTANCES
+                .map(|id| (id.to_owned(), Ipv4Addr::LOCALHOST.into()))
+                .into(),
         };
         ensure!(
             config.bootstraps.is_dir(),
@@ -90,7 +106,7 @@ impl World {
         let candidate = Version::start().await?;
         let elbv2 = self.stack.elbv2();
         for (group, version) in [(&balancer.blue, &stable), (&balancer.green, &candidate)] {
-            version.register(&elbv2, group).await?;
+            version.register(&elbv2, group, HOST).await?;
         }
         let alarm = format!("{name}-alarm");
         self.make_alarm(&alarm).await?;
@@ -102,7 +118,7 @@ impl World {
         })
     }
 
-    async fn make_alarm(&self, name: &str) -> anyhow::Result<()> {
+    pub async fn make_alarm(&self, name: &str) -> anyhow::Result<()> {
         use cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
         self.cloudwatch
             .put_metric_alarm()
@@ -198,6 +214,7 @@ impl World {
                 "AWS_ENDPOINT_URL",
                 self.stack.sdk().endpoint_url().unwrap_or_default(),
             )
+            .env("AWS_ENDPOINT_URL_ECS", self.stack.player().url())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_DEFAULT_REGION", "us-east-1")
@@ -219,11 +236,13 @@ impl World {
 
     /// The live weights of stable (blue) and candidate (green).
     pub async fn weights(&self, service: &Service) -> anyhow::Result<(i32, i32)> {
-        let rules = self
-            .stack
-            .elbv2()
-            .describe_rules()
-            .rule_arns(&service.balancer.rule);
+        self.weights_of(&service.balancer).await
+    }
+
+    /// The live weights of a balancer's blue and green.
+    pub async fn weights_of(&self, balancer: &Balancer) -> anyhow::Result<(i32, i32)> {
+        let rules = self.stack.elbv2().describe_rules();
+        let rules = rules.rule_arns(&balancer.rule);
         let rules = rules.send().await?;
         let actions = rules.rules().first().context("the rule is gone")?.actions();
         let groups = actions.iter().filter_map(|a| a.forward_config());
@@ -232,10 +251,7 @@ impl World {
             let group = groups.iter().find(|g| g.target_group_arn() == Some(arn));
             group.and_then(|g| g.weight()).unwrap_or(-1)
         };
-        Ok((
-            weight(&service.balancer.blue),
-            weight(&service.balancer.green),
-        ))
+        Ok((weight(&balancer.blue), weight(&balancer.green)))
     }
 }
 
@@ -427,6 +443,7 @@ impl Service {
             blue,
             green,
             url,
+            ..
         } = &self.balancer;
         let alarm = &self.alarm;
         format!(
@@ -439,16 +456,18 @@ impl Service {
         )
     }
 
-    /// Takes the candidate's only host away.
-    pub async fn remove_candidate(&self, world: &World) -> anyhow::Result<()> {
-        let target = elbv2::types::TargetDescription::builder().id("127.0.0.1");
-        let target = target.port(i32::from(self.candidate.port)).build();
+    /// Takes a group's only host away.
+    pub async fn remove(
+        &self,
+        world: &World,
+        version: &Version,
+        group: &str,
+    ) -> anyhow::Result<()> {
+        let target = elbv2::types::TargetDescription::builder().id(HOST);
+        let target = target.port(i32::from(version.port)).build();
         let remove = world.stack.elbv2().deregister_targets();
-        remove
-            .target_group_arn(&self.balancer.green)
-            .targets(target)
-            .send()
-            .await?;
+        let remove = remove.target_group_arn(group).targets(target);
+        remove.send().await?;
         Ok(())
     }
 
@@ -478,7 +497,7 @@ const SLOW: Duration = Duration::from_millis(300);
 
 /// One version of a service: a real HTTP server on a port of its own.
 pub struct Version {
-    port: u16,
+    pub port: u16,
     failing: Arc<AtomicU32>,
     slow: Arc<AtomicU32>,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
@@ -505,6 +524,7 @@ impl Version {
         let app = axum::Router::new()
             .route("/buy", get(buy))
             .route("/health", get(|| async { "ok" }))
+            .route("/version", get(move || async move { port.to_string() }))
             .with_state(shared);
         let server = tokio::spawn(async { axum::serve(listener, app).await });
         Ok(Self {
@@ -525,10 +545,16 @@ impl Version {
         self.slow.store(percent, Ordering::Relaxed);
     }
 
-    async fn register(&self, elbv2: &elbv2::Client, group: &str) -> anyhow::Result<()> {
+    /// Makes it a target of this group under this address or instance, and waits until it is healthy.
+    pub async fn register(
+        &self,
+        elbv2: &elbv2::Client,
+        group: &str,
+        id: &str,
+    ) -> anyhow::Result<()> {
         use elbv2::types::{TargetDescription, TargetHealthStateEnum};
         let target = TargetDescription::builder()
-            .id("127.0.0.1")
+            .id(id)
             .port(i32::from(self.port));
         let register = elbv2.register_targets().target_group_arn(group);
         register.targets(target.build()).send().await?;

@@ -1,12 +1,13 @@
-//! How many AWS calls a job costs, and a whole release: counted in the log of a demo that was run.
+//! How many AWS calls a job costs, and a whole release: counted in the log of a demo that was run. How
+//! many round trips in a row a release of each target takes: counted in a recording of its requests.
 
 use std::fmt::Display;
 use std::iter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use bench::calls::{self, Row};
-use bench::table;
+use bench::{round_trips, table};
 use clap::Parser;
 
 /// Count the AWS calls of every job of the last demo.
@@ -22,6 +23,10 @@ struct Arguments {
         value_name = "FILE"
     )]
     log: PathBuf,
+    /// Also count round trips in this recording of AWS requests, in which every job was delivered once
+    /// and every answer took some time.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    requests: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -50,7 +55,47 @@ fn main() -> anyhow::Result<()> {
         println!("AWS calls in {path}\n");
         print!("{}", table::lay_out(2, &table_of(&rows)));
     }
+    arguments
+        .requests
+        .as_deref()
+        .map_or(Ok(()), print_round_trips)
+}
+
+fn print_round_trips(recording: &Path) -> anyhow::Result<()> {
+    let path = recording.display();
+    let text = std::fs::read_to_string(recording);
+    let text = text.with_context(|| format!("could not read {path}: run the end-to-end tests"))?;
+    let rows = round_trips::read(&text);
+    let rows = rows.with_context(|| format!("could not read the recording {path}"))?;
+    ensure!(!rows.is_empty(), "could not find a release in {path}");
+    println!("\nAWS requests of releases in {path}\n");
+    print!("{}", table::lay_out(2, &round_trips_table(&rows)));
     Ok(())
+}
+
+fn round_trips_table(rows: &[round_trips::Row]) -> Vec<[String; 9]> {
+    let heading = [
+        "target", "job", "runs", "calls", "most", "in a row", "median", "most", "ms",
+    ];
+    let cells = |row: &round_trips::Row| {
+        let (least, median, most) = row.in_a_row;
+        let millis = row.millis.round();
+        let cells: [&dyn Display; 9] = [
+            &row.target,
+            &row.part,
+            &row.runs,
+            &row.calls.0,
+            &row.calls.1,
+            &least,
+            &median,
+            &most,
+            &millis,
+        ];
+        cells.map(|cell| cell.to_string())
+    };
+    iter::once(heading.map(str::to_owned))
+        .chain(rows.iter().map(cells))
+        .collect()
 }
 
 fn table_of(rows: &[Row]) -> Vec<[String; 6]> {

@@ -5,8 +5,9 @@ use std::ops::RangeInclusive;
 
 use super::error::ApiError;
 use super::health::{Matcher, Thresholds};
+use super::instances::Instances;
 use super::query::List;
-use super::state::{GroupSettings, Listener, LoadBalancer, Rule, Target, TargetGroup};
+use super::state::{GroupSettings, Kind, Listener, LoadBalancer, Rule, Target, TargetGroup};
 use super::wire;
 
 impl LoadBalancer {
@@ -53,7 +54,7 @@ impl Rule {
         wire::Rule {
             rule_arn: self.arn.clone(),
             priority: self.priority.to_string(),
-            conditions: self.paths.to_conditions(),
+            conditions: self.conditions.to_wire(),
             actions: self.forward.to_actions(),
             is_default: false,
         }
@@ -62,9 +63,15 @@ impl Rule {
 
 impl GroupSettings {
     pub(super) fn from_wire(request: wire::CreateTargetGroup) -> Result<Self, ApiError> {
-        // AWS's own default is `instance`, and a laptop has none.
-        let target_type = request.target_type.or_else(|| Some("instance".to_owned()));
-        check_only("TargetType", target_type, "ip")?;
+        let kind = match request.target_type.as_deref() {
+            None | Some("instance") => Kind::Instance,
+            Some("ip") => Kind::Ip,
+            Some(other) => {
+                return Err(ApiError::validation(format!(
+                    "the local load balancer knows the TargetType 'ip' and 'instance' only, not '{other}'"
+                )));
+            }
+        };
         check_only("Protocol", request.protocol, "HTTP")?;
         check_only("HealthCheckProtocol", request.health_check_protocol, "HTTP")?;
         check_only("HealthCheckPort", request.health_check_port, "traffic-port")?;
@@ -81,6 +88,7 @@ impl GroupSettings {
         let unhealthy = request.unhealthy_threshold_count.unwrap_or(2);
         let matcher = request.matcher.map(|matcher| matcher.http_code);
         Ok(Self {
+            kind,
             port: port.ok_or_else(|| ApiError::validation("Port must be from 1 to 65535"))?,
             health_check_path: path,
             health_check_interval_seconds: within("HealthCheckIntervalSeconds", interval, 5..=300)?,
@@ -134,7 +142,11 @@ impl TargetGroup {
             unhealthy_threshold_count: settings.thresholds.unhealthy,
             matcher: settings.matcher.to_wire(),
             load_balancer_arns: load_balancer_arn.map(str::to_owned).into_iter().collect(),
-            target_type: "ip",
+            target_type: match settings.kind {
+                Kind::Ip => "ip",
+                Kind::Instance => "instance",
+            }
+            .to_owned(),
             ip_address_type: "ipv4",
         }
     }
@@ -143,6 +155,7 @@ impl TargetGroup {
     pub(super) fn addresses(
         &self,
         targets: &List<wire::Target>,
+        instances: &Instances,
     ) -> Result<Vec<(String, SocketAddr)>, ApiError> {
         if targets.member.is_empty() {
             return Err(ApiError::validation("at least one target must be given"));
@@ -151,21 +164,29 @@ impl TargetGroup {
             .member
             .iter()
             .map(|target| {
-                let ip = target.id.parse::<IpAddr>().ok().filter(IpAddr::is_loopback);
-                let ip = ip.ok_or_else(|| {
-                    ApiError::invalid_target(format!(
-                        "the local load balancer forwards to loopback addresses like 127.0.0.1 only, not to '{}'",
-                        target.id
-                    ))
-                })?;
+                let ip = match self.settings.kind {
+                    Kind::Ip => loopback(&target.id)?,
+                    Kind::Instance => instances.address(&target.id)?,
+                };
                 let port = target.port.unwrap_or(self.settings.port);
                 if port == 0 {
-                    return Err(ApiError::validation("the port of a target must be from 1 to 65535"));
+                    return Err(ApiError::validation(
+                        "the port of a target must be from 1 to 65535",
+                    ));
                 }
                 Ok((target.id.clone(), SocketAddr::new(ip, port)))
             })
             .collect()
     }
+}
+
+fn loopback(id: &str) -> Result<IpAddr, ApiError> {
+    let ip = id.parse::<IpAddr>().ok().filter(IpAddr::is_loopback);
+    ip.ok_or_else(|| {
+        ApiError::invalid_target(format!(
+            "the local load balancer forwards to loopback addresses like 127.0.0.1 only, not to '{id}'"
+        ))
+    })
 }
 
 impl Target {

@@ -7,8 +7,9 @@
 //!
 //! What differs from AWS, on purpose: one process and one zone; changes count from the next request
 //! (AWS gives no bound); health is checked twice a second; a deregistered target gets no draining time;
-//! stickiness is kept and returned but not obeyed; only forward actions, `path-pattern` conditions,
-//! protocol HTTP and targets of type `ip` on loopback addresses exist, and nothing can be deleted.
+//! stickiness is kept and returned but not obeyed; only forward actions, conditions on path,
+//! header and query, and protocol HTTP exist; targets are loopback addresses, or instances that stand for some;
+//! nothing but rules can be deleted.
 //!
 //! ```no_run
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,18 +22,23 @@
 //! ```
 
 mod arn;
+mod conditions;
 mod described;
 mod error;
 mod health;
+mod instances;
 mod operations;
 mod proxy;
 mod query;
 mod rules;
 mod state;
+mod targets;
 mod traffic;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws::local::metrics::Second;
@@ -51,6 +57,7 @@ use uuid::Uuid;
 use error::ApiError;
 use query::Query;
 use state::State;
+pub(crate) use targets::{GroupUse, TargetHealth};
 pub(crate) use traffic::three_digits;
 
 /// Largest request to the control plane.
@@ -65,6 +72,9 @@ pub struct AlbConfig {
     pub account: String,
     /// Seed of the choices by weight and of the ids in ARNs; `None` takes a new one each time.
     pub seed: Option<u64>,
+    /// The EC2 instances that target groups of type `instance` may have, each with the loopback
+    /// address on which its targets listen.
+    pub instances: BTreeMap<String, IpAddr>,
     /// Tells the time.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -75,6 +85,7 @@ impl Default for AlbConfig {
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
             seed: None,
+            instances: BTreeMap::new(),
             clock: Arc::new(Timestamp::now),
         }
     }
@@ -86,6 +97,7 @@ impl fmt::Debug for AlbConfig {
             .field("region", &self.region)
             .field("account", &self.account)
             .field("seed", &self.seed)
+            .field("instances", &self.instances)
             .finish_non_exhaustive()
     }
 }
@@ -99,6 +111,12 @@ pub enum AlbError {
     /// The region would make ARNs that no SDK accepts.
     #[error("could not start the load balancer: the region must be like us-east-1, not '{0}'")]
     Region(String),
+    /// No instance has such an id, or its address is not of this machine.
+    #[error(
+        "could not start the load balancer: instance '{0}' at {1}: an id is like i-0123456789abcdef0, \
+         and the address must be of this machine alone, like 127.0.0.1"
+    )]
+    Instance(String, IpAddr),
     /// Its health checks need a runtime to run on.
     #[error("could not start the load balancer outside of a tokio runtime")]
     Runtime(#[from] tokio::runtime::TryCurrentError),
@@ -159,8 +177,9 @@ impl Alb {
             region: config.region,
             account: config.account,
         };
+        let instances = instances::Instances::new(config.instances)?;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(home, random)),
+            state: Mutex::new(State::new(home, random, instances)),
             traffic: traffic::Traffic::default(),
             targets: proxy::targets(),
             clock: config.clock,
@@ -232,6 +251,8 @@ impl Alb {
             "CreateTargetGroup" => xml.of(state().create_target_group(query.parameters()?)),
             "CreateListener" => xml.of(self.create_listener(query)),
             "CreateRule" => xml.of(state().create_rule(query.parameters()?)),
+            "DeleteRule" => xml.of(state().delete_rule(query.parameters()?)),
+            "DescribeTags" => xml.of(state().describe_tags(query.parameters()?)),
             "DescribeLoadBalancers" => xml.of(state().describe_load_balancers(query.parameters()?)),
             "DescribeTargetGroups" => xml.of(state().describe_target_groups(query.parameters()?)),
             "DescribeListeners" => xml.of(state().describe_listeners(query.parameters()?)),

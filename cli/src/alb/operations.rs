@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use super::arn;
+use super::conditions::Conditions;
 use super::described::not_registered;
 use super::error::ApiError;
 use super::health::Health;
 use super::query::List;
-use super::rules::{Forward, Paths};
+use super::rules::Forward;
 use super::state::{GroupSettings, Listener, LoadBalancer, Rule, State, Target, TargetGroup};
 use super::wire;
 
@@ -22,6 +23,14 @@ const NAME_CHARS_MAX: usize = 32;
 
 /// Largest priority of a rule.
 const PRIORITY_MAX: u32 = 50_000;
+
+/// Most resources whose tags are described at once.
+const TAGGED_MAX: usize = 20;
+
+/// Most tags of one resource, and the longest key and value of one in characters.
+const TAGS_MAX: usize = 50;
+const TAG_KEY_CHARS_MAX: usize = 128;
+const TAG_VALUE_CHARS_MAX: usize = 256;
 
 /// Largest page of a list, and the size of a page when none is asked for.
 const PAGE_SIZE_MAX: usize = 400;
@@ -293,7 +302,8 @@ impl State {
             return Err(ApiError::priority_in_use(priority));
         }
         check_room(&listener.rules, RULES_PER_LISTENER_MAX, "TooManyRules")?;
-        let paths = Paths::from_conditions(request.conditions)?;
+        let conditions = Conditions::from_wire(request.conditions)?;
+        check_tags(&request.tags)?;
         let forward = Forward::from_actions(request.actions)?;
         self.check_groups(&forward, &listener.load_balancer_arn)?;
         let id = self.fresh_id();
@@ -301,8 +311,9 @@ impl State {
         let created = Rule {
             arn,
             priority,
-            paths,
+            conditions,
             forward,
+            tags: request.tags.member,
         };
         let answer = one_rule(created.to_wire());
         let listener = self.listener_mut(&request.listener_arn)?;
@@ -352,16 +363,7 @@ impl State {
                 "either Conditions or Actions must be given",
             ));
         }
-        if self
-            .listeners
-            .iter()
-            .any(|listener| listener.default_rule_arn == request.rule_arn)
-        {
-            return Err(ApiError::not_permitted(format!(
-                "Default rule '{}' cannot be modified; use ModifyListener",
-                request.rule_arn
-            )));
-        }
+        self.check_no_default(&request.rule_arn)?;
         let named = |rule: &Rule| rule.arn == request.rule_arn;
         let listener = self
             .listeners
@@ -370,7 +372,7 @@ impl State {
         let load_balancer_arn = &listener
             .ok_or_else(ApiError::rule_not_found)?
             .load_balancer_arn;
-        let paths = request.conditions.map(Paths::from_conditions).transpose()?;
+        let conditions = request.conditions.map(Conditions::from_wire).transpose()?;
         let forward = request.actions.map(Forward::from_actions).transpose()?;
         if let Some(forward) = &forward {
             self.check_groups(forward, load_balancer_arn)?;
@@ -382,8 +384,8 @@ impl State {
         let rule = rules
             .find(|rule| rule.arn == request.rule_arn)
             .ok_or_else(ApiError::rule_not_found)?;
-        if let Some(paths) = paths {
-            rule.paths = paths;
+        if let Some(conditions) = conditions {
+            rule.conditions = conditions;
         }
         if let Some(forward) = forward {
             rule.forward = forward;
@@ -391,13 +393,68 @@ impl State {
         Ok(one_rule(rule.to_wire()))
     }
 
+    /// Requests that the rule took go by the others from now on.
+    pub(super) fn delete_rule(
+        &mut self,
+        request: wire::DeleteRule,
+    ) -> Result<wire::Nothing, ApiError> {
+        self.check_no_default(&request.rule_arn)?;
+        let mut listeners = self.listeners.iter_mut();
+        let found = listeners.find_map(|listener| {
+            let place = listener
+                .rules
+                .iter()
+                .position(|rule| rule.arn == request.rule_arn);
+            place.map(|place| listener.rules.remove(place))
+        });
+        found
+            .map(|_| wire::Nothing {})
+            .ok_or_else(ApiError::rule_not_found)
+    }
+
+    fn check_no_default(&self, rule_arn: &str) -> Result<(), ApiError> {
+        let mut listeners = self.listeners.iter();
+        match listeners.any(|listener| listener.default_rule_arn == rule_arn) {
+            true => Err(ApiError::not_permitted(format!(
+                "Default rule '{rule_arn}' cannot be modified or deleted; use ModifyListener"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Only rules have tags here.
+    pub(super) fn describe_tags(
+        &self,
+        request: wire::DescribeTags,
+    ) -> Result<wire::TagDescriptions, ApiError> {
+        let asked = request.resource_arns.member;
+        if !(1..=TAGGED_MAX).contains(&asked.len()) {
+            return Err(ApiError::validation(format!(
+                "from 1 to {TAGGED_MAX} resources must be given"
+            )));
+        }
+        let described = asked.into_iter().map(|resource_arn| {
+            let mut rules = self.listeners.iter().flat_map(|listener| &listener.rules);
+            let rule = rules.find(|rule| rule.arn == resource_arn);
+            let tags = rule.ok_or_else(ApiError::rule_not_found)?.tags.iter();
+            Ok(wire::TagDescription {
+                resource_arn,
+                tags: tags.cloned().collect(),
+            })
+        });
+        Ok(wire::TagDescriptions {
+            tag_descriptions: described.collect::<Result<_, _>>()?,
+        })
+    }
+
     /// Registering what is registered changes nothing.
     pub(super) fn register_targets(
         &mut self,
         request: wire::ChangeTargets,
     ) -> Result<wire::Nothing, ApiError> {
+        let instances = self.instances.clone();
         let group = self.target_group_mut(&request.target_group_arn)?;
-        let mut targets = group.addresses(&request.targets)?;
+        let mut targets = group.addresses(&request.targets, &instances)?;
         targets.retain(|(_, address)| {
             !group
                 .targets
@@ -422,8 +479,9 @@ impl State {
         &mut self,
         request: wire::ChangeTargets,
     ) -> Result<wire::Nothing, ApiError> {
+        let instances = self.instances.clone();
         let group = self.target_group_mut(&request.target_group_arn)?;
-        let gone = group.addresses(&request.targets)?;
+        let gone = group.addresses(&request.targets, &instances)?;
         group
             .targets
             .retain(|target| !gone.iter().any(|(_, address)| *address == target.address));
@@ -437,6 +495,7 @@ impl State {
         let used = self
             .load_balancer_of_group(&request.target_group_arn)
             .is_some();
+        let instances = self.instances.clone();
         let group = self.target_group_mut(&request.target_group_arn)?;
         if request.targets.member.is_empty() {
             let descriptions = group.targets.iter().map(|target| target.describe(used));
@@ -445,7 +504,7 @@ impl State {
             });
         }
         let asked = group
-            .addresses(&request.targets)?
+            .addresses(&request.targets, &instances)?
             .into_iter()
             .map(|(id, address)| {
                 let target = group
@@ -543,6 +602,25 @@ fn check_name(name: &str) -> Result<(), ApiError> {
         )));
     }
     Ok(())
+}
+
+fn check_tags(tags: &List<wire::Tag>) -> Result<(), ApiError> {
+    let allowed = |c: char| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c);
+    let bad = tags.member.iter().find(|tag| {
+        tag.key.is_empty()
+            || tag.key.chars().count() > TAG_KEY_CHARS_MAX
+            || tag.value.chars().count() > TAG_VALUE_CHARS_MAX
+            || tag.key.starts_with("aws:")
+            || !tag.key.chars().chain(tag.value.chars()).all(allowed)
+    });
+    if let Some(tag) = bad {
+        return Err(ApiError::validation(format!(
+            "a tag must have a key of 1 to {TAG_KEY_CHARS_MAX} and a value of up to {TAG_VALUE_CHARS_MAX} \
+             letters, digits, spaces and _.:/=+-@, not '{}' and '{}'",
+            tag.key, tag.value
+        )));
+    }
+    check_room(&tags.member, TAGS_MAX + 1, "TooManyTags")
 }
 
 fn check_room<T>(items: &[T], max: usize, code: &'static str) -> Result<(), ApiError> {

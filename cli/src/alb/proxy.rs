@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::Shared;
+use super::conditions::Asked;
 use super::error::ApiError;
 use super::state::Choice;
 use super::traffic::Outcome;
@@ -148,9 +149,12 @@ async fn answer(
     if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX as u64 {
         return own_answer(StatusCode::PAYLOAD_TOO_LARGE, front, shared);
     }
-    let choice = shared
-        .state()
-        .choose(&front.listener_arn, request.uri().path());
+    let asked = Asked {
+        path: request.uri().path(),
+        query: request.uri().query().unwrap_or_default(),
+        headers: request.headers(),
+    };
+    let choice = shared.state().choose(&front.listener_arn, &asked);
     let Some(choice) = choice else {
         return own_answer(StatusCode::SERVICE_UNAVAILABLE, front, shared);
     };

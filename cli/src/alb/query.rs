@@ -33,6 +33,12 @@ pub(super) struct List<T> {
     pub(super) member: Vec<T>,
 }
 
+impl<T> List<T> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.member.is_empty()
+    }
+}
+
 impl<T> Default for List<T> {
     fn default() -> Self {
         Self { member: Vec::new() }

@@ -1,10 +1,8 @@
-//! What a rule says: which paths it takes, and how it splits them over target groups.
+//! How a rule splits its requests over target groups.
 //!
-//! Requests are checked here once, so that a [`Forward`] or [`Paths`] that exists is one AWS would accept.
+//! Actions are checked here once, so that a [`Forward`] that exists is one AWS would accept.
 
 use std::collections::BTreeSet;
-
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::error::ApiError;
 use super::query::List;
@@ -24,15 +22,6 @@ const STICKINESS_SECONDS_MAX: u32 = 604_800;
 
 /// Largest `Order` of an action.
 const ORDER_MAX: u32 = 50_000;
-
-/// Most path patterns of one rule (AWS quota: 5 condition values a rule).
-const PATTERNS_MAX: usize = 5;
-
-/// Longest path pattern in characters.
-const PATTERN_CHARS_MAX: usize = 128;
-
-/// What a path pattern may contain besides letters and digits.
-const PATTERN_PUNCTUATION: &str = "_-.$/~\"'@:+&*?";
 
 /// A checked forward action: 1 to 5 distinct groups with weights of 0 to 999.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,100 +206,6 @@ impl Stickiness {
     }
 }
 
-/// A checked path-pattern condition: 1 to 5 patterns, one of which must match.
-#[derive(Clone, Debug)]
-pub(super) struct Paths {
-    patterns: Vec<String>,
-    matcher: GlobSet,
-}
-
-impl Paths {
-    pub(super) fn matches(&self, path: &str) -> bool {
-        self.matcher.is_match(path)
-    }
-
-    /// Reads a condition list, which must be exactly one path-pattern condition.
-    pub(super) fn from_conditions(conditions: List<wire::Condition>) -> Result<Self, ApiError> {
-        let [condition]: [wire::Condition; 1] = conditions.member.try_into().map_err(|_| {
-            ApiError::validation(
-                "exactly one condition must be given, with the field 'path-pattern'",
-            )
-        })?;
-        let field = condition.field.as_deref().unwrap_or_default();
-        if field != "path-pattern" {
-            return Err(ApiError::validation(format!(
-                "the local load balancer knows conditions on 'path-pattern' only, not on '{field}'"
-            )));
-        }
-        let typed = condition
-            .path_pattern_config
-            .map(|config| config.values.member)
-            .unwrap_or_default();
-        let patterns = match (condition.values.member, typed) {
-            (plain, typed) if typed.is_empty() || plain == typed => plain,
-            (plain, typed) if plain.is_empty() => typed,
-            _ => {
-                return Err(ApiError::validation(
-                    "Values and PathPatternConfig must not differ",
-                ));
-            }
-        };
-        if patterns.is_empty() || patterns.len() > PATTERNS_MAX {
-            return Err(ApiError::validation(format!(
-                "a rule must have from 1 to {PATTERNS_MAX} path patterns, not {}",
-                patterns.len()
-            )));
-        }
-        let globs = patterns
-            .iter()
-            .map(|pattern| glob(pattern))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut matcher = GlobSetBuilder::new();
-        globs.into_iter().for_each(|glob| {
-            matcher.add(glob);
-        });
-        let matcher = matcher
-            .build()
-            .map_err(|error| ApiError::validation(error.to_string()))?;
-        Ok(Self { patterns, matcher })
-    }
-
-    /// The condition list as AWS returns it: the values both plain and typed.
-    pub(super) fn to_conditions(&self) -> List<wire::Condition> {
-        let values: List<String> = self.patterns.iter().cloned().collect();
-        let condition = wire::Condition {
-            field: Some("path-pattern".to_owned()),
-            values: values.clone(),
-            path_pattern_config: Some(wire::PathPatternConfig { values }),
-        };
-        List {
-            member: vec![condition],
-        }
-    }
-}
-
-/// An ALB pattern as a glob: `*` is any characters, slashes too, and `?` is exactly one.
-fn glob(pattern: &str) -> Result<Glob, ApiError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || PATTERN_PUNCTUATION.contains(c);
-    if pattern.is_empty()
-        || pattern.chars().count() > PATTERN_CHARS_MAX
-        || !pattern.chars().all(allowed)
-    {
-        return Err(ApiError::validation(format!(
-            "a path pattern must be from 1 to {PATTERN_CHARS_MAX} of the characters A-Z a-z 0-9 {PATTERN_PUNCTUATION}"
-        )));
-    }
-    // Two stars in a row mean whole path components to globset; to an ALB they are two stars.
-    let mut text = pattern.to_owned();
-    while text.contains("**") {
-        text = text.replace("**", "*");
-    }
-    GlobBuilder::new(&text)
-        .literal_separator(false)
-        .build()
-        .map_err(|error| ApiError::validation(format!("the path pattern '{pattern}': {error}")))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -334,19 +229,6 @@ mod tests {
                     ..Default::default()
                 }),
                 ..Default::default()
-            }],
-        })
-    }
-
-    fn paths(patterns: &[&str]) -> Result<Paths, ApiError> {
-        Paths::from_conditions(List {
-            member: vec![wire::Condition {
-                field: Some("path-pattern".to_owned()),
-                values: patterns
-                    .iter()
-                    .map(|pattern| (*pattern).to_owned())
-                    .collect(),
-                path_pattern_config: None,
             }],
         })
     }
@@ -399,32 +281,6 @@ mod tests {
         assert!(!stickiness(true, None));
         assert!(!stickiness(true, Some(604_801)));
         assert!(!stickiness(true, Some(0)));
-    }
-
-    #[test]
-    fn a_star_crosses_slashes_and_a_question_mark_is_one_character() {
-        let matches = |pattern, path| paths(&[pattern]).expect("a pattern").matches(path);
-        assert!(matches("/api/*", "/api/a/b"));
-        assert!(matches("/api/**", "/api/a/b"));
-        assert!(!matches("/api/*", "/API/a"), "paths are case-sensitive");
-        assert!(matches("/a?c", "/abc"));
-        assert!(!matches("/a?c", "/ac"));
-        assert!(matches("*", "/"));
-        assert!(!matches("/shop", "/shop/"));
-        assert!(paths(&["/a", "/b"]).expect("patterns").matches("/b"));
-    }
-
-    #[test]
-    fn characters_that_only_a_glob_knows_are_refused() {
-        for pattern in [
-            "",
-            "/[ab]",
-            "/{a,b}",
-            "/a\\b",
-            &"a".repeat(PATTERN_CHARS_MAX + 1),
-        ] {
-            assert!(paths(&[pattern]).is_err(), "{pattern}");
-        }
     }
 
     proptest! {

@@ -8,8 +8,11 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 
 use super::arn::{self, Home};
+use super::conditions::{Asked, Conditions};
 use super::health::{Check, Health, Matcher, Question, Thresholds};
-use super::rules::{Forward, Paths};
+use super::instances::Instances;
+use super::rules::Forward;
+use super::wire;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -18,6 +21,7 @@ pub(super) struct State {
     pub(super) load_balancers: Vec<LoadBalancer>,
     pub(super) listeners: Vec<Listener>,
     pub(super) target_groups: Vec<TargetGroup>,
+    pub(super) instances: Instances,
 }
 
 #[derive(Clone, Debug)]
@@ -43,8 +47,9 @@ pub(super) struct Listener {
 pub(super) struct Rule {
     pub(super) arn: String,
     pub(super) priority: u32,
-    pub(super) paths: Paths,
+    pub(super) conditions: Conditions,
     pub(super) forward: Forward,
+    pub(super) tags: Vec<wire::Tag>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,12 +64,22 @@ pub(super) struct TargetGroup {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct GroupSettings {
+    pub(super) kind: Kind,
     pub(super) port: u16,
     pub(super) health_check_path: String,
     pub(super) health_check_interval_seconds: u16,
     pub(super) health_check_timeout_seconds: u16,
     pub(super) thresholds: Thresholds,
     pub(super) matcher: Matcher,
+}
+
+/// What the targets of a group are named by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Their addresses.
+    Ip,
+    /// The ids of EC2 instances, as Auto Scaling groups register them.
+    Instance,
 }
 
 #[derive(Clone, Debug)]
@@ -84,13 +99,14 @@ pub(super) struct Choice {
 }
 
 impl State {
-    pub(super) fn new(home: Home, random: fastrand::Rng) -> Self {
+    pub(super) fn new(home: Home, random: fastrand::Rng, instances: Instances) -> Self {
         Self {
             home,
             random,
             load_balancers: Vec::new(),
             listeners: Vec::new(),
             target_groups: Vec::new(),
+            instances,
         }
     }
 
@@ -99,16 +115,16 @@ impl State {
         format!("{:016x}", self.random.u64(..))
     }
 
-    /// Chooses the target for a request to `path`, or `None` when the chosen group has none.
+    /// Chooses the target for a request, or `None` when the chosen group has none.
     ///
     /// First a group by weight, whatever its health (an ALB does not move a sick group's share), then
     /// the next of its healthy targets, or of all its targets when none is healthy: it fails open.
-    pub(super) fn choose(&mut self, listener_arn: &str, path: &str) -> Option<Choice> {
+    pub(super) fn choose(&mut self, listener_arn: &str, asked: &Asked<'_>) -> Option<Choice> {
         let listener = self
             .listeners
             .iter()
             .find(|listener| listener.arn == listener_arn)?;
-        let forward = listener.forward(path);
+        let forward = listener.forward(asked);
         let weight_total = forward.weight_total();
         if weight_total == 0 {
             return None;
@@ -186,11 +202,11 @@ impl State {
 }
 
 impl Listener {
-    /// The rule with the lowest priority number that takes `path`, else the default.
-    fn forward(&self, path: &str) -> &Forward {
+    /// The rule with the lowest priority number whose conditions are met, else the default.
+    fn forward(&self, asked: &Asked<'_>) -> &Forward {
         self.rules
             .iter()
-            .find(|rule| rule.paths.matches(path))
+            .find(|rule| rule.conditions.meet(asked))
             .map_or(&self.default, |rule| &rule.forward)
     }
 
@@ -243,6 +259,7 @@ mod tests {
                 .to_owned(),
             name: "blue".to_owned(),
             settings: GroupSettings {
+                kind: Kind::Ip,
                 port: 80,
                 health_check_path: "/".to_owned(),
                 health_check_interval_seconds: 30,

@@ -1,7 +1,7 @@
 //! The shapes of the ELBv2 API, as far as the local load balancer knows them.
 //!
 //! Names follow the API reference (`rename_all = "PascalCase"`). What a request may carry and a laptop
-//! has no use for (subnets, security groups, tags) is ignored, as is the signature.
+//! has no use for (subnets, security groups, tags but those of rules) is ignored, as is the signature.
 
 use serde::{Deserialize, Serialize};
 
@@ -131,7 +131,7 @@ pub(super) struct TargetGroup {
     pub(super) unhealthy_threshold_count: u16,
     pub(super) matcher: Matcher,
     pub(super) load_balancer_arns: List<String>,
-    pub(super) target_type: &'static str,
+    pub(super) target_type: String,
     pub(super) ip_address_type: &'static str,
 }
 
@@ -194,6 +194,8 @@ pub(super) struct CreateRule {
     pub(super) priority: Option<u32>,
     #[serde(default)]
     pub(super) actions: List<Action>,
+    #[serde(default)]
+    pub(super) tags: List<Tag>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -233,21 +235,84 @@ pub(super) struct Rule {
     pub(super) is_default: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Condition {
     pub(super) field: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "List::is_empty")]
     pub(super) values: List<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) path_pattern_config: Option<PathPatternConfig>,
+    pub(super) path_pattern_config: Option<Values>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) http_header_config: Option<HttpHeader>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) query_string_config: Option<QueryString>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Values {
+    #[serde(default)]
+    pub(super) values: List<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct HttpHeader {
+    #[serde(default)]
+    pub(super) http_header_name: String,
+    #[serde(default)]
+    pub(super) values: List<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct QueryString {
+    #[serde(default)]
+    pub(super) values: List<KeyValue>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct PathPatternConfig {
+pub(super) struct KeyValue {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<String>,
     #[serde(default)]
-    pub(super) values: List<String>,
+    pub(super) value: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DeleteRule {
+    pub(super) rule_arn: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Tag {
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) value: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DescribeTags {
+    #[serde(default)]
+    pub(super) resource_arns: List<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct TagDescriptions {
+    pub(super) tag_descriptions: List<TagDescription>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct TagDescription {
+    pub(super) resource_arn: String,
+    pub(super) tags: List<Tag>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

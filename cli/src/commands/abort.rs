@@ -5,7 +5,9 @@ use aws::Aws;
 use clap::Args;
 use engine::{Clock, Invocation, roll_back};
 use jiff::SignedDuration;
-use release::{Phase, Reason, Release, ReleaseId};
+use release::{Phase, Reason, Release};
+
+use super::which::Which;
 
 /// While this command works on a target, no function touches it; if it is killed, for so long.
 const TIME_MAX: SignedDuration = SignedDuration::from_secs(30);
@@ -17,11 +19,8 @@ const TIME_MAX: SignedDuration = SignedDuration::from_secs(30);
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Abort {
-    /// The release's id.
-    release: String,
-    /// The release log's table: the stack's output ReleaseLogTable.
-    #[arg(long, env = aws::TABLE_VARIABLE)]
-    table: String,
+    #[command(flatten)]
+    which: Which,
     /// Why; it stands in the release's log and in the pipeline's message.
     #[arg(long, default_value = "aborted with penstock abort")]
     because: String,
@@ -38,9 +37,9 @@ impl Abort {
     /// # Errors
     /// When the release cannot be rolled back, or not yet.
     pub async fn run(self) -> anyhow::Result<()> {
-        let id = ReleaseId::try_from(self.release)?;
         let sdk = aws::sdk_config().await;
-        let aws = Aws::new(&sdk, self.table);
+        let aws = Aws::new(&sdk, self.which.table.clone());
+        let id = self.which.find(&aws).await?;
         let call = Invocation {
             owner: format!("penstock-abort-{}", uuid::Uuid::new_v4()),
             deadline: aws.now() + TIME_MAX,
@@ -55,15 +54,13 @@ impl Abort {
         let driven = roll_back(&aws, &call, &id, because).await;
         let driven = driven.context("the release is not rolled back yet; run the command again")?;
         let Some(driven) = driven else {
-            bail!(
-                "there is no release {id} in this table: its id is the action's external execution id"
-            );
+            bail!("there is no release {id} in this table");
         };
         match driven.release.phase {
-            Phase::RolledBack => println!("rolled back: the stable version serves 100% again"),
-            Phase::Promoted => println!("it was promoted already; nothing was changed"),
+            Phase::RolledBack => println!("{id} rolled back: the stable version serves 100% again"),
+            Phase::Promoted => println!("{id} was promoted already; nothing was changed"),
             Phase::RollingBack | Phase::Shifting => {
-                bail!("it is not over yet; run the command again")
+                bail!("{id} is not over yet; run the command again")
             }
         }
         Ok(())

@@ -4,7 +4,9 @@ use anyhow::Context;
 use aws::Aws;
 use clap::{Args, Subcommand};
 use engine::{Clock, give_order};
-use release::{By, Order, Phase, ReleaseId};
+use release::{By, Order, Phase};
+
+use super::which::Which;
 
 /// What somebody may order a release that is on its way up.
 #[derive(Debug, Subcommand)]
@@ -28,11 +30,8 @@ pub enum ByHand {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct To {
-    /// The release's id: the action's external execution id.
-    release: String,
-    /// The release log's table: the stack's output ReleaseLogTable.
-    #[arg(long, env = aws::TABLE_VARIABLE)]
-    table: String,
+    #[command(flatten)]
+    which: Which,
     /// Why; it stands in the release's log besides your AWS identity.
     #[arg(long)]
     because: String,
@@ -42,9 +41,10 @@ const EXAMPLES: &str = "\
 It is stored in the release's log with the AWS credentials of this shell; the function's next look,
 within half a minute or so, obeys.
 
-Example:
+Examples:
   penstock hold web-0f0e0d0c-1111-4222-8333-444455556666 --table penstock-ReleaseLog-1A2B3C \\
-    --because 'support is looking at a ticket'";
+    --because 'support is looking at a ticket'
+  PENSTOCK_TABLE=... penstock approve app/shop --because 'looks good'    the release of this target";
 
 impl ByHand {
     /// Runs the command.
@@ -59,11 +59,11 @@ impl ByHand {
             Self::Approve(to) => (Order::Approve, to),
             Self::Promote(to) => (Order::Promote, to),
         };
-        let id = ReleaseId::try_from(to.release)?;
         let sdk = aws::sdk_config().await;
         let who = aws::local::identity(&sdk).await;
         let who = who.context("could not find out who you are")?;
-        let aws = Aws::new(&sdk, to.table);
+        let aws = Aws::new(&sdk, to.which.table.clone());
+        let id = to.which.find(&aws).await?;
         let by = By::new(&who, &to.because, aws.now());
         let release = give_order(&aws, &id, order, &by).await?;
         let steps = release.plan().steps.len();

@@ -82,7 +82,7 @@ fn show(name: &str, config: &Config) {
         say(format!("gate {section}: reads {}", globs.join(", ")));
     }
     for (section, plan) in config.releases() {
-        let steps: Vec<_> = plan.steps.iter().map(step).collect();
+        let steps: Vec<_> = plan.steps.iter().map(Step::words).collect();
         say(format!(
             "release {section}: {} of {}",
             steps.join(", "),
@@ -96,15 +96,6 @@ fn show(name: &str, config: &Config) {
             check.in_a_row,
             check.within
         ));
-    }
-}
-
-fn step(step: &Step) -> String {
-    match step {
-        Step::SetWeight(weight) => weight.to_string(),
-        Step::Judge { windows } => format!("judge {windows} windows"),
-        Step::Wait(time) => format!("wait {time:#}"),
-        Step::Approve(time) => format!("approve within {time:#}"),
     }
 }
 

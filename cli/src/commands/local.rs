@@ -1,6 +1,7 @@
 //! `penstock local`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,13 +10,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::player::{BUILD_VARIABLES, ENDPOINT, PORT, Player, PlayerConfig};
 
-/// Run the player: CodePipeline, the load balancer and Lambda's aliases of the laptop, until Ctrl-C.
+/// Run the player: CodePipeline, the load balancer, ECS and Lambda's aliases of the laptop, until Ctrl-C.
 ///
 /// The emulator (ministack) has the rest of AWS. Tell it, and what else should find the player, where it is:
 ///
 ///   export AWS_ENDPOINT_URL=http://127.0.0.1:4566
 ///   export AWS_ENDPOINT_URL_CODEPIPELINE=http://127.0.0.1:4570
 ///   export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=http://127.0.0.1:4570
+///   export AWS_ENDPOINT_URL_ECS=http://127.0.0.1:4570
 ///   export AWS_ENDPOINT_URL_CODEBUILD=http://127.0.0.1:4570
 ///   export AWS_ENDPOINT_URL_ECR=http://127.0.0.1:4570
 ///
@@ -46,6 +48,10 @@ pub struct Local {
     /// Pass one more variable of this environment to builds, which get PATH, HOME and a few others.
     #[arg(long = "pass-env", value_name = "NAME")]
     pass_env: Vec<String>,
+    /// An EC2 instance that target groups of type `instance` may have, and the address of this machine
+    /// that stands for it: i-0123456789abcdef0=127.0.0.1
+    #[arg(long = "instance", value_name = "ID=ADDRESS", value_parser = instance)]
+    instances: Vec<(String, IpAddr)>,
 }
 
 const EXAMPLES: &str = "\
@@ -90,9 +96,20 @@ impl Local {
             answer_time_max: seconds("--answer-timeout", self.answer_timeout)?,
             deliver_twice: self.deliver_twice,
             build_environment,
+            instances: self.instances.into_iter().collect(),
             ..PlayerConfig::default()
         })
     }
+}
+
+fn instance(text: &str) -> anyhow::Result<(String, IpAddr)> {
+    let (id, address) = text
+        .split_once('=')
+        .context("write it like i-0123456789abcdef0=127.0.0.1")?;
+    let address = address
+        .parse()
+        .with_context(|| format!("'{address}' is no IP address"))?;
+    Ok((id.to_owned(), address))
 }
 
 fn seconds(option: &str, value: f64) -> anyhow::Result<Duration> {

@@ -8,11 +8,13 @@ pub mod gate;
 pub mod judge;
 pub mod load;
 pub mod local;
+pub mod releases;
 pub mod replay;
 pub mod report;
 pub mod run;
 pub mod status;
 pub(crate) mod story;
+pub mod which;
 
 /// Says what went wrong, and what it came from.
 pub fn tell(error: &anyhow::Error) {

@@ -11,7 +11,7 @@ mod actions;
 pub mod api;
 pub mod artifact;
 pub mod buildspec;
-mod clock;
+pub(crate) mod clock;
 pub mod cloud;
 pub mod declaration;
 pub mod document;

@@ -112,8 +112,25 @@ fn with_tail(reason: String, tail: &VecDeque<String>) -> String {
     tail.iter().fold(reason, |text, line| text + "\n" + line)
 }
 
-/// Kills a build's processes when it is dropped: at its end, or when its action is abandoned.
-struct Group(Pid);
+/// Kills a process and all that it started when it is dropped: at its end, or when nobody waits for it any more.
+pub(crate) struct Group(Pid);
+
+impl Group {
+    /// The group that a process leads.
+    ///
+    /// # Errors
+    /// When the process has been waited for.
+    pub(crate) fn of(leader: &Child) -> io::Result<Self> {
+        let id = leader.id().and_then(|id| i32::try_from(id).ok());
+        let id = id.ok_or_else(|| io::Error::other("the process has no id"))?;
+        Ok(Self(Pid::from_raw(id)))
+    }
+
+    /// Asks all of them to end.
+    pub(crate) fn terminate(&self) {
+        let _gone_already = killpg(self.0, Signal::SIGTERM);
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -134,12 +151,12 @@ fn spawn(build: &Build<'_>) -> io::Result<(Child, Group)> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let id = id.ok_or_else(|| io::Error::other("the shell has no process id"))?;
-    Ok((child, Group(Pid::from_raw(id))))
+    let group = Group::of(&child)?;
+    Ok((child, group))
 }
 
-async fn read_lines(output: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
+/// Sends each line until the output or the receiver is closed; a long one comes in pieces.
+pub(crate) async fn read_lines(output: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
     let mut output = BufReader::new(output);
     let mut buffer = Vec::new();
     loop {

@@ -1,10 +1,12 @@
 """What the emulator's Python does before anything else."""
 
 import re
+import secrets
 import socketserver
+import time
 
 from ministack.core import iam_actions
-from ministack.services import cloudwatch
+from ministack.services import cloudwatch, lambda_svc
 
 # The emulator's Runtime API waits 45 ms for an acknowledgement at every call otherwise.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -34,3 +36,20 @@ def lambda_action(method, path, known=iam_actions._lambda_action):
 
 
 iam_actions._lambda_action = lambda_action
+
+
+def trace_id(_config, inbound=None):
+    """On AWS every invocation has one, also when nothing is traced. The SDK sends it with each
+    request, which tells what belongs to one invocation."""
+    return inbound or f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Sampled=0"
+
+
+lambda_svc._xray_trace_id_for_invocation = trace_id
+
+
+def worker_env(config, *rest, known=lambda_svc._provided_worker_env):
+    """The SDK says in each request which function sends it."""
+    return known(config, *rest) | {"AWS_SDK_UA_APP_ID": config["FunctionName"][:50]}
+
+
+lambda_svc._provided_worker_env = worker_env

@@ -70,9 +70,9 @@ impl<I: Input> Inputs<I> {
         if let Some(path) = plan.target.version_file().map(str::to_owned) {
             let said = self.small(&path, VERSION_FILE_BYTES_MAX)?.ok_or_else(|| {
                 ActionError::Refused(format!(
-                    "no {path} in the input artifacts ({}): let the build write the version's \
-                     number into it and list it under artifacts in the buildspec, or correct \
-                     `version` in {}",
+                    "no {path} in the input artifacts ({}): let the build write what is \
+                     released into it and list it under artifacts in the buildspec, or correct \
+                     the target's `file` in {}",
                     self.names.join(", "),
                     self.path
                 ))

@@ -4,9 +4,12 @@ use engine::{
     Action, ActionError, AppendError, Class, Driven, Invocation, Job, PortError, Ports, begin,
     drive, roll_back,
 };
+use jiff::Timestamp;
 use pages::ReleasePage;
 use release::account::Account;
-use release::config::{AllowList, Plan};
+use release::check::AllowedChecks;
+use release::config::{AllowList, LIFE_MAX, Plan};
+use release::freeze::{self, Frozen};
 use release::{Arms, FailureKind, Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
 use crate::artifacts::Inputs;
@@ -16,24 +19,60 @@ use crate::output;
 #[derive(Debug, Clone)]
 pub struct CanaryShift {
     allowed: AllowList,
+    allowed_checks: AllowedChecks,
 }
 
 impl CanaryShift {
     /// The environment variable with the stack's parameter AllowedTargets.
     pub const ALLOWED_TARGETS_VARIABLE: &str = "PENSTOCK_ALLOWED_TARGETS";
 
+    /// The environment variable with the stack's parameter AllowedChecks.
+    pub const ALLOWED_CHECKS_VARIABLE: &str = "PENSTOCK_ALLOWED_CHECKS";
+
     /// An action that moves only targets whose ARN matches one of these patterns, which are
-    /// separated by commas; `*` stands for anything. None match when it is empty.
+    /// separated by commas; `*` stands for anything. None match when it is empty. Its checks may ask
+    /// no function.
     pub fn new(allowed_targets: &str) -> Self {
         Self {
             allowed: AllowList::parse(allowed_targets),
+            allowed_checks: AllowedChecks::parse(""),
+        }
+    }
+
+    /// The same action, whose checks may ask functions whose ARN matches one of these patterns.
+    #[must_use]
+    pub fn with_checks(self, allowed_checks: &str) -> Self {
+        Self {
+            allowed_checks: AllowedChecks::parse(allowed_checks),
+            ..self
         }
     }
 
     /// An action that moves what the stack's owner allows.
     pub fn from_env() -> Self {
-        let allowed = std::env::var(Self::ALLOWED_TARGETS_VARIABLE);
-        Self::new(&allowed.unwrap_or_default())
+        let value = |variable| std::env::var(variable).unwrap_or_default();
+        Self::new(&value(Self::ALLOWED_TARGETS_VARIABLE))
+            .with_checks(&value(Self::ALLOWED_CHECKS_VARIABLE))
+    }
+
+    /// Refuses a plan that needs what the stack's owner does not allow, or what the job does not
+    /// say.
+    fn permit(&self, plan: &Plan, job: &Job) -> Result<(), String> {
+        self.allowed.permit(&plan.target)?;
+        if plan.test_traffic().is_some() {
+            self.allowed.permit_test_traffic(&plan.target)?;
+        }
+        plan.functions()
+            .try_for_each(|function| self.allowed_checks.permit(function))?;
+        let (pipeline, execution) = (&job.parameters.pipeline, &job.parameters.execution);
+        match plan.approval_action() {
+            Some(action) if pipeline.is_none() || execution.is_none() => Err(format!(
+                "the plan waits for the approval action {action}, but UserParameters do not say of \
+                 which execution: add \"pipeline\":\"NAME\" and \
+                 \"execution\":\"#{{codepipeline.PipelineExecutionId}}\""
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn start(
@@ -44,9 +83,12 @@ impl CanaryShift {
     ) -> Result<Begun, ActionError> {
         let section = job.parameters.section.clone();
         let plan = Inputs::read(ports, job, move |inputs| inputs.plan(section.as_deref())).await?;
-        self.allowed
-            .permit(&plan.target)
-            .map_err(ActionError::Refused)?;
+        let plan = match job.parameters.hotfix.clone() {
+            Some(why) => plan.at_once(why),
+            None => plan,
+        };
+        self.permit(&plan, job).map_err(ActionError::Refused)?;
+        thaws_in_time(&plan, ports.now()).map_err(ActionError::Refused)?;
         let arms = match ports.arms(&plan.target).await {
             Ok(arms) => arms,
             Err(error) => return Err(busy_or(ports, &plan.target.id(), error.into()).await),
@@ -84,6 +126,25 @@ fn unchanged(id: &ReleaseId, serving: &str) -> JobReply {
     }
 }
 
+/// A release that begins in a freeze waits for its end, unless that leaves it too little time.
+fn thaws_in_time(plan: &Plan, now: Timestamp) -> Result<(), String> {
+    let frozen = match &plan.hotfix {
+        Some(_) => None,
+        None => freeze::frozen(&plan.freeze, now),
+    };
+    let Some(Frozen { until, because }) = frozen else {
+        return Ok(());
+    };
+    let needed = until.duration_since(now).saturating_add(plan.longest());
+    match needed > LIFE_MAX {
+        true => Err(format!(
+            "frozen until {until:.0}: {because}; that is later than this release could wait for. \
+             Retry the stage then, or pass \"hotfix\" with a reason if it cannot wait"
+        )),
+        false => Ok(()),
+    }
+}
+
 /// A target that another release is moving looks unsettled; that release is the better answer.
 async fn busy_or(ports: &impl Ports, target: &TargetId, error: ActionError) -> ActionError {
     match ports.holder(target).await {
@@ -104,12 +165,21 @@ async fn look_before(
     arms: Arms,
 ) -> Result<Started, ActionError> {
     let live = ports.live(&plan.target, &arms).await?;
-    if live.candidate_healthy == 0 {
+    if live.candidate_healthy == 0 && plan.target.needs_candidate() {
         return Err(ActionError::Refused(format!(
             "the candidate {} has no healthy host, or is not active: its share of the requests would \
              go into errors; deploy the new version there first",
             arms.candidate
         )));
+    }
+    let mut warnings = ports.warnings(&plan.target).await?;
+    if live.stable_healthy == 0 {
+        // Such a release may be the repair, so it is not refused.
+        warnings.push(format!(
+            "the stable version {} has no healthy host: there is nothing to compare with, and a \
+             rollback would go back to that",
+            arms.stable
+        ));
     }
     let alarms_firing = match plan.alarms.as_slice() {
         [] => Default::default(),
@@ -128,9 +198,11 @@ async fn look_before(
         at,
         release: id.clone(),
         execution: job.parameters.execution.clone(),
+        pipeline: job.parameters.pipeline.clone(),
         plan: plan.clone(),
         arms,
         alarms_firing,
+        warnings,
         slower_than,
         judge: Some(plan.judge_config()),
     })
@@ -147,7 +219,8 @@ impl Action for CanaryShift {
     ) -> Result<JobReply, ActionError> {
         let id = job.story(Self::NAME)?;
         let mut head: Head<Option<Release>> = ports.load(&id).await?;
-        if head.state.is_none() {
+        let begins = head.state.is_none();
+        if begins {
             head = match self.start(ports, job, &id).await {
                 Ok(Begun::Release(begun)) => *begun,
                 Ok(Begun::Unchanged(serving)) => {
@@ -168,7 +241,10 @@ impl Action for CanaryShift {
             Err(error) if may_pass(&error) => return Err(error.into()),
             Err(error) => give_up(ports, call, &id, error).await?,
         };
-        let reply = driven.release.reply(&driven.because);
+        let reply = match begins {
+            true => driven.release.first_reply(&driven.because),
+            false => driven.release.reply(&driven.because),
+        };
         if driven.release.is_active() {
             return Ok(reply);
         }

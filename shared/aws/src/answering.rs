@@ -19,21 +19,31 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// The operation that the header `x-amz-target` names, without its service.
     pub(crate) operation: Option<String>,
-    /// Null when there is none.
+    /// Null when there is none, or it is no JSON.
     pub(crate) body: Value,
+    /// The body as it is.
+    pub(crate) text: String,
 }
 
 /// Ports whose every call is answered by `answer`: a status and a body. The `__type` of an error
 /// stands in the head as well, where some services have it.
 pub(crate) fn serve(mut answer: impl FnMut(Call) -> (u16, Value) + Send + 'static) -> Aws {
+    serve_text(move |call| {
+        let (status, answer) = answer(call);
+        (status, answer.to_string())
+    })
+}
+
+/// As [`serve`], for services that answer in XML as well.
+pub(crate) fn serve_text(mut answer: impl FnMut(Call) -> (u16, String) + Send + 'static) -> Aws {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let (status, answer) = answer(read(&mut stream));
-            let kind = answer["__type"].as_str().unwrap_or_default().to_owned();
-            let answer = answer.to_string();
+            let json: Value = serde_json::from_str(&answer).unwrap_or_default();
+            let kind = json["__type"].as_str().unwrap_or_default();
             let head = format!(
                 "HTTP/1.1 {status} -\r\ncontent-type: application/x-amz-json-1.1\r\n\
                  x-amzn-errortype: {kind}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -79,6 +89,7 @@ fn read(stream: &mut TcpStream) -> Call {
             path: line.next().unwrap(),
             operation: operation.map(|(_, operation)| operation.to_owned()),
             body: serde_json::from_str(body).unwrap_or_default(),
+            text: body.to_owned(),
         };
     }
 }

@@ -1,9 +1,13 @@
 //! When a pipeline's executions began.
 
 use aws_sdk_codepipeline::operation::list_pipeline_executions::ListPipelineExecutionsOutput;
-use aws_sdk_codepipeline::types::PipelineExecutionSummary;
+use aws_sdk_codepipeline::types::{
+    ActionCategory, ActionExecutionDetail, ActionExecutionFilter, ActionExecutionStatus,
+    PipelineExecutionSummary,
+};
 use engine::{Class, Executions, PortError};
 use jiff::Timestamp;
+use release::{Approved, By};
 
 use crate::Aws;
 use crate::error::{failed, odd_answer};
@@ -30,6 +34,68 @@ impl Executions for Aws {
         }
         Ok(None)
     }
+
+    async fn approval(
+        &self,
+        pipeline: &str,
+        execution: &str,
+        action: &str,
+    ) -> Result<Option<Approved>, PortError> {
+        let doing = || format!("read the approval {action} of {pipeline}");
+        let filter = ActionExecutionFilter::builder()
+            .pipeline_execution_id(execution)
+            .build();
+        let mut from = None;
+        for _ in 0..PAGES_MAX {
+            let page = self
+                .codepipeline
+                .list_action_executions()
+                .pipeline_name(pipeline)
+                .filter(filter.clone())
+                .max_results(PAGE_EXECUTIONS)
+                .set_next_token(from)
+                .send()
+                .await
+                .map_err(|error| unknown(failed(doing(), error)))?;
+            let mut all = page.action_execution_details().iter();
+            let of_it = |detail: &&ActionExecutionDetail| {
+                detail.action_name() == Some(action) && is_approval(detail)
+            };
+            // The newest comes first: a retried action has several.
+            if let Some(detail) = all.find(of_it) {
+                return Ok(decided(detail));
+            }
+            from = page.next_token;
+            if from.is_none() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn is_approval(detail: &ActionExecutionDetail) -> bool {
+    let kind = detail.input().and_then(|input| input.action_type_id());
+    kind.is_none_or(|kind| *kind.category() == ActionCategory::Approval)
+}
+
+/// Who decided what; nobody anything while the action is in progress.
+fn decided(detail: &ActionExecutionDetail) -> Option<Approved> {
+    let is_approved = match detail.status()? {
+        ActionExecutionStatus::Succeeded => true,
+        ActionExecutionStatus::Failed | ActionExecutionStatus::Abandoned => false,
+        _ => return None,
+    };
+    let result = detail.output().and_then(|output| output.execution_result());
+    let said = result.and_then(|result| result.external_execution_summary());
+    let when = detail.last_update_time().map(|time| time.as_nanos());
+    let at = when.and_then(|nanos| Timestamp::from_nanosecond(nanos).ok())?;
+    let who = detail.updated_by().unwrap_or("somebody");
+    let why = said.unwrap_or("said nothing");
+    Some(Approved {
+        is_approved,
+        by: By::new(who, why, at),
+    })
 }
 
 impl Aws {

@@ -1,9 +1,12 @@
 //! The only loop that moves a release: load, decide, intend, perform.
 
+mod step;
+
 use futures::join;
+use jiff::Timestamp;
 use release::{
-    By, Effect, Event, Generation, Head, Observation, Order, Phase, Reason, Release, ReleaseId,
-    Started, ask_rollback, decide, take_order,
+    By, Candidate, Effect, Event, Generation, Head, Live, Observation, Order, Phase, Reason,
+    Release, ReleaseId, Started, Weight, ask_rollback, decide, take_order,
 };
 
 use crate::{AppendError, Class, Invocation, PortError, Ports};
@@ -30,6 +33,13 @@ pub async fn begin(
     let nothing = Head::default();
     let mut look = Observation::at(started.at);
     look.alarms = Some(started.alarms_firing.clone());
+    // Whoever begins a release has just looked at its target.
+    look.live = Some(Live {
+        weight: Weight::ZERO,
+        stable_healthy: 1,
+        candidate_healthy: 1,
+        candidate_ready: true,
+    });
     let mut events = vec![Event::Started(Box::new(started))];
     if let Some(release) = &nothing.after(&events).state {
         events.extend(decide(release, &look).events);
@@ -218,7 +228,7 @@ async fn perform(
 ) -> Result<(), PortError> {
     let target = release.plan().target.id();
     ports.fence(&target, id, release.generation, call).await?;
-    let result = set_and_read_back(ports, release, effect, release.generation).await;
+    let result = act(ports, release, effect, release.generation).await;
     let unknown = |error: &PortError| error.class == Class::Retryable;
     if result.as_ref().is_err_and(unknown) {
         // The effect may still happen: nobody else may act before this call is surely over.
@@ -231,14 +241,28 @@ async fn perform(
     result
 }
 
-async fn set_and_read_back(
+async fn act(
     ports: &impl Ports,
     release: &Release,
     effect: Effect,
     generation: Generation,
 ) -> Result<(), PortError> {
-    let Effect::SetWeight(weight) = effect;
     let (target, arms) = (&release.plan().target, &release.started.arms);
+    let weight = match effect {
+        Effect::SetWeight(weight) => weight,
+        Effect::Deploy => return ports.deploy(target, arms).await,
+        Effect::Retire => {
+            let idle = match release.weight {
+                Weight::ZERO => &arms.candidate,
+                _ => &arms.stable,
+            };
+            return ports.retire(target, arms, idle).await;
+        }
+        Effect::TestTraffic(on) => {
+            let test = release.plan().test_traffic().filter(|_| on);
+            return ports.route(target, arms, test).await;
+        }
+    };
     ports.set_weight(target, arms, weight).await?;
     let live = ports.weight(target, arms).await?;
     tracing::info!(%weight, %generation, %live, "weight set");
@@ -258,15 +282,20 @@ async fn observe(ports: &impl Ports, release: &Release) -> Observation {
     let (target, arms) = (&release.plan().target, &release.started.arms);
     let live = async { could_observe("the target", ports.live(target, arms).await) };
     match release.phase {
-        Phase::Shifting if release.current_step().is_none() => {
-            let (live, alarms) = join!(live, alarms(ports, release));
-            seen.live = live;
-            seen.alarms = alarms;
-        }
         Phase::Shifting => {
-            let (windows, alarms) = join!(windows(ports, release, &seen), alarms(ports, release));
-            seen.windows = windows;
-            seen.alarms = alarms;
+            (
+                seen.windows,
+                seen.alarms,
+                seen.live,
+                seen.checked,
+                seen.approval,
+            ) = join!(
+                windows(ports, release, seen.now),
+                alarms(ports, release),
+                live,
+                step::checked(ports, release),
+                step::approval(ports, release),
+            );
         }
         Phase::RollingBack => seen.live = live.await,
         Phase::Promoted | Phase::RolledBack => {}
@@ -277,9 +306,11 @@ async fn observe(ports: &impl Ports, release: &Release) -> Observation {
 async fn windows(
     ports: &impl Ports,
     release: &Release,
-    seen: &Observation,
+    now: Timestamp,
 ) -> Option<Vec<release::Window>> {
-    let Some(query) = release.due_windows(seen.now) else {
+    // Before the first step, and after the last, there is nothing to compare.
+    let is_due = release.candidate == Candidate::Ready && release.current_step().is_some();
+    let Some(query) = release.due_windows(now).filter(|_| is_due) else {
         return Some(Vec::new());
     };
     let windows = ports.windows(&release.started, query).await;

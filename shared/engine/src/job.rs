@@ -76,6 +76,10 @@ pub struct UserParameters {
     /// The CodeBuild build that made the artifacts: `#{BuildVariables.CODEBUILD_BUILD_ID}`.
     #[serde(default, deserialize_with = "given")]
     pub build: Option<String>,
+    /// Why this release cannot wait: `#{variables.hotfix}`. `none` counts as left out, because a
+    /// pipeline's variable must have a value.
+    #[serde(default, deserialize_with = "reason")]
+    pub hotfix: Option<String>,
     /// The path of the configuration in the input artifacts.
     #[serde(default = "UserParameters::penstock_yaml")]
     pub config: String,
@@ -85,6 +89,12 @@ pub struct UserParameters {
 fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(from)?.unwrap_or_default();
     Ok(Some(text.trim_matches(' ').to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// A reason that is `none` is not given.
+fn reason<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let reason = given(from)?;
+    Ok(reason.filter(|reason| !reason.eq_ignore_ascii_case("none")))
 }
 
 /// As it is written, and then each text is checked.
@@ -105,6 +115,7 @@ impl UserParameters {
             ("stage", &self.stage),
             ("commit", &self.commit),
             ("build", &self.build),
+            ("hotfix", &self.hotfix),
         ] {
             let text = text.as_deref().unwrap_or_default();
             // A character has four bytes at most, so the first check bounds the second.
@@ -150,6 +161,7 @@ impl Default for UserParameters {
             stage: None,
             commit: None,
             build: None,
+            hotfix: None,
             config: Self::penstock_yaml(),
         }
     }

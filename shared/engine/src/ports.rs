@@ -7,15 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use release::check::{ProbeSpec, Probed, RunAnswer, RunCheck};
-use release::config::TargetSpec;
+use release::check::{ProbeSpec, Probed, RunCheck};
+use release::config::{TargetSpec, TestTraffic};
 use release::gate::{Found, ImageRef};
 use release::{
-    Arms, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId, Weight, Window,
-    WindowQuery,
+    Approved, Arms, Checked, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId,
+    Weight, Window, WindowQuery,
 };
 use reports::Input;
-use serde_json::Value;
 
 use crate::{AppendError, Artifact, Invocation, Job, Memory, PortError, Recalled, Stream};
 
@@ -68,12 +67,31 @@ pub trait TrafficTarget {
     /// long as asking again finds that one and no request goes elsewhere than before.
     async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError>;
 
+    /// What people should know before a release of it begins: what its target does to weights, a
+    /// sentence each. Usually nothing.
+    async fn warnings(&self, target: &TargetSpec) -> Result<Vec<String>, PortError>;
+
     /// Gives the candidate this share of the requests. Nothing else of the target changes.
     async fn set_weight(
         &self,
         target: &TargetSpec,
         arms: &Arms,
         weight: Weight,
+    ) -> Result<(), PortError>;
+
+    /// Puts the candidate up beside the stable version. Returns once that is asked for, not once it
+    /// is up; asking twice is asking once.
+    async fn deploy(&self, target: &TargetSpec, arms: &Arms) -> Result<(), PortError>;
+
+    /// Takes `idle` down, the one of `arms` that serves nothing. Asking twice is asking once.
+    async fn retire(&self, target: &TargetSpec, arms: &Arms, idle: &str) -> Result<(), PortError>;
+
+    /// Sends `test` traffic to the candidate, or no longer.
+    async fn route(
+        &self,
+        target: &TargetSpec,
+        arms: &Arms,
+        test: Option<&TestTraffic>,
     ) -> Result<(), PortError>;
 
     /// Reads the candidate's live weight back.
@@ -111,12 +129,15 @@ pub trait HealthProbe {
     /// Looks once. What can be looked at but is not as it should be is not an error.
     async fn probe(&self, probe: &ProbeSpec) -> Result<Probed, PortError>;
 
+    /// Asks a function whether a release may go on; `context` tells it which one, and where it is.
+    async fn run_check(
+        &self,
+        check: &RunCheck,
+        context: &serde_json::Value,
+    ) -> Result<Checked, PortError>;
+
     /// Which of these alarms are firing. A name that does not exist is an error.
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError>;
-
-    /// Asks a team's own function, telling it `context`, what it is asked about. One that fails, or
-    /// whose answer cannot be understood, could not be observed: an error, worth asking again.
-    async fn run_check(&self, check: &RunCheck, context: &Value) -> Result<RunAnswer, PortError>;
 }
 
 /// What keeps reports by itself: CodeBuild those of its builds, ECR those of its images' scans.
@@ -182,6 +203,14 @@ pub trait Executions {
     /// When an execution began: that of a rollback when the execution began whose artifacts it
     /// releases again. None when the pipeline has no such execution, or it is too long ago.
     async fn began(&self, pipeline: &str, execution: &str) -> Result<Option<Timestamp>, PortError>;
+
+    /// What somebody decided at a manual approval action of this execution; none yet is `None`.
+    async fn approval(
+        &self,
+        pipeline: &str,
+        execution: &str,
+        action: &str,
+    ) -> Result<Option<Approved>, PortError>;
 }
 
 /// What tells CodePipeline.

@@ -8,7 +8,7 @@ use engine::fakes::{Fault, Mutant, Run, World};
 use engine::{AppendError, Class, Invocation, begin, drive, roll_back};
 use futures::FutureExt;
 use jiff::SignedDuration;
-use release::config::{AlbRule, Inconclusive, JudgePolicy, Metrics, Plan, Step, TargetSpec};
+use release::config::{AlbRule, JudgePolicy, Metrics, Plan, Policy, Step, TargetSpec};
 use release::{Arms, Head, JobReply, Outcome, Reason, Release, ReleaseId, Started, Token, Weight};
 
 /// How long a function may run; its fence lasts as long.
@@ -108,10 +108,15 @@ fn plan() -> Plan {
         window: SignedDuration::from_secs(1),
         settle: SignedDuration::ZERO,
         patience: SignedDuration::from_mins(10),
-        inconclusive: Inconclusive::GoOn,
+        inconclusive: Policy::GoOn,
+        could_not_observe: Policy::Wait,
+        watch: None,
+        hotfix: None,
+        ready_within: SignedDuration::from_mins(15),
         alarms: vec!["slow".to_owned()],
         metrics: Metrics::default(),
         judge: JudgePolicy::default(),
+        freeze: Vec::new(),
     }
 }
 
@@ -120,12 +125,14 @@ fn started(world: &World, release: &ReleaseId) -> Started {
         at: world.look().now,
         release: release.clone(),
         execution: None,
+        pipeline: None,
         plan: plan(),
         arms: Arms {
             stable: "blue".to_owned(),
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        warnings: Vec::new(),
         slower_than: BTreeMap::new(),
         judge: None,
     }

@@ -35,7 +35,7 @@ pub use html::{
 pub use markdown::{
     COVERAGE_ITEMS_MAX, FINDINGS_ITEMS_MAX, MARKDOWN_BYTES_MAX, RULES_ITEMS_MAX, TESTS_ITEMS_MAX,
 };
-pub use story::{MOMENTS_ROWS_MAX, RELEASE_HTML_BYTES_MAX, WINDOWS_ROWS_MAX};
+pub use story::{MOMENTS_ROWS_MAX, RELEASE_HTML_BYTES_MAX, Told, WINDOWS_ROWS_MAX, told};
 
 /// Longest text of the page's own head that is shown, in characters: the gate, the pipeline.
 pub(crate) const HEAD_CHARS_MAX: usize = 200;

@@ -22,7 +22,7 @@ use plan::PlanShown;
 use timeline::Happened;
 use windows::Rows;
 
-pub use timeline::MOMENTS_ROWS_MAX;
+pub use timeline::{MOMENTS_ROWS_MAX, Told, told};
 pub use windows::WINDOWS_ROWS_MAX;
 
 /// Largest page of a release, in bytes: the room of its lists and graphs, and what stands around.
@@ -190,6 +190,10 @@ fn highest(account: &Account) -> Weight {
             } => Some(weight),
             What::Weight { .. }
             | What::Began { .. }
+            | What::Act { .. }
+            | What::CandidateReady
+            | What::Checked { .. }
+            | What::Frozen { .. }
             | What::Alarms { .. }
             | What::StepDone { .. }
             | What::Ordered { .. }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use stats::{Counts, Verdict};
 
 use crate::config::Plan;
-use crate::{Event, Release, Story, Weight, Window};
+use crate::{Effect, Event, Release, Story, Weight, Window};
 
 pub use moment::{Moment, What, Who};
 pub use written::{LOG_BYTES_MAX, LOG_EVENTS_MAX, LogError, read_log, write_log};
@@ -190,6 +190,9 @@ impl Telling {
                 | Event::Intended { .. }
                 | Event::Performed { .. }
                 | Event::AlarmsChanged { .. }
+                | Event::CandidateReady { .. }
+                | Event::Checked { .. }
+                | Event::Frozen { .. }
                 | Event::StepDone { .. }
                 | Event::Ordered { .. }
                 | Event::RollbackDecided { .. }
@@ -225,7 +228,12 @@ impl Telling {
             .map(|release| release.alarms_firing.clone());
         self.release.apply(event);
         if let Some(after) = &self.release {
-            if let Event::Performed { at, .. } = event {
+            if let Event::Performed {
+                at,
+                effect: Effect::SetWeight(_),
+                ..
+            } = event
+            {
                 self.weights.push((*at, after.weight));
             }
             self.moments
@@ -280,6 +288,11 @@ impl Telling {
     fn performed(&mut self, when: Timestamp, which: crate::Generation) {
         for moment in self.moments.iter_mut().rev() {
             if let What::Weight {
+                generation,
+                performed,
+                ..
+            }
+            | What::Act {
                 generation,
                 performed,
                 ..

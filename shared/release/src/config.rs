@@ -5,6 +5,7 @@
 
 mod error;
 mod metrics;
+mod step;
 mod target;
 
 use std::collections::BTreeMap;
@@ -19,10 +20,14 @@ pub use error::ConfigError;
 pub use metrics::{
     ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
 };
-pub use target::{AlbRule, AllowList, LambdaAlias, NewVersion, TargetSpec, VERSION_FILE_BYTES_MAX};
+pub use step::{Approval, Policy, ProbeStep, Step, Watch};
+pub use target::{
+    AlbRule, AllowList, EcsRolling, EcsServices, EcsTaskSets, LambdaAlias, NewVersion, ServiceArn,
+    ServiceBehind, TargetSpec, TaskDefinition, TestTraffic, VERSION_FILE_BYTES_MAX,
+};
 
-use crate::Weight;
-use crate::check::CheckPlan;
+use crate::check::{CheckPlan, ProbeSpec};
+use crate::freeze::{self, Freeze};
 use crate::gate::Gate;
 
 /// The largest configuration that is read, in bytes.
@@ -35,6 +40,9 @@ pub const STEP_WINDOWS_MAX: u32 = 1_440;
 pub const ALARMS_MAX: usize = 50;
 /// The longest of the durations in a plan; CodePipeline ends an action after 24 h.
 pub const DURATION_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// The longest reason of a hotfix, in characters.
+const HOTFIX_CHARS_MAX: usize = 300;
 
 /// How many bad requests may come together.
 const CLUSTER_SIZES: RangeInclusive<f64> = 1.0..=1e6;
@@ -133,13 +141,22 @@ struct Checked<T>(T);
 
 /// What can be wrong with a section whose every key is well-formed.
 pub(crate) trait Check {
+    /// Turns what is short for something else into that.
+    ///
+    /// # Errors
+    /// Says what is wrong and what to write instead.
+    fn resolve(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Says what is wrong and what to write instead.
     fn check(&self) -> Result<(), String>;
 }
 
 impl<'de, T: Check + Deserialize<'de>> Deserialize<'de> for Checked<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let section = T::deserialize(from)?;
+        let mut section = T::deserialize(from)?;
+        section.resolve().map_err(D::Error::custom)?;
         section.check().map_err(D::Error::custom)?;
         Ok(Self(section))
     }
@@ -151,8 +168,20 @@ impl<'de, T: Check + Deserialize<'de>> Deserialize<'de> for Checked<T> {
 pub struct Plan {
     /// What is moved.
     pub target: TargetSpec,
-    /// In order; the last one sets 100 %.
+    /// In order; the last weight is 100 %.
+    #[serde(deserialize_with = "step::read_steps")]
     pub steps: Vec<Step>,
+    /// How long the old version keeps a tail of the requests once the candidate has nearly all.
+    /// Becomes steps as soon as it is read, so a stored plan has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
+    /// Why this release is one that cannot wait: freeze windows do not hold it, and `all-at-once`
+    /// is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hotfix: Option<String>,
+    /// How long the candidate may take to come up, where the release puts it up itself.
+    #[serde(default = "fifteen_minutes", deserialize_with = "read_duration")]
+    pub ready_within: SignedDuration,
     /// The length of an observation window. 60 s is what load balancer metrics allow on AWS.
     #[serde(default = "a_minute", deserialize_with = "read_duration")]
     pub window: SignedDuration,
@@ -164,7 +193,10 @@ pub struct Plan {
     pub patience: SignedDuration,
     /// What to do when a step's windows had too few requests to tell.
     #[serde(default)]
-    pub inconclusive: Inconclusive,
+    pub inconclusive: Policy,
+    /// What to do when what decides, the metrics or the alarms, could not be seen.
+    #[serde(default)]
+    pub could_not_observe: Policy,
     /// CloudWatch alarms that roll the release back.
     #[serde(default)]
     pub alarms: Vec<String>,
@@ -174,6 +206,9 @@ pub struct Plan {
     /// The judge's promise.
     #[serde(default)]
     pub judge: JudgePolicy,
+    /// When no weight is raised.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<Freeze>,
 }
 
 fn a_minute() -> SignedDuration {
@@ -188,14 +223,27 @@ fn ten_minutes() -> SignedDuration {
     SignedDuration::from_mins(10)
 }
 
+fn fifteen_minutes() -> SignedDuration {
+    SignedDuration::from_mins(15)
+}
+
 impl Check for Plan {
+    fn resolve(&mut self) -> Result<(), String> {
+        if let Some(watch) = self.watch.take() {
+            watch.extend(&mut self.steps)?;
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), String> {
         self.target.check(&self.steps, &self.metrics)?;
-        check_steps(&self.steps)?;
+        step::check(&self.steps)?;
+        self.check_hotfix()?;
         let second = SignedDuration::from_secs(1);
         duration("window", self.window, second)?;
         duration("settle", self.settle, SignedDuration::ZERO)?;
         duration("patience", self.patience, second)?;
+        duration("ready-within", self.ready_within, second)?;
         if self.window.subsec_nanos() != 0 || !whole_periods(self.window.as_secs()) {
             return Err(format!(
                 "`window` is {:#}: CloudWatch has periods of 1, 5, 10, 30 and multiples of 60 \
@@ -213,6 +261,7 @@ impl Check for Plan {
         }
         check_alarms(&self.alarms)?;
         self.metrics.check()?;
+        freeze::check(&self.freeze)?;
         self.judge.check()?;
         self.judge_config().validate().map_err(|e| e.to_string())
     }
@@ -224,6 +273,52 @@ impl Plan {
         self.metrics.judge_config(&self.judge)
     }
 
+    /// The functions that its checks ask, by ARN.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flat_map(|step| match step {
+            Step::RunCheck(check) => vec![check.function.as_str()],
+            Step::Probe(probe) => probe
+                .probes
+                .iter()
+                .filter_map(ProbeSpec::function)
+                .collect(),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Approve(_)
+            | Step::HeaderRoute(_) => Vec::new(),
+        })
+    }
+
+    /// The approval action of the pipeline that a step waits for, if one does.
+    pub fn approval_action(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Approve(approval) => approval.action.as_deref(),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Probe(_)
+            | Step::RunCheck(_)
+            | Step::HeaderRoute(_) => None,
+        })
+    }
+
+    /// Which requests go to the candidate before any share of the others does.
+    pub fn test_traffic(&self) -> Option<&TestTraffic> {
+        self.steps.iter().find_map(|step| match step {
+            Step::HeaderRoute(test) => Some(test),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Approve(_)
+            | Step::Probe(_)
+            | Step::RunCheck(_) => None,
+        })
+    }
+
     /// How long a judge step of so many windows may last.
     pub(crate) fn step_time(&self, windows: u32) -> SignedDuration {
         let windows = i32::try_from(windows.saturating_add(1)).unwrap_or(i32::MAX);
@@ -233,13 +328,54 @@ impl Plan {
             .saturating_add(self.patience)
     }
 
-    fn longest(&self) -> SignedDuration {
+    /// How long the whole release may last.
+    pub fn longest(&self) -> SignedDuration {
         let steps = self.steps.iter().map(|step| match step {
-            Step::SetWeight(_) => SignedDuration::ZERO,
+            Step::SetWeight(_) | Step::HeaderRoute(_) => SignedDuration::ZERO,
             Step::Judge { windows } => self.step_time(*windows),
-            Step::Wait(time) | Step::Approve(time) => *time,
+            Step::Wait(time) | Step::Watch(time) => *time,
+            Step::Approve(Approval { within, .. }) | Step::Probe(ProbeStep { within, .. }) => {
+                *within
+            }
+            Step::RunCheck(check) => check.within,
         });
-        steps.fold(SignedDuration::ZERO, SignedDuration::saturating_add)
+        let first = match self.target.deploys() {
+            true => self.ready_within,
+            false => SignedDuration::ZERO,
+        };
+        steps.fold(first, SignedDuration::saturating_add)
+    }
+
+    /// The same release for somebody who cannot wait, and says why: everything goes to the
+    /// candidate at once, and only what watches it afterwards is left of the steps.
+    #[must_use]
+    pub fn at_once(mut self, why: String) -> Self {
+        let weights = |step: &Step| matches!(step, Step::SetWeight(_));
+        let watch = self.steps.iter().position(|s| matches!(s, Step::Watch(_)));
+        let until = watch.unwrap_or(self.steps.len());
+        let first = self.steps[..until].iter().rposition(weights);
+        self.steps.drain(..first.unwrap_or(0));
+        self.hotfix = Some(why);
+        self
+    }
+
+    fn check_hotfix(&self) -> Result<(), String> {
+        match &self.hotfix {
+            Some(why) if why.trim().is_empty() => Err(
+                "`hotfix` has no reason: say why this release cannot wait, or leave it out"
+                    .to_owned(),
+            ),
+            Some(why) if why.chars().count() > HOTFIX_CHARS_MAX => Err(format!(
+                "`hotfix` has more than {HOTFIX_CHARS_MAX} characters: a ticket will do"
+            )),
+            None if self.target.divides() && step::is_at_once(&self.steps) => Err(
+                "the steps send everything to the candidate at once: that is for a release that \
+                 cannot wait; say why under `hotfix`, or take another weight first, as \
+                 `steps: canary` does"
+                    .to_owned(),
+            ),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -297,73 +433,6 @@ pub(crate) fn check_alarms(names: &[String]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn check_steps(steps: &[Step]) -> Result<(), String> {
-    if steps.len() > STEPS_MAX {
-        let count = steps.len();
-        return Err(format!(
-            "`steps` has {count} entries: at most {STEPS_MAX} are allowed"
-        ));
-    }
-    if !matches!(steps.first(), Some(Step::SetWeight(_))) {
-        return Err("the first of `steps` must be a set-weight, such as set-weight: 5%".to_owned());
-    }
-    if steps.last() != Some(&Step::SetWeight(Weight::FULL)) {
-        return Err("the last of `steps` must be set-weight: 100%".to_owned());
-    }
-    let mut reached = Weight::ZERO;
-    for step in steps {
-        match *step {
-            Step::SetWeight(weight) if weight > reached => reached = weight,
-            Step::SetWeight(weight) => {
-                return Err(format!(
-                    "set-weight: {weight} after {reached}: every set-weight must be larger than \
-                     the one before"
-                ));
-            }
-            Step::Wait(time) => duration("wait", time, SignedDuration::from_secs(1))?,
-            Step::Approve(time) => duration("approve", time, SignedDuration::from_secs(1))?,
-            Step::Judge { windows } if (1..=STEP_WINDOWS_MAX).contains(&windows) => {}
-            Step::Judge { windows } => {
-                return Err(format!(
-                    "judge has windows: {windows}: 1 to {STEP_WINDOWS_MAX} are allowed"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// One step of a release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Step {
-    /// Give the candidate this share of the requests.
-    SetWeight(Weight),
-    /// Stay until so many windows have been judged.
-    #[serde(rename_all = "kebab-case")]
-    Judge {
-        /// Windows with requests in both arms.
-        windows: u32,
-    },
-    /// Stay for so long. The judge watches on, and its doubt prolongs the step.
-    Wait(#[serde(deserialize_with = "read_duration")] SignedDuration),
-    /// Stay until somebody approves; go back when nobody has after so long.
-    Approve(#[serde(deserialize_with = "read_duration")] SignedDuration),
-}
-
-/// What to do when there were too few requests to tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Inconclusive {
-    /// Look on, up to the plan's patience; then roll back.
-    #[default]
-    Wait,
-    /// Roll back.
-    Fail,
-    /// Take the next step.
-    GoOn,
 }
 
 /// The part of the judge's configuration that a team sets.

@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use stats::Verdict;
 
-use crate::config::{Inconclusive, LIFE_MAX, Step};
+use crate::config::{Approval, LIFE_MAX, Policy, Step};
 use crate::{
-    By, Effect, Event, HOLD_MAX, Observation, Outcome, Phase, Proof, Reason, Release, Weight,
+    Approved, By, Candidate, CheckVerdict, Effect, Event, HOLD_MAX, Observation, Order, Outcome,
+    Phase, Proof, Reason, Release, Weight,
 };
 
 /// Windows that a suspicious judge may add to a step before the release goes on (JUDGE, part g).
@@ -13,6 +14,10 @@ pub const EXTRA_WINDOWS_MAX: u32 = 15;
 
 /// The fewest comparing windows in a step before early promotion may end it (JUDGE, part e).
 const EARLY_WINDOWS_MIN: u32 = 2;
+
+/// For how long after a change of the weight a live one that differs is no drift yet: a control
+/// plane may answer with what was.
+const DRIFT_GRACE: SignedDuration = SignedDuration::from_secs(30);
 
 /// New facts, to be stored together, and why. No events: there is nothing to do but wait.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,10 +63,14 @@ pub fn ask_rollback(release: &Release, at: Timestamp, because: Reason) -> Vec<Ev
 }
 
 fn intend(release: &Release, at: Timestamp, weight: Weight) -> Event {
+    act(release, at, Effect::SetWeight(weight))
+}
+
+fn act(release: &Release, at: Timestamp, effect: Effect) -> Event {
     Event::Intended {
         at,
         generation: release.generation.next(),
-        effect: Effect::SetWeight(weight),
+        effect,
     }
 }
 
@@ -95,65 +104,211 @@ fn facts(release: &Release, seen: &Observation) -> Vec<Event> {
             at,
             firing: firing.clone(),
         });
-    observed.into_iter().chain(alarms).collect()
+    let asks = matches!(
+        release.current_step(),
+        Some(Step::Probe(_) | Step::RunCheck(_))
+    );
+    let checked = seen.checked.clone().filter(|_| asks);
+    let checked = checked.map(|checked| Event::Checked { at, checked });
+    let waits = matches!(release.current_step(), Some(Step::Approve(_)));
+    let approved = seen.approval.as_ref();
+    let approved = approved.filter(|approved| waits && approved.is_approved);
+    let approved = approved.map(|approved| Event::Ordered {
+        order: Order::Approve,
+        by: By {
+            at,
+            ..approved.by.clone()
+        },
+    });
+    let seen = [observed, alarms, checked, approved];
+    seen.into_iter().flatten().collect()
 }
 
 fn next_move(release: &Release, seen: &Observation) -> Decision {
-    let roll_back = |because: Reason| turn_round(release, seen.now, because);
+    if let Some(because) = goes_back(release, seen) {
+        return turn_round(release, seen.now, because);
+    }
+    if release.current_step().is_some() && release.candidate != Candidate::Ready {
+        return deploy(release, seen);
+    }
+    if let (Some(by), Some(_)) = (&release.held, release.current_step()) {
+        return held(release, by, seen.now);
+    }
+    if blind(release, seen) {
+        match release.plan().could_not_observe {
+            Policy::Wait => return patience(release, seen.now, "the alarms"),
+            Policy::Fail => {
+                let because = unseen(release, "the alarms", seen.now);
+                return turn_round(release, seen.now, because);
+            }
+            Policy::GoOn => {}
+        }
+    }
+    match release.current_step() {
+        None => match promote(release, seen) {
+            wait if wait.events.is_empty() && overdue(release, seen.now) => {
+                patience(release, seen.now, "a healthy host of the candidate")
+            }
+            decision => decision,
+        },
+        Some(Step::SetWeight(weight)) => raise(release, *weight, seen),
+        Some(Step::HeaderRoute(_)) => Decision {
+            events: vec![act(release, seen.now, Effect::TestTraffic(true))],
+            because: Reason::Done,
+        },
+        Some(Step::Judge { windows }) => match judge_step(release, *windows, seen.now) {
+            StepVerdict::Done(because) => done(release, seen.now, because),
+            StepVerdict::GiveUp(because) => turn_round(release, seen.now, because),
+            StepVerdict::Wait(because) => Decision::wait(because),
+        },
+        Some(Step::Wait(time) | Step::Watch(time)) => wait_step(release, *time, seen.now),
+        Some(Step::Approve(Approval { within, .. })) => match left(release, *within, seen.now) {
+            Some(left) => Decision::wait(Reason::AwaitingApproval { left }),
+            None => {
+                let because = Reason::NobodyCame { waited: *within };
+                turn_round(release, seen.now, because)
+            }
+        },
+        Some(Step::Probe(probe)) => check_step(release, probe.in_a_row, probe.within, seen.now),
+        Some(Step::RunCheck(check)) => check_step(release, 1, check.within, seen.now),
+    }
+}
+
+/// Why a release goes back whatever it is about to do, if it does.
+fn goes_back(release: &Release, seen: &Observation) -> Option<Reason> {
     if let Some(alarm) = release.fresh_alarm() {
-        return roll_back(Reason::AlarmFired {
+        return Some(Reason::AlarmFired {
             alarm: alarm.clone(),
             detail: None,
         });
     }
     if release.verdict() == Verdict::Rollback {
-        return roll_back(Reason::Regression {
+        return Some(Reason::Regression {
             evidence: release.evidence(),
         });
     }
     if release.current_step().is_some() && release.lasted(seen.now) > LIFE_MAX {
-        return roll_back(Reason::NobodyCame { waited: LIFE_MAX });
+        return Some(Reason::NobodyCame { waited: LIFE_MAX });
     }
-    if let (Some(by), Some(_)) = (&release.held, release.current_step()) {
-        return held(release, by, seen.now);
+    if let Some(Approved { by, .. }) = seen.approval.as_ref().filter(|a| !a.is_approved) {
+        return Some(Reason::Rejected { by: by.clone() });
     }
-    match release.current_step() {
-        _ if blind(release, seen) => match overdue(release, seen.now) {
-            true => roll_back(gave_up(release, "the alarms", seen.now)),
-            false => Decision::wait(unseen(release, "the alarms", seen.now)),
+    let may_turn_back = release.plan().target.may_turn_back();
+    if may_turn_back && seen.live.is_some_and(|live| live.weight < release.weight) {
+        return Some(Reason::TurnedBack);
+    }
+    let settled = seen.now.duration_since(release.weight_since) > DRIFT_GRACE;
+    let live = seen
+        .live
+        .filter(|live| settled && live.weight != release.weight)?;
+    Some(Reason::Drifted {
+        logged: release.weight,
+        live: live.weight,
+    })
+}
+
+/// Puts the candidate up, and waits until it is.
+fn deploy(release: &Release, seen: &Observation) -> Decision {
+    let within = release.plan().ready_within;
+    match (release.candidate, seen.live) {
+        (Candidate::Due, _) => Decision {
+            events: vec![act(release, seen.now, Effect::Deploy)],
+            because: Reason::Deploying { left: within },
         },
-        None => match promote(release, seen) {
-            wait if wait.events.is_empty() && overdue(release, seen.now) => roll_back(gave_up(
-                release,
-                "a healthy host of the candidate",
-                seen.now,
-            )),
-            decision => decision,
+        (Candidate::Deploying, Some(live)) if live.candidate_ready => Decision {
+            events: vec![Event::CandidateReady { at: seen.now }],
+            because: Reason::Done,
         },
-        Some(Step::SetWeight(weight)) => Decision {
-            events: vec![intend(release, seen.now, *weight)],
-            because: Reason::NextWeight { weight: *weight },
-        },
-        Some(Step::Judge { windows }) => match judge_step(release, *windows) {
-            StepVerdict::Done(because) => Decision {
-                events: vec![Event::StepDone {
-                    at: seen.now,
-                    step: release.step,
-                    because: because.clone(),
-                }],
-                because,
-            },
-            StepVerdict::GiveUp(because) => roll_back(because),
-            StepVerdict::Wait(_) if overdue(release, seen.now) => {
-                roll_back(gave_up(release, "the metrics", seen.now))
+        (Candidate::Deploying | Candidate::Ready, _) => match left(release, within, seen.now) {
+            Some(left) => Decision::wait(Reason::Deploying { left }),
+            None => {
+                let waited = seen.now.duration_since(release.step_since);
+                turn_round(release, seen.now, Reason::NotReady { waited })
             }
-            StepVerdict::Wait(because) => Decision::wait(because),
         },
-        Some(Step::Wait(time)) => wait_step(release, *time, seen.now),
-        Some(Step::Approve(within)) => match left(release, *within, seen.now) {
-            Some(left) => Decision::wait(Reason::AwaitingApproval { left }),
-            None => roll_back(Reason::NobodyCame { waited: *within }),
+    }
+}
+
+/// Gives the candidate more, when the target is as the log says, the candidate is all up, and no
+/// freeze forbids it.
+fn raise(release: &Release, weight: Weight, seen: &Observation) -> Decision {
+    let now = seen.now;
+    if let Some(frozen) = release.frozen(now) {
+        let because = Reason::Frozen {
+            until: frozen.until,
+            because: frozen.because.clone(),
+        };
+        let is_known = release.frozen_until == Some(frozen.until);
+        let event = Event::Frozen {
+            at: now,
+            until: frozen.until,
+            because: frozen.because,
+        };
+        return Decision {
+            events: (!is_known).then_some(event).into_iter().collect(),
+            because,
+        };
+    }
+    match seen.live {
+        Some(live) if live.weight == release.weight && live.candidate_ready => Decision {
+            events: vec![intend(release, now, weight)],
+            because: Reason::NextWeight { weight },
         },
+        Some(live) if live.weight == release.weight => match overdue(release, now) {
+            true => {
+                let waited = now.duration_since(release.step_since);
+                turn_round(release, now, Reason::NotReady { waited })
+            }
+            false => {
+                let left = SignedDuration::ZERO.max(release.plan().patience);
+                Decision::wait(Reason::Deploying { left })
+            }
+        },
+        // Within the grace that drift has.
+        Some(_) => Decision::wait(Reason::ReadingBack),
+        None => patience(release, now, "the target"),
+    }
+}
+
+/// Waits for what cannot be seen, as long as the plan has patience; then goes back.
+fn patience(release: &Release, now: Timestamp, what: &str) -> Decision {
+    match overdue(release, now) {
+        true => turn_round(release, now, gave_up(release, what, now)),
+        false => Decision::wait(unseen(release, what, now)),
+    }
+}
+
+fn done(release: &Release, now: Timestamp, because: Reason) -> Decision {
+    Decision {
+        events: vec![Event::StepDone {
+            at: now,
+            step: release.step,
+            because: because.clone(),
+        }],
+        because,
+    }
+}
+
+/// Waits for probes or a function to pass so many times in a row.
+fn check_step(
+    release: &Release,
+    in_a_row: u32,
+    within: SignedDuration,
+    now: Timestamp,
+) -> Decision {
+    let verdict = release.checked.as_ref().map(|checked| checked.verdict);
+    let said = || {
+        let said = release.checked.as_ref().map(|checked| checked.said.clone());
+        said.unwrap_or_else(|| "it could not be asked yet".to_owned())
+    };
+    if release.step_passes >= in_a_row {
+        return done(release, now, Reason::Passed { said: said() });
+    }
+    match left(release, within, now) {
+        Some(left) if verdict != Some(CheckVerdict::Fail) => {
+            Decision::wait(Reason::Checking { said: said(), left })
+        }
+        Some(_) | None => turn_round(release, now, Reason::CheckFailed { said: said() }),
     }
 }
 
@@ -173,19 +328,13 @@ fn wait_step(release: &Release, time: SignedDuration, now: Timestamp) -> Decisio
         let evidence = release.evidence();
         return Decision::wait(Reason::Holding { evidence });
     }
-    match judge_step(release, 1) {
-        StepVerdict::Done(_) => Decision {
-            events: vec![Event::StepDone {
-                at: now,
-                step: release.step,
-                because: Reason::Waited,
-            }],
-            because: Reason::Waited,
-        },
+    if release.weight == Weight::ZERO || release.weight == Weight::FULL {
+        // One side has no requests, so there is nothing to compare.
+        return done(release, now, Reason::Waited);
+    }
+    match judge_step(release, 1, now) {
+        StepVerdict::Done(_) => done(release, now, Reason::Waited),
         StepVerdict::GiveUp(because) => turn_round(release, now, because),
-        StepVerdict::Wait(_) if overdue(release, now) => {
-            turn_round(release, now, gave_up(release, "the metrics", now))
-        }
         StepVerdict::Wait(because) => Decision::wait(because),
     }
 }
@@ -211,7 +360,26 @@ enum StepVerdict {
     GiveUp(Reason),
 }
 
-fn judge_step(release: &Release, needed: u32) -> StepVerdict {
+/// What becomes of a step that is to see so many windows.
+fn judge_step(release: &Release, needed: u32, now: Timestamp) -> StepVerdict {
+    match windows_judged(release, needed) {
+        StepVerdict::Wait(_) if overdue(release, now) => {
+            StepVerdict::GiveUp(gave_up(release, "the metrics", now))
+        }
+        // Neither of the versions was seen, though there was time enough.
+        StepVerdict::Wait(_) if release.step_windows == 0 && without_patience(release, now) => {
+            let because = unseen(release, "the metrics", now);
+            match release.plan().could_not_observe {
+                Policy::Wait => StepVerdict::Wait(because),
+                Policy::Fail => StepVerdict::GiveUp(because),
+                Policy::GoOn => StepVerdict::Done(because),
+            }
+        }
+        verdict => verdict,
+    }
+}
+
+fn windows_judged(release: &Release, needed: u32) -> StepVerdict {
     let seen = release.step_windows;
     let evidence = || release.evidence();
     match release.verdict() {
@@ -227,13 +395,13 @@ fn judge_step(release: &Release, needed: u32) -> StepVerdict {
             })
         }
         Verdict::Inconclusive => match release.plan().inconclusive {
-            Inconclusive::Wait => StepVerdict::Wait(Reason::Inconclusive {
+            Policy::Wait => StepVerdict::Wait(Reason::Inconclusive {
                 evidence: evidence(),
             }),
-            Inconclusive::GoOn => StepVerdict::Done(Reason::Inconclusive {
+            Policy::GoOn => StepVerdict::Done(Reason::Inconclusive {
                 evidence: evidence(),
             }),
-            Inconclusive::Fail => StepVerdict::GiveUp(Reason::TooFewRequests {
+            Policy::Fail => StepVerdict::GiveUp(Reason::TooFewRequests {
                 waited: SignedDuration::ZERO,
                 evidence: evidence(),
             }),
@@ -255,15 +423,27 @@ fn blind(release: &Release, seen: &Observation) -> bool {
 /// Whether the current step has lasted longer than its windows, the judge's extra ones, their
 /// settling and the patience for gaps allow. Nothing is waited for without an end.
 fn overdue(release: &Release, now: Timestamp) -> bool {
+    now.duration_since(release.step_since) > allowed(release)
+}
+
+/// The same, were there no patience.
+fn without_patience(release: &Release, now: Timestamp) -> bool {
+    let allowed = allowed(release).saturating_sub(release.plan().patience);
+    now.duration_since(release.step_since) > allowed
+}
+
+fn allowed(release: &Release) -> SignedDuration {
     let (windows, time) = match release.current_step() {
         Some(Step::Judge { windows }) => (*windows, SignedDuration::ZERO),
-        Some(Step::Wait(time) | Step::Approve(time)) => (0, *time),
-        Some(Step::SetWeight(_)) | None => (0, SignedDuration::ZERO),
+        Some(Step::Wait(time) | Step::Watch(time)) => (0, *time),
+        Some(Step::Approve(Approval { within, .. })) => (0, *within),
+        Some(Step::Probe(probe)) => (0, probe.within),
+        Some(Step::RunCheck(check)) => (0, check.within),
+        Some(Step::SetWeight(_) | Step::HeaderRoute(_)) | None => (0, SignedDuration::ZERO),
     };
     let extra = release.step_windows.saturating_sub(windows);
-    let allowed = windows.saturating_add(extra.min(EXTRA_WINDOWS_MAX));
-    let allowed = release.plan().step_time(allowed).saturating_add(time);
-    now.duration_since(release.step_since) > allowed
+    let windows = windows.saturating_add(extra.min(EXTRA_WINDOWS_MAX));
+    release.plan().step_time(windows).saturating_add(time)
 }
 
 fn gave_up(release: &Release, what: &str, now: Timestamp) -> Reason {
@@ -304,19 +484,26 @@ fn ended(
     let Some(live) = seen.live else {
         return Decision::wait(Reason::ReadingBack);
     };
+    let act = |effect, because| Decision {
+        events: vec![act(release, seen.now, effect)],
+        because,
+    };
     if live.weight != weight {
-        return Decision {
-            events: vec![intend(release, seen.now, weight)],
-            because: Reason::NextWeight { weight },
-        };
+        return act(Effect::SetWeight(weight), Reason::NextWeight { weight });
+    }
+    if release.test_traffic {
+        return act(Effect::TestTraffic(false), because);
     }
     let healthy_hosts = match outcome {
-        Outcome::Promoted if live.candidate_healthy == 0 => {
+        Outcome::Promoted if live.candidate_healthy == 0 || !live.candidate_ready => {
             return Decision::wait(Reason::ReadingBack);
         }
         Outcome::Promoted => live.candidate_healthy,
         Outcome::RolledBack => live.stable_healthy,
     };
+    if release.to_retire {
+        return act(Effect::Retire, because);
+    }
     let proof = Proof {
         weight: live.weight,
         healthy_hosts,

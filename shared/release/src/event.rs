@@ -1,13 +1,14 @@
 //! The facts that a release is made of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use stats::{Counts, JudgeConfig};
 
 use crate::config::{Counting, Plan};
-use crate::{By, Generation, Order, Reason, ReleaseId, Weight};
+use crate::{By, Checked, Generation, Order, Reason, ReleaseId, Weight};
 
 /// The two sides of a release, as the target names them (target group ARNs for a load balancer).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +29,18 @@ pub struct Started {
     /// The pipeline execution that asked for it, when UserParameters passed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<String>,
+    /// The pipeline, when UserParameters passed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
     /// The whole plan, so that the release can be replayed without its repository.
     pub plan: Plan,
     /// Which side is which.
     pub arms: Arms,
     /// Alarms that were firing already; each is ignored until it clears once.
     pub alarms_firing: BTreeSet<String>,
+    /// What people should know of it: what its target does to weights, what is missing already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The times that the metrics of slow requests count from, where the stable version's own speed
     /// before the release says so. One that is not here was not known, and is not judged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -93,6 +100,24 @@ pub struct ArmCounts {
 pub enum Effect {
     /// The candidate gets this share of the requests.
     SetWeight(Weight),
+    /// The candidate is put up beside the stable version.
+    Deploy,
+    /// The side that serves nothing is taken down, once it is known which one that stays.
+    Retire,
+    /// The plan's test traffic goes to the candidate, or no longer.
+    TestTraffic(bool),
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetWeight(weight) => write!(f, "give the candidate {weight}"),
+            Self::Deploy => f.write_str("put the candidate up"),
+            Self::Retire => f.write_str("take the idle version down"),
+            Self::TestTraffic(true) => f.write_str("send test traffic to the candidate"),
+            Self::TestTraffic(false) => f.write_str("end the test traffic"),
+        }
+    }
 }
 
 /// How a release ended.
@@ -152,7 +177,28 @@ pub enum Event {
         /// Every watched alarm that is firing now.
         firing: BTreeSet<String>,
     },
-    /// A judge step is done, the next one begins.
+    /// The candidate has come up; the steps begin.
+    CandidateReady {
+        /// When it was seen.
+        at: Timestamp,
+    },
+    /// The current step's probes or function were asked.
+    Checked {
+        /// When.
+        at: Timestamp,
+        /// What they said.
+        checked: Checked,
+    },
+    /// A freeze window holds the next weight back.
+    Frozen {
+        /// When it was seen.
+        at: Timestamp,
+        /// When it ends.
+        until: Timestamp,
+        /// Why there is one.
+        because: String,
+    },
+    /// A step is done, the next one begins.
     StepDone {
         /// When.
         at: Timestamp,
@@ -196,6 +242,9 @@ impl Event {
             | Self::Performed { at, .. }
             | Self::Observed { at, .. }
             | Self::AlarmsChanged { at, .. }
+            | Self::CandidateReady { at }
+            | Self::Checked { at, .. }
+            | Self::Frozen { at, .. }
             | Self::StepDone { at, .. }
             | Self::RollbackDecided { at, .. }
             | Self::Ended { at, .. } => *at,

@@ -9,6 +9,8 @@
 //! - [`replay`] shows the same events to another plan;
 //! - [`check`] does the same for a health check, [`gate`] for test and coverage reports;
 //! - [`config`] is `penstock.yaml`;
+//! - [`freeze`] says when no weight is raised;
+//! - [`forecast`] says what a release does next;
 //! - [`sources`] turn outside events (an alarm) into rollbacks.
 
 pub mod account;
@@ -16,6 +18,8 @@ pub mod check;
 pub mod config;
 mod decide;
 mod event;
+pub mod forecast;
+pub mod freeze;
 pub mod gate;
 mod ids;
 mod observation;
@@ -27,12 +31,13 @@ mod reply;
 pub mod sources;
 mod story;
 
+pub use check::{RunAnswer as Checked, RunVerdict as CheckVerdict};
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
 pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
 pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
-pub use observation::{Live, Observation};
+pub use observation::{Approved, Live, Observation};
 pub use order::{By, HOLD_MAX, Order, take_order};
 pub use reason::Reason;
-pub use release::{Phase, Release, WindowQuery};
+pub use release::{Candidate, Phase, Release, WindowQuery};
 pub use reply::{FailureKind, JobReply, TRIES_MAX, Token};
 pub use story::{Claim, Head, Story};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::{Weight, Window};
+use crate::{By, Checked, Weight, Window};
 
 /// One look at the world. `None` means 'could not observe', which is never the same as healthy.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,10 @@ pub struct Observation {
     pub alarms: Option<BTreeSet<String>>,
     /// The target, as it is.
     pub live: Option<Live>,
+    /// What the current step's probes or function say, if it has any.
+    pub checked: Option<Checked>,
+    /// What somebody decided in the pipeline, if the current step waits for them.
+    pub approval: Option<Approved>,
 }
 
 impl Observation {
@@ -27,6 +31,8 @@ impl Observation {
             windows: None,
             alarms: None,
             live: None,
+            checked: None,
+            approval: None,
         }
     }
 }
@@ -40,4 +46,15 @@ pub struct Live {
     pub stable_healthy: u32,
     /// Healthy hosts that serve the candidate.
     pub candidate_healthy: u32,
+    /// Whether the candidate may be given more: all of it that was asked for runs and is healthy.
+    pub candidate_ready: bool,
+}
+
+/// What somebody decided in the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approved {
+    /// Whether the release may go on.
+    pub is_approved: bool,
+    /// Who, why and when.
+    pub by: By,
 }

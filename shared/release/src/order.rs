@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Step;
-use crate::{Event, Phase, Release};
+use crate::{Candidate, Event, Phase, Release};
 
 /// How long a release may be held in one go.
 pub const HOLD_MAX: SignedDuration = SignedDuration::from_hours(12);
@@ -83,26 +83,46 @@ pub fn take_order(release: &Release, order: Order, by: By) -> Result<Event, Stri
     let said = |what: &str| Err(format!("could not {order}: {what}"));
     match (order, step) {
         (Order::Hold, _) if release.held.is_some() => said("the release is held already"),
-        (Order::Hold, Some(Step::SetWeight(_)) | None) => {
-            said("the release is setting a weight; try again, or use abort")
-        }
+        (Order::Hold, None) => said("every step is done; use abort"),
         (Order::Hold, Some(_)) if release.intended.is_some() => {
-            said("the release is setting a weight; try again, or use abort")
+            said("the release is acting on its target; try again, or use abort")
         }
         (Order::Resume, _) if release.held.is_none() => said("the release is not held"),
+        (Order::SkipWait | Order::Approve, Some(_)) if release.candidate != Candidate::Ready => {
+            said("the candidate is not up yet")
+        }
         (Order::SkipWait, Some(Step::Approve(_))) => {
             said("the step waits for approval; use approve")
         }
-        (Order::SkipWait, Some(Step::SetWeight(_)) | None) => {
-            said("the release does not wait, it is setting a weight")
+        (Order::SkipWait, Some(Step::SetWeight(_) | Step::HeaderRoute(_)) | None) => {
+            said("no step waits for time, windows or a check now")
         }
-        (Order::Approve, Some(Step::SetWeight(_) | Step::Judge { .. } | Step::Wait(_)) | None) => {
-            said("no step waits for approval now")
-        }
+        (
+            Order::Approve,
+            Some(
+                Step::SetWeight(_)
+                | Step::Judge { .. }
+                | Step::Wait(_)
+                | Step::Watch(_)
+                | Step::Probe(_)
+                | Step::RunCheck(_)
+                | Step::HeaderRoute(_),
+            )
+            | None,
+        ) => said("no step waits for approval now"),
         (Order::Promote, None) => said("every step is done already"),
-        (Order::Hold, Some(Step::Judge { .. } | Step::Wait(_) | Step::Approve(_)))
+        (Order::Hold, Some(_))
         | (Order::Resume, _)
-        | (Order::SkipWait, Some(Step::Judge { .. } | Step::Wait(_)))
+        | (
+            Order::SkipWait,
+            Some(
+                Step::Judge { .. }
+                | Step::Wait(_)
+                | Step::Watch(_)
+                | Step::Probe(_)
+                | Step::RunCheck(_),
+            ),
+        )
         | (Order::Approve, Some(Step::Approve(_)))
         | (Order::Promote, Some(_)) => Ok(Event::Ordered { order, by }),
     }

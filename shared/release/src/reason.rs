@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{By, Weight};
@@ -106,6 +106,56 @@ pub enum Reason {
         /// The judge's sentence.
         evidence: String,
     },
+    /// The candidate is being put up.
+    Deploying {
+        /// How long it may still take.
+        left: SignedDuration,
+    },
+    /// The candidate has not come up in time, or is no longer all up.
+    NotReady {
+        /// How long it was waited for.
+        waited: SignedDuration,
+    },
+    /// The candidate is up, or the test traffic is on: the step that asked for it is done.
+    Done,
+    /// Somebody else has moved the target.
+    Drifted {
+        /// The candidate's weight by the log.
+        logged: Weight,
+        /// The candidate's live weight.
+        live: Weight,
+    },
+    /// The target has put the stable version back by itself.
+    TurnedBack,
+    /// A freeze window holds the weight.
+    Frozen {
+        /// When it ends.
+        until: Timestamp,
+        /// Why there is one.
+        because: String,
+    },
+    /// The step's probes or function have not passed yet.
+    Checking {
+        /// What they said last.
+        said: String,
+        /// How long they still may take.
+        left: SignedDuration,
+    },
+    /// The step's probes or function have passed.
+    Passed {
+        /// What they said.
+        said: String,
+    },
+    /// The step's probes or function have failed, or have not passed in time.
+    CheckFailed {
+        /// What they said last.
+        said: String,
+    },
+    /// Somebody refused to approve.
+    Rejected {
+        /// Who and why.
+        by: By,
+    },
     /// The weight is set; the target is being read back.
     ReadingBack,
     /// The release is over.
@@ -158,6 +208,36 @@ impl fmt::Display for Reason {
                  `patience`, or set `inconclusive: go-on`",
                 whole_seconds(*waited)
             ),
+            Self::Deploying { left } => write!(
+                f,
+                "the candidate is coming up; it may take another {:#}",
+                whole_seconds(*left)
+            ),
+            Self::NotReady { waited } => write!(
+                f,
+                "the candidate is not up and healthy after {:#}: look at its tasks' and targets' \
+                 reasons, or raise `ready-within` or `patience`",
+                whole_seconds(*waited)
+            ),
+            Self::Done => f.write_str("it is done"),
+            Self::Drifted { logged, live } => write!(
+                f,
+                "somebody else has moved the target: the candidate has {live} where this release \
+                 set {logged}; let nothing else write its weights during a release"
+            ),
+            Self::TurnedBack => f.write_str(
+                "the target has put the stable version back by itself, as ECS's circuit breaker does: \
+                 look at the service's events",
+            ),
+            Self::Frozen { until, because } => {
+                write!(f, "frozen until {until:.0}: {because}")
+            }
+            Self::Checking { said, left } => {
+                write!(f, "checking for another {:#}: {said}", whole_seconds(*left))
+            }
+            Self::Passed { said } => write!(f, "the check passed: {said}"),
+            Self::CheckFailed { said } => write!(f, "the check failed: {said}"),
+            Self::Rejected { by } => write!(f, "{} refused to approve: {}", by.who, by.why),
             Self::ReadingBack => f.write_str("reading the target back"),
             Self::Over => f.write_str("the release is over"),
         }

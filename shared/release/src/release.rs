@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use stats::{Judge, JudgeConfig, Verdict};
 
 use crate::config::{Plan, Step, TargetSpec};
-use crate::{By, Claim, Effect, Event, FailureKind, Generation, JobReply, Order, Outcome, Proof};
+use crate::freeze::{self, Frozen};
+use crate::{
+    By, CheckVerdict, Checked, Claim, Effect, Event, FailureKind, Generation, JobReply, Order,
+    Outcome, Proof,
+};
 use crate::{Reason, Started, Story, Token, Weight, Window};
 
 /// Where a release stands.
@@ -24,6 +28,18 @@ pub enum Phase {
     RolledBack,
 }
 
+/// How far the candidate has come up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Candidate {
+    /// The release has to put it up.
+    Due,
+    /// It was asked for.
+    Deploying,
+    /// It is up: put up by this release, or by somebody else before.
+    Ready,
+}
+
 /// A release, folded from its events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Release {
@@ -37,12 +53,26 @@ pub struct Release {
     pub intended: Option<Effect>,
     /// The candidate's weight, as last performed.
     pub weight: Weight,
+    /// Since when.
+    pub weight_since: Timestamp,
+    /// How far the candidate has come up.
+    pub candidate: Candidate,
+    /// Whether the release may have put up what is to be taken down at its end.
+    pub to_retire: bool,
+    /// Whether test traffic may be going to the candidate.
+    pub test_traffic: bool,
     /// The plan's current step, counted from 0; the number of steps when all are done.
     pub step: usize,
     /// When the current step began.
     pub step_since: Timestamp,
     /// Comparing windows that began in this step.
     pub step_windows: u32,
+    /// Checks of this step that passed in a row, up to now.
+    pub step_passes: u32,
+    /// What this step's checks said last.
+    pub checked: Option<Checked>,
+    /// The end of the freeze that holds, or last held, the weight.
+    pub frozen_until: Option<Timestamp>,
     /// The judge's state.
     pub judge: Judge,
     /// The end of the last window that was used; nothing before it is looked at again.
@@ -67,9 +97,19 @@ impl Release {
             generation: Generation::default(),
             intended: None,
             weight: Weight::ZERO,
+            weight_since: started.at,
+            candidate: match started.plan.target.deploys() {
+                true => Candidate::Due,
+                false => Candidate::Ready,
+            },
+            to_retire: false,
+            test_traffic: false,
             step: 0,
             step_since: started.at,
             step_windows: 0,
+            step_passes: 0,
+            checked: None,
+            frozen_until: None,
             judge: Judge::new(&started.judge_config()),
             judged_until: started.at,
             held: None,
@@ -111,6 +151,17 @@ impl Release {
         self.alarms_firing.difference(&self.alarms_ignored).next()
     }
 
+    /// The freeze that holds the next weight back now, if one does. What a watch has seen through
+    /// is not held any more, and a hotfix never is.
+    pub(crate) fn frozen(&self, now: Timestamp) -> Option<Frozen> {
+        let steps = &self.plan().steps;
+        let before = self.step.checked_sub(1).and_then(|step| steps.get(step));
+        if self.plan().hotfix.is_some() || matches!(before, Some(Step::Watch(_))) {
+            return None;
+        }
+        freeze::frozen(&self.plan().freeze, now)
+    }
+
     /// How long it has lasted.
     pub fn lasted(&self, now: Timestamp) -> SignedDuration {
         now.duration_since(self.started.at)
@@ -132,6 +183,7 @@ impl Release {
             } => {
                 self.generation = *generation;
                 self.intended = Some(*effect);
+                self.may_happen(*effect);
             }
             Event::Performed {
                 at,
@@ -142,6 +194,22 @@ impl Release {
             Event::AlarmsChanged { firing, .. } => {
                 self.alarms_ignored.retain(|name| firing.contains(name));
                 self.alarms_firing.clone_from(firing);
+            }
+            Event::CandidateReady { at } => {
+                self.candidate = Candidate::Ready;
+                self.step_since = *at;
+            }
+            Event::Checked { checked, .. } => {
+                self.step_passes = match checked.verdict {
+                    CheckVerdict::Pass => self.step_passes.saturating_add(1),
+                    CheckVerdict::Fail | CheckVerdict::Wait => 0,
+                };
+                self.checked = Some(checked.clone());
+            }
+            Event::Frozen { until, .. } => {
+                self.frozen_until = Some(*until);
+                // The step's patience begins when it may go on.
+                self.step_since = *until;
             }
             Event::StepDone { at, step, .. } => self.enter_step(step + 1, *at),
             Event::Ordered { order, by } => self.ordered(*order, by),
@@ -164,10 +232,34 @@ impl Release {
             return; // outranked meanwhile: the latest intent still stands
         }
         self.intended = None;
-        let Effect::SetWeight(weight) = effect;
-        self.weight = weight;
-        if self.current_step() == Some(&Step::SetWeight(weight)) {
-            self.enter_step(self.step + 1, at);
+        match effect {
+            Effect::SetWeight(weight) => {
+                self.weight = weight;
+                self.weight_since = at;
+                if self.current_step() == Some(&Step::SetWeight(weight)) {
+                    self.enter_step(self.step + 1, at);
+                }
+            }
+            Effect::Deploy => self.step_since = at,
+            Effect::Retire => self.to_retire = false,
+            Effect::TestTraffic(on) => {
+                self.test_traffic = on;
+                if on && matches!(self.current_step(), Some(Step::HeaderRoute(_))) {
+                    self.enter_step(self.step + 1, at);
+                }
+            }
+        }
+    }
+
+    /// What may be so from now on, whether or not the effect is ever known to be performed.
+    fn may_happen(&mut self, effect: Effect) {
+        match effect {
+            Effect::Deploy => {
+                self.candidate = Candidate::Deploying;
+                self.to_retire = true;
+            }
+            Effect::TestTraffic(true) => self.test_traffic = true,
+            Effect::SetWeight(_) | Effect::Retire | Effect::TestTraffic(false) => {}
         }
     }
 
@@ -182,8 +274,13 @@ impl Release {
             Order::SkipWait | Order::Approve => self.enter_step(self.step + 1, by.at),
             Order::Promote => {
                 self.held = None;
-                let last = self.plan().steps.len().saturating_sub(1);
-                self.enter_step(last.max(self.step), by.at);
+                let steps = &self.plan().steps;
+                let last = steps.iter().rposition(|s| matches!(s, Step::SetWeight(_)));
+                let step = match last {
+                    Some(last) if self.step <= last => last,
+                    Some(_) | None => steps.len(),
+                };
+                self.enter_step(step, by.at);
             }
         }
     }
@@ -192,6 +289,8 @@ impl Release {
         self.step = step;
         self.step_since = at;
         self.step_windows = 0;
+        self.step_passes = 0;
+        self.checked = None;
     }
 
     fn judge_window(&mut self, window: &Window) {
@@ -242,6 +341,9 @@ impl Story for Option<Release> {
             | Event::Performed { .. }
             | Event::Observed { .. }
             | Event::AlarmsChanged { .. }
+            | Event::CandidateReady { .. }
+            | Event::Checked { .. }
+            | Event::Frozen { .. }
             | Event::StepDone { .. }
             | Event::Ordered { .. }
             | Event::RollbackDecided { .. } => None,
@@ -277,13 +379,7 @@ impl Release {
         match self.phase {
             Phase::Shifting => JobReply::Continue {
                 token: Token::of(id.clone()),
-                summary: format!(
-                    "candidate at {}, step {} of {}: {because}; {}",
-                    self.weight,
-                    (self.step + 1).min(self.plan().steps.len()),
-                    self.plan().steps.len(),
-                    self.evidence()
-                ),
+                summary: self.going_on(because),
                 percent: self.percent(),
             },
             Phase::RollingBack => JobReply::Continue {
@@ -293,21 +389,58 @@ impl Release {
             },
             Phase::Promoted => JobReply::Succeed {
                 summary: format!(
-                    "promoted: the candidate serves 100% from {}; {}; release {id}",
+                    "promoted: the candidate serves 100% from {}; {}; release {id}{}",
                     self.serving(),
-                    self.evidence()
+                    self.evidence(),
+                    self.warnings()
                 ),
                 outputs: self.outputs(),
             },
             Phase::RolledBack => JobReply::Fail {
                 kind: FailureKind::JobFailed,
                 message: format!(
-                    "rolled back: {}; the stable version serves 100% again from {}; release {id}",
+                    "rolled back: {}; the stable version serves 100% again from {}; release {id}{}",
                     self.why(),
-                    self.serving()
+                    self.serving(),
+                    self.warnings()
                 ),
             },
         }
+    }
+
+    /// What the pipeline is told by the job that begins it. Warnings are said then, and once more at
+    /// the end, where they tell what 100% is worth.
+    pub fn first_reply(&self, because: &Reason) -> JobReply {
+        match self.reply(because) {
+            JobReply::Continue {
+                token,
+                summary,
+                percent,
+            } => JobReply::Continue {
+                token,
+                summary: format!("{summary}{}", self.warnings()),
+                percent,
+            },
+            over @ (JobReply::Succeed { .. } | JobReply::Fail { .. }) => over,
+        }
+    }
+
+    fn warnings(&self) -> String {
+        let warnings = self.started.warnings.iter();
+        warnings.map(|text| format!("; warning: {text}")).collect()
+    }
+
+    fn going_on(&self, because: &Reason) -> String {
+        let steps = self.plan().steps.len();
+        let step = (self.step + 1).min(steps);
+        let evidence = match self.weight {
+            Weight::ZERO => String::new(),
+            _ => format!("; {}", self.evidence()),
+        };
+        format!(
+            "candidate at {}, step {step} of {steps}: {because}{evidence}",
+            self.weight
+        )
     }
 
     fn why(&self) -> String {
@@ -315,7 +448,6 @@ impl Release {
         because.map_or_else(String::new, Reason::to_string)
     }
 
-    /// What serves everything at the end, as it was read back; `arm` is its side.
     /// What serves everything once the release is over: `2 healthy hosts`, or `version 8`.
     pub fn serving(&self) -> String {
         let arms = &self.started.arms;
@@ -325,9 +457,19 @@ impl Release {
         };
         let healthy = self.proof.map_or(0, |proof| proof.healthy_hosts);
         match (&self.plan().target, healthy) {
-            (TargetSpec::AlbRule(_), 0) => "no healthy host (look at its targets now)".to_owned(),
-            (TargetSpec::AlbRule(_), 1) => "1 healthy host".to_owned(),
-            (TargetSpec::AlbRule(_), count) => format!("{count} healthy hosts"),
+            (
+                TargetSpec::AlbRule(_) | TargetSpec::EcsServices(_) | TargetSpec::EcsTaskSets(_),
+                count,
+            ) => match count {
+                0 => "no healthy host (look at its targets now)".to_owned(),
+                1 => "1 healthy host".to_owned(),
+                _ => format!("{count} healthy hosts"),
+            },
+            (TargetSpec::EcsRolling(_), 0) => {
+                format!("{arm}, of which no task runs (look at the service's events now)")
+            }
+            (TargetSpec::EcsRolling(_), 1) => format!("1 task of {arm}"),
+            (TargetSpec::EcsRolling(_), count) => format!("{count} tasks of {arm}"),
             (TargetSpec::LambdaAlias(_), 0) => {
                 format!("version {arm}, which is not active (look at its state now)")
             }

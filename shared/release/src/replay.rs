@@ -82,8 +82,8 @@ pub struct Turn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Move {
-    /// The candidate gets this weight.
-    SetWeight(Weight),
+    /// This is to be done.
+    Act(Effect),
     /// This step, counted from 0, is done.
     StepDone(usize),
     /// From here on it goes back.
@@ -151,6 +151,9 @@ impl Replay {
                 Event::Intended { .. }
                 | Event::Observed { .. }
                 | Event::AlarmsChanged { .. }
+                | Event::CandidateReady { .. }
+                | Event::Checked { .. }
+                | Event::Frozen { .. }
                 | Event::StepDone { .. }
                 | Event::RollbackDecided { .. }
                 | Event::Ended { .. } => {
@@ -302,7 +305,7 @@ impl Replaying {
 fn heeds(release: &Release, because: &Reason) -> bool {
     match because {
         Reason::AlarmFired { alarm, .. } => release.plan().alarms.contains(alarm),
-        Reason::Stuck { .. } | Reason::Asked { .. } => true,
+        Reason::Stuck { .. } | Reason::Asked { .. } | Reason::Rejected { .. } => true,
         Reason::NextWeight { .. }
         | Reason::Watching { .. }
         | Reason::Holding { .. }
@@ -316,6 +319,15 @@ fn heeds(release: &Release, because: &Reason) -> bool {
         | Reason::AwaitingApproval { .. }
         | Reason::NobodyCame { .. }
         | Reason::Held { .. }
+        | Reason::Deploying { .. }
+        | Reason::NotReady { .. }
+        | Reason::Done
+        | Reason::Drifted { .. }
+        | Reason::TurnedBack
+        | Reason::Frozen { .. }
+        | Reason::Checking { .. }
+        | Reason::Passed { .. }
+        | Reason::CheckFailed { .. }
         | Reason::CouldNotObserve { .. }
         | Reason::TooFewRequests { .. }
         | Reason::ReadingBack
@@ -325,16 +337,16 @@ fn heeds(release: &Release, because: &Reason) -> bool {
 
 fn moves(events: &[Event]) -> Vec<Move> {
     let moves = events.iter().filter_map(|event| match event {
-        Event::Intended {
-            effect: Effect::SetWeight(weight),
-            ..
-        } => Some(Move::SetWeight(*weight)),
+        Event::Intended { effect, .. } => Some(Move::Act(*effect)),
         Event::StepDone { step, .. } => Some(Move::StepDone(*step)),
         Event::RollbackDecided { .. } => Some(Move::RollBack),
         Event::Ended { outcome, .. } => Some(Move::End(*outcome)),
         Event::Started(_)
         | Event::Performed { .. }
         | Event::Observed { .. }
+        | Event::CandidateReady { .. }
+        | Event::Checked { .. }
+        | Event::Frozen { .. }
         | Event::Ordered { .. }
         | Event::AlarmsChanged { .. } => None,
     });
@@ -369,7 +381,11 @@ impl Side {
             self.release = after;
         }
         match event {
-            Event::Performed { at, .. } => self.weights.push((*at, self.release.weight)),
+            Event::Performed {
+                at,
+                effect: Effect::SetWeight(_),
+                ..
+            } => self.weights.push((*at, self.release.weight)),
             Event::RollbackDecided { at, .. } => self.decided = Some((*at, before.0)),
             Event::Ended { at, .. } => {
                 self.decided.get_or_insert((*at, self.release.weight));
@@ -380,10 +396,14 @@ impl Side {
                 self.candidate_requests = seen.fold(self.candidate_requests, u64::saturating_add);
             }
             Event::Observed { .. }
+            | Event::Performed { .. }
             | Event::Started(_)
             | Event::Intended { .. }
             | Event::AlarmsChanged { .. }
             | Event::Ordered { .. }
+            | Event::CandidateReady { .. }
+            | Event::Checked { .. }
+            | Event::Frozen { .. }
             | Event::StepDone { .. } => {}
         }
     }

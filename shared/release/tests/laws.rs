@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use release::config::{Config, ERRORS, Step};
+use release::config::{Approval, Config, ERRORS, Step};
 use release::{
     ArmCounts, Arms, By, EXTRA_WINDOWS_MAX, Effect, Event, Head, Live, Observation, Order, Phase,
     Reason, Release, ReleaseId, Started, Weight, Window, decide, take_order,
@@ -26,11 +26,13 @@ fn started(now: Timestamp, config: &str) -> Started {
         at: now,
         release: ReleaseId::for_job("web", "1").unwrap(),
         execution: None,
+        pipeline: None,
         arms: Arms {
             stable: "blue".to_owned(),
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        warnings: Vec::new(),
         slower_than: BTreeMap::new(),
         judge: None,
         plan,
@@ -91,7 +93,9 @@ impl Shown {
                 weight: live,
                 stable_healthy: 1,
                 candidate_healthy: 1,
+                candidate_ready: true,
             }),
+            ..Observation::at(now)
         }
     }
 }
@@ -100,8 +104,9 @@ impl Shown {
 fn perform(head: &mut Head<Option<Release>>, now: Timestamp, live: &mut Weight) {
     let release = head.state.as_ref().unwrap();
     if let Some(effect) = release.intended {
-        let Effect::SetWeight(weight) = effect;
-        *live = weight;
+        if let Effect::SetWeight(weight) = effect {
+            *live = weight;
+        }
         *head = head.after(&[Event::Performed {
             at: now,
             generation: release.generation,
@@ -125,7 +130,9 @@ fn live_through(minutes: i64, look: impl Fn(&mut Observation, Timestamp)) -> Rel
                 weight: live,
                 stable_healthy: 1,
                 candidate_healthy: 1,
+                candidate_ready: true,
             }),
+            ..Observation::at(now)
         };
         look(&mut seen, now);
         let decision = decide(head.state.as_ref().unwrap(), &seen);
@@ -133,6 +140,44 @@ fn live_through(minutes: i64, look: impl Fn(&mut Observation, Timestamp)) -> Rel
         perform(&mut head, now, &mut live);
     }
     head.state.unwrap()
+}
+
+#[test]
+fn what_ecs_itself_has_put_back_is_not_deployed_once_more() {
+    let config = "version: 1
+releases:
+  web:
+    target:
+      ecs-rolling:
+        service: arn:aws:ecs:eu-west-1:123456789012:service/prod/web
+        task-definition: web:7
+    steps: [{set-weight: 100%}]
+";
+    let mut now = Timestamp::from_second(1_800_000_000).unwrap();
+    let mut head = begin_under(now, config);
+    let mut live = Weight::ZERO;
+    let look = |now, live, rolled_out: u32| Observation {
+        live: Some(Live {
+            weight: live,
+            stable_healthy: 2,
+            candidate_healthy: rolled_out,
+            candidate_ready: true,
+        }),
+        windows: Some(Vec::new()),
+        alarms: Some(BTreeSet::new()),
+        ..Observation::at(now)
+    };
+    let decision = decide(head.state.as_ref().unwrap(), &look(now, live, 0));
+    head = head.after(&decision.events);
+    perform(&mut head, now, &mut live);
+    assert_eq!(live, Weight::FULL, "{:?}", decision.because);
+    now += SignedDuration::from_secs(1);
+    let decision = decide(head.state.as_ref().unwrap(), &look(now, live, 0));
+    assert!(decision.events.is_empty(), "not rolled out: {decision:?}");
+    let decision = decide(head.state.as_ref().unwrap(), &look(now, Weight::ZERO, 0));
+    assert_eq!(decision.because, Reason::TurnedBack);
+    let head = head.after(&decision.events);
+    assert_eq!(head.state.unwrap().phase, Phase::RollingBack);
 }
 
 fn window(now: Timestamp, canary: u64, baseline: u64) -> Window {
@@ -222,7 +267,9 @@ fn doubtful(now: Timestamp, live: Weight, seed: u64, minute: u64) -> Observation
             weight: live,
             stable_healthy: 1,
             candidate_healthy: 1,
+            candidate_ready: true,
         }),
+        ..Observation::at(now)
     }
 }
 
@@ -346,6 +393,7 @@ impl ByHand {
                         weight: self.live,
                         stable_healthy: 1,
                         candidate_healthy: 1,
+                        candidate_ready: true,
                     }),
                     ..Observation::at(self.now)
                 };
@@ -365,6 +413,13 @@ impl ByHand {
 
 fn good(now: Timestamp) -> Window {
     window(now, 1_000, 1_000)
+}
+
+fn approve(hours: i64) -> Step {
+    Step::Approve(Approval {
+        within: SignedDuration::from_hours(hours),
+        action: None,
+    })
 }
 
 fn percent(points: u16) -> Step {
@@ -416,11 +471,7 @@ fn a_window_counts_for_a_step_by_the_metrics_that_must_be_seen() {
 
 #[test]
 fn no_release_outlives_its_action_however_it_is_held() {
-    let steps = [
-        percent(5),
-        Step::Approve(SignedDuration::from_hours(20)),
-        percent(100),
-    ];
+    let steps = [percent(5), approve(20), percent(100)];
     let mut kept = ByHand::begin(&steps);
     kept.looks(11 * 60, good);
     kept.order(Order::Hold).unwrap();
@@ -429,19 +480,24 @@ fn no_release_outlives_its_action_however_it_is_held() {
     kept.looks(3 * 60, good);
     assert_eq!(kept.release().phase, Phase::RolledBack);
     let mut moving = ByHand::begin(&steps);
-    let refused = moving.order(Order::Hold).unwrap_err();
-    assert!(refused.contains("is setting a weight"), "{refused}");
-    moving.looks(1, good);
     moving.order(Order::Hold).unwrap();
+    moving.looks(5, good);
+    assert_eq!(
+        moving.release().weight,
+        Weight::ZERO,
+        "it is held before its first weight"
+    );
+    moving.order(Order::Resume).unwrap();
+    moving.looks(1, good);
+    assert_eq!(
+        moving.release().weight,
+        Weight::from_basis_points(500).unwrap()
+    );
 }
 
 #[test]
 fn a_release_waits_for_approval_and_goes_back_when_nobody_comes() {
-    let steps = [
-        percent(5),
-        Step::Approve(SignedDuration::from_hours(1)),
-        percent(100),
-    ];
+    let steps = [percent(5), approve(1), percent(100)];
     let mut approved = ByHand::begin(&steps);
     let because = approved.looks(50, good);
     assert!(
@@ -511,7 +567,7 @@ fn who_holds_a_release_keeps_its_weight_and_not_its_judge() {
 fn promoting_by_hand_skips_to_the_last_step() {
     let steps = [
         percent(5),
-        Step::Approve(SignedDuration::from_hours(1)),
+        approve(1),
         percent(50),
         Step::Judge { windows: 3 },
         percent(100),
@@ -539,7 +595,7 @@ proptest! {
         let planned: BTreeSet<Weight> = {
             let release = head.state.as_ref().unwrap();
             let steps = release.plan().steps.iter();
-            steps.filter_map(|s| match s { Step::SetWeight(w) => Some(*w), Step::Judge { .. } | Step::Wait(_) | Step::Approve(_) => None }).collect()
+            steps.filter_map(|s| match s { Step::SetWeight(w) => Some(*w), _ => None }).collect()
         };
         let mut judged_until = head.state.as_ref().unwrap().judged_until;
         for look in looks {

@@ -97,6 +97,7 @@ impl Look {
                 weight,
                 stable_healthy: healthy,
                 candidate_healthy: healthy,
+                candidate_ready: healthy > 0,
             })
         };
         Observation {
@@ -109,6 +110,7 @@ impl Look {
                 2 => live(Weight::from_basis_points(1_234).unwrap(), 2),
                 healthy => live(release.weight, healthy.into()),
             },
+            ..Observation::at(now)
         }
     }
 }
@@ -120,11 +122,13 @@ fn log(plan: &Plan, looks: &[Look]) -> Vec<Event> {
         at: now,
         release: ReleaseId::for_job("web", "1").unwrap(),
         execution: None,
+        pipeline: None,
         arms: Arms {
             stable: "blue".to_owned(),
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        warnings: Vec::new(),
         slower_than: BTreeMap::new(),
         judge: None,
         plan: plan.clone(),

@@ -54,7 +54,9 @@ impl Counts {
         (self.bad as f64 + 0.5) / (self.count as f64 + 1.0)
     }
 
-    pub(crate) fn saturating_add(self, more: Self) -> Self {
+    /// Both together; where there are too many, as many as can be counted.
+    #[must_use]
+    pub fn saturating_add(self, more: Self) -> Self {
         Self {
             count: self.count.saturating_add(more.count),
             bad: self.bad.saturating_add(more.bad),

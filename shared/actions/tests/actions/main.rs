@@ -393,6 +393,46 @@ fn a_target_that_the_stack_does_not_allow_is_not_touched() {
 }
 
 #[test]
+fn test_traffic_where_no_rule_may_be_made_begins_no_release() {
+    let route = "steps: [{header-route: {query: {key: test, value: canary}}}, ";
+    let config = CONFIG.replace("steps: [", route);
+    let world = world(&[("penstock.yaml", &config)]);
+    let message = refusal(run(&CanaryShift::new(ALLOWED), &world, &job("1", "web")));
+    assert!(message.contains(":listener/app/shop/1/2 in"), "{message}");
+    assert!(world.look().logs.is_empty());
+    let both = format!("{ALLOWED},arn:aws:elasticloadbalancing:*:listener/app/shop/*");
+    run(&CanaryShift::new(&both), &world, &job("1", "web")).unwrap();
+    assert!(world.look().test_traffic.is_some());
+}
+
+#[test]
+fn what_there_is_to_know_of_a_target_is_said_at_the_beginning_and_at_the_end() {
+    let world = release_world();
+    let warning = "clients are sticky".to_owned();
+    world.change().warnings = vec![warning.clone()];
+    let mut job = job("1", "web");
+    job.outputs.push(artifact("Report"));
+    let Ok(JobReply::Continue { summary, token, .. }) = run(&CanaryShift::new("*"), &world, &job)
+    else {
+        panic!("it does not go on");
+    };
+    assert!(
+        summary.ends_with("; warning: clients are sticky"),
+        "{summary}"
+    );
+    job.token = Some(token.story);
+    let JobReply::Succeed { summary, .. } = finish(&world, &job) else {
+        panic!("not promoted");
+    };
+    assert!(
+        summary.ends_with("; warning: clients are sticky"),
+        "{summary}"
+    );
+    let page = stored(&world, "report.html").unwrap();
+    assert!(page.contains(&warning), "{page}");
+}
+
+#[test]
 fn a_second_release_on_a_busy_target_is_told_who_holds_it() {
     let world = release_world();
     let action = CanaryShift::new(ALLOWED);

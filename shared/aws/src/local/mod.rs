@@ -2,15 +2,18 @@
 //!
 //! On AWS a load balancer publishes its own metrics ([`metrics`]), Lambda those of each version behind
 //! an alias ([`invocations`]), and CloudWatch tells EventBridge about every alarm ([`alarms`]). The
-//! emulator does none of it by itself, so the player does it here.
+//! emulator does none of it by itself, so the player does it here. And a person wants to know which
+//! releases there are ([`listing`]).
 
 pub mod alarms;
 pub mod invocations;
+pub mod listing;
 pub mod metrics;
 pub mod pipeline;
 
 pub use aws_config::SdkConfig;
 pub use aws_sdk_cloudwatch as cloudwatch;
+pub use aws_sdk_ecs as ecs;
 pub use aws_sdk_elasticloadbalancingv2 as elbv2;
 pub use aws_sdk_lambda as lambda;
 

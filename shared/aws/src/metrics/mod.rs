@@ -4,6 +4,7 @@ mod alb;
 mod datapoints;
 mod lambda;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudwatch::primitives::DateTime;
@@ -12,7 +13,7 @@ use aws_sdk_cloudwatch::types::{
 };
 use engine::{MetricSource, PortError};
 use jiff::{SignedDuration, Timestamp};
-use release::config::{Counting, Query, TargetSpec};
+use release::config::{AlbRule, Counting, LambdaAlias, Query, TargetSpec};
 use release::{ArmCounts, Started, Window, WindowQuery};
 use stats::Counts;
 
@@ -62,6 +63,9 @@ impl MetricSource for Aws {
             asked.series.query(id, period(query.length))
         });
         let queries: Vec<_> = queries.collect();
+        if queries.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut sums = Sums::new(query, &asked);
         let range = (query.from, query.until);
         self.metric_data(queries, range, |r| sums.add(r)).await?;
@@ -75,9 +79,14 @@ impl MetricSource for Aws {
         percentiles: &BTreeMap<String, f64>,
         until: Timestamp,
     ) -> Result<BTreeMap<String, SignedDuration>, PortError> {
-        let queries = percentiles.values().enumerate().map(|(number, percent)| {
-            let series = response_time(target, version, format!("p{percent}"));
-            series.query(format!("p{number}"), PART_SECONDS as i32)
+        let counter = Counter::of(target);
+        let Some(unit) = counter.response_time_seconds() else {
+            return Ok(BTreeMap::new());
+        };
+        let numbered = percentiles.values().enumerate();
+        let queries = numbered.filter_map(|(number, percent)| {
+            let series = counter.response_time(version, format!("p{percent}"))?;
+            Some(series.query(format!("p{number}"), PART_SECONDS as i32))
         });
         let queries: Vec<_> = queries.collect();
         let from = (until - BEFORE).as_second().div_euclid(PART_SECONDS) * PART_SECONDS;
@@ -91,7 +100,7 @@ impl MetricSource for Aws {
         .await?;
         let known = percentiles.keys().enumerate().filter_map(|(number, name)| {
             let time = median(parts.remove(&format!("p{number}"))?)?;
-            Some((name.clone(), seconds(time * response_time_seconds(target))?))
+            Some((name.clone(), seconds(time * unit)?))
         });
         Ok(known.collect())
     }
@@ -165,11 +174,14 @@ struct Asked {
 /// Everything that is asked of each window.
 fn asked(started: &Started) -> Vec<Asked> {
     let versions = [&started.arms.candidate, &started.arms.stable];
+    let counter = Counter::of(&started.plan.target);
     let mut all = Vec::new();
     for (metric, counting) in started.counting() {
         let is_own = matches!(counting, Counting::Queries { .. });
         for (arm, version) in versions.into_iter().enumerate() {
-            let count = count_of(&started.plan.target, ARMS[arm], version, counting);
+            let Some(count) = counter.count(ARMS[arm], version, counting) else {
+                continue;
+            };
             let total = count.total.into_iter().map(|series| (true, series));
             let bad = count.bad.into_iter().map(|series| (false, series));
             all.extend(total.chain(bad).map(|(is_total, series)| Asked {
@@ -184,60 +196,80 @@ fn asked(started: &Started) -> Vec<Asked> {
     all
 }
 
-fn count_of(target: &TargetSpec, arm: &str, version: &str, counting: Counting<'_>) -> Count {
-    match (counting, target) {
-        (Counting::Errors, TargetSpec::AlbRule(alb)) => alb::errors(alb, version),
-        (Counting::SlowerThan(time), TargetSpec::AlbRule(alb)) => {
-            alb::slower_than(alb, version, time)
+/// What tells the requests of a target's versions apart, and counts them.
+enum Counter<'a> {
+    Balancer(Cow<'a, AlbRule>),
+    Alias(&'a LambdaAlias),
+    /// The target has one version at a time.
+    Nobody,
+}
+
+impl<'a> Counter<'a> {
+    fn of(target: &'a TargetSpec) -> Self {
+        match target {
+            TargetSpec::AlbRule(alb) => Self::Balancer(Cow::Borrowed(alb)),
+            TargetSpec::LambdaAlias(alias) => Self::Alias(alias),
+            TargetSpec::EcsServices(ecs) => Self::Balancer(Cow::Owned(ecs.alb())),
+            TargetSpec::EcsTaskSets(ecs) => Self::Balancer(Cow::Owned(ecs.alb())),
+            TargetSpec::EcsRolling(_) => Self::Nobody,
         }
-        (Counting::Errors, TargetSpec::LambdaAlias(alias)) => lambda::errors(alias, version),
-        (Counting::SlowerThan(time), TargetSpec::LambdaAlias(alias)) => {
-            lambda::slower_than(alias, version, time)
-        }
-        (Counting::Queries { total, bad }, _) => {
-            let series = |query| vec![series_of(query, target, arm, version)];
-            Count {
-                total: series(total),
-                bad: series(bad),
+    }
+
+    fn count(&self, arm: &str, version: &str, counting: Counting<'_>) -> Option<Count> {
+        Some(match (counting, self) {
+            (_, Self::Nobody) => return None,
+            (Counting::Errors, Self::Balancer(alb)) => alb::errors(alb, version),
+            (Counting::SlowerThan(time), Self::Balancer(alb)) => {
+                alb::slower_than(alb, version, time)
             }
+            (Counting::Errors, Self::Alias(alias)) => lambda::errors(alias, version),
+            (Counting::SlowerThan(time), Self::Alias(alias)) => {
+                lambda::slower_than(alias, version, time)
+            }
+            (Counting::Queries { total, bad }, _) => Count {
+                total: vec![self.series_of(total, arm, version)],
+                bad: vec![self.series_of(bad, arm, version)],
+            },
+        })
+    }
+
+    /// How long requests took at the version that served everything.
+    fn response_time(&self, version: &str, stat: String) -> Option<Series> {
+        match self {
+            Self::Balancer(alb) => Some(alb::response_time(alb, version, stat)),
+            Self::Alias(alias) => Some(lambda::duration(alias, stat)),
+            Self::Nobody => None,
         }
     }
-}
 
-/// How long requests took at the version that served everything.
-fn response_time(target: &TargetSpec, version: &str, stat: String) -> Series {
-    match target {
-        TargetSpec::AlbRule(alb) => alb::response_time(alb, version, stat),
-        TargetSpec::LambdaAlias(alias) => lambda::duration(alias, stat),
+    /// The seconds in the unit of [`Counter::response_time`].
+    fn response_time_seconds(&self) -> Option<f64> {
+        match self {
+            Self::Balancer(_) => Some(1.0),
+            Self::Alias(_) => Some(lambda::DURATION_SECONDS),
+            Self::Nobody => None,
+        }
     }
-}
 
-/// The seconds in the unit of [`response_time`].
-fn response_time_seconds(target: &TargetSpec) -> f64 {
-    match target {
-        TargetSpec::AlbRule(_) => 1.0,
-        TargetSpec::LambdaAlias(_) => lambda::DURATION_SECONDS,
-    }
-}
-
-/// A team's own query for one arm, its placeholders filled in.
-fn series_of(query: &Query, target: &TargetSpec, arm: &str, version: &str) -> Series {
-    let filled = |text: &str| {
-        let (name, group, balancer) = match target {
-            TargetSpec::AlbRule(alb) => {
-                let group = arn_tail(version);
-                let name = group.split('/').nth(1).unwrap_or(group);
-                (name, group, alb.load_balancer())
-            }
-            // The configuration's check refuses the other two.
-            TargetSpec::LambdaAlias(_) => (version, "", ""),
+    /// A team's own query for one arm, its placeholders filled in.
+    fn series_of(&self, query: &Query, arm: &str, version: &str) -> Series {
+        let filled = |text: &str| {
+            let (name, group, balancer) = match self {
+                Self::Balancer(alb) => {
+                    let group = arn_tail(version);
+                    let name = group.split('/').nth(1).unwrap_or(group);
+                    (name, group, alb.load_balancer())
+                }
+                // The configuration's check refuses the other two.
+                Self::Alias(_) | Self::Nobody => (version, "", ""),
+            };
+            text.replace("${arm}", arm)
+                .replace("${version}", name)
+                .replace("${target-group}", group)
+                .replace("${load-balancer}", balancer)
         };
-        text.replace("${arm}", arm)
-            .replace("${version}", name)
-            .replace("${target-group}", group)
-            .replace("${load-balancer}", balancer)
-    };
-    series(query, filled)
+        series(query, filled)
+    }
 }
 
 /// What a query asks for, with the texts in it as `filled` gives them back.
@@ -452,12 +484,14 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             release: ReleaseId::for_job("web", "1").unwrap(),
             execution: None,
+            pipeline: None,
             plan: config.release(None).unwrap().1.clone(),
             arms: Arms {
                 stable: format!("{GROUP}/blue/1"),
                 candidate: format!("{GROUP}/green/2"),
             },
             alarms_firing: BTreeSet::new(),
+            warnings: Vec::new(),
             slower_than: BTreeMap::from([(
                 "slow:p90".to_owned(),
                 SignedDuration::from_millis(250),

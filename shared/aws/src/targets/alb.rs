@@ -1,20 +1,24 @@
-//! A rule of an Application Load Balancer with two weighted target groups. Only weights change;
-//! every other action, and stickiness, is written back as it was read.
+//! A rule of an Application Load Balancer, or a listener's default rule, with two weighted target
+//! groups. Only weights change; every other action, and stickiness, is written back as it was read.
 
-use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ForwardActionConfig, TargetGroupTuple, TargetHealthStateEnum,
-};
+mod actions;
+mod test_rule;
+
+use aws_sdk_elasticloadbalancingv2::types::{Action, TargetHealthStateEnum};
 use engine::{Class, PortError};
 use futures::try_join;
+use jiff::SignedDuration;
 use release::config::AlbRule;
 use release::{Arms, Live, Weight};
 
+pub(super) use test_rule::route;
+
 use crate::Aws;
-use crate::error::{failed, odd_answer};
+use crate::error::failed;
 
 /// Which group has all the traffic, and which has none.
 pub(super) async fn arms(aws: &Aws, alb: &AlbRule) -> Result<Arms, PortError> {
-    let actions = actions(aws, alb).await?;
+    let actions = actions::read(aws, alb).await?;
     let [a, b] = &alb.target_groups;
     let weights = [weight_of(&actions, a), weight_of(&actions, b)];
     let (stable, candidate) = match weights {
@@ -49,6 +53,29 @@ fn unsettled(alb: &AlbRule, weights: [Option<i32>; 2]) -> PortError {
     )
 }
 
+/// What weights cannot do here, for people to know when a release begins.
+pub(super) async fn warnings(aws: &Aws, alb: &AlbRule) -> Result<Vec<String>, PortError> {
+    let actions = actions::read(aws, alb).await?;
+    let mut sticky = actions::configs(&actions)
+        .filter_map(|config| config.target_group_stickiness_config())
+        .filter(|stickiness| stickiness.enabled() == Some(true));
+    Ok(sticky
+        .next()
+        .map(|sticky| stays(sticky.duration_seconds().unwrap_or_default()))
+        .into_iter()
+        .collect())
+}
+
+/// A weight divides the clients that have no cookie; the others follow theirs, whatever the weight.
+fn stays(seconds: i32) -> String {
+    let time = SignedDuration::from_secs(seconds.into());
+    format!(
+        "the load balancer's stickiness keeps each client for {time:#} with the version that it met: \
+         weights divide new clients only; after a rollback those who met the candidate stay with it, \
+         after a promotion the others with the old version, until their cookie expires"
+    )
+}
+
 /// Sets the weights of both groups, unless they are as they should be.
 pub(super) async fn set_weight(
     aws: &Aws,
@@ -56,12 +83,12 @@ pub(super) async fn set_weight(
     arms: &Arms,
     weight: Weight,
 ) -> Result<(), PortError> {
-    let mut actions = actions(aws, alb).await?;
+    let mut actions = actions::read(aws, alb).await?;
     if live_weight(&actions, arms) == Some(weight) {
         return Ok(());
     }
     let (stable, candidate) = AlbRule::weights(weight);
-    for group in forwards_mut(&mut actions) {
+    for group in actions::groups_mut(&mut actions) {
         let arn = group.target_group_arn.as_deref();
         let new = match arn {
             Some(arn) if arn == arms.stable => stable,
@@ -70,26 +97,12 @@ pub(super) async fn set_weight(
         };
         group.weight = i32::try_from(new).ok();
     }
-    for action in &mut actions {
-        // With several groups the short form must be absent.
-        if action.forward_config.is_some() {
-            action.target_group_arn = None;
-        }
-        // The secret is not shown, so it cannot be written back; it can be kept.
-        if let Some(oidc) = &mut action.authenticate_oidc_config {
-            oidc.use_existing_client_secret = Some(true);
-        }
-    }
-    let call = aws.elb.modify_rule().rule_arn(&alb.rule);
-    let modified = call.set_actions(Some(actions)).send().await;
-    modified
-        .map(drop)
-        .map_err(|e| failed(format!("set the weights of {}", alb.rule), e))
+    actions::write(aws, alb, actions).await
 }
 
 /// The candidate's live weight.
 pub(super) async fn weight(aws: &Aws, alb: &AlbRule, arms: &Arms) -> Result<Weight, PortError> {
-    let actions = actions(aws, alb).await?;
+    let actions = actions::read(aws, alb).await?;
     live_weight(&actions, arms).ok_or_else(|| {
         unsettled(
             alb,
@@ -109,30 +122,8 @@ pub(super) async fn live(aws: &Aws, alb: &AlbRule, arms: &Arms) -> Result<Live, 
         weight,
         stable_healthy,
         candidate_healthy,
+        candidate_ready: candidate_healthy > 0,
     })
-}
-
-async fn actions(aws: &Aws, alb: &AlbRule) -> Result<Vec<Action>, PortError> {
-    let doing = || format!("read rule {}", alb.rule);
-    let call = aws.elb.describe_rules().rule_arns(&alb.rule);
-    let answer = call.send().await.map_err(|e| failed(doing(), e));
-    let rule = answer.map_err(|mut error| {
-        if error.said("RuleNotFound") {
-            error.class = Class::Misconfigured;
-        }
-        error
-    })?;
-    let mut rules = rule.rules.unwrap_or_default();
-    match rules.pop() {
-        Some(rule) if rule.is_default == Some(true) => Err(PortError::new(
-            Class::Misconfigured,
-            doing(),
-            "it is the listener's default rule, which ModifyRule does not take; make a rule with a \
-             condition such as path-pattern /* and name that",
-        )),
-        Some(rule) => Ok(rule.actions.unwrap_or_default()),
-        None => Err(odd_answer(doing(), "the answer has no rule")),
-    }
 }
 
 async fn healthy_hosts(aws: &Aws, group: &str) -> Result<u32, PortError> {
@@ -146,18 +137,8 @@ async fn healthy_hosts(aws: &Aws, group: &str) -> Result<u32, PortError> {
     Ok(u32::try_from(healthy.count()).unwrap_or(u32::MAX))
 }
 
-fn forwards(actions: &[Action]) -> impl Iterator<Item = &TargetGroupTuple> {
-    let configs = actions.iter().filter_map(Action::forward_config);
-    configs.flat_map(ForwardActionConfig::target_groups)
-}
-
-fn forwards_mut(actions: &mut [Action]) -> impl Iterator<Item = &mut TargetGroupTuple> {
-    let configs = actions.iter_mut().filter_map(|a| a.forward_config.as_mut());
-    configs.filter_map(|c| c.target_groups.as_mut()).flatten()
-}
-
 fn weight_of(actions: &[Action], group: &str) -> Option<i32> {
-    let tuple = forwards(actions).find(|t| t.target_group_arn() == Some(group))?;
+    let tuple = actions::groups(actions).find(|t| t.target_group_arn() == Some(group))?;
     Some(tuple.weight().unwrap_or(0))
 }
 

@@ -185,6 +185,7 @@ pub(super) async fn live(aws: &Aws, target: &LambdaAlias, arms: &Arms) -> Result
         weight,
         stable_healthy,
         candidate_healthy,
+        candidate_ready: candidate_healthy > 0,
     })
 }
 

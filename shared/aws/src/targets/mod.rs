@@ -1,10 +1,11 @@
 //! What moves requests. One file a kind of target, one line here.
 
 mod alb;
+mod ecs;
 mod lambda_alias;
 
 use engine::{PortError, TrafficTarget};
-use release::config::TargetSpec;
+use release::config::{TargetSpec, TestTraffic};
 use release::{Arms, Live, Weight};
 
 use crate::Aws;
@@ -14,6 +15,18 @@ impl TrafficTarget for Aws {
         match target {
             TargetSpec::AlbRule(rule) => alb::arms(self, rule).await,
             TargetSpec::LambdaAlias(alias) => lambda_alias::arms(self, alias).await,
+            TargetSpec::EcsServices(target) => ecs::services::arms(self, target).await,
+            TargetSpec::EcsTaskSets(target) => ecs::task_sets::arms(self, target).await,
+            TargetSpec::EcsRolling(target) => ecs::rolling::arms(self, target).await,
+        }
+    }
+
+    async fn warnings(&self, target: &TargetSpec) -> Result<Vec<String>, PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::warnings(self, rule).await,
+            TargetSpec::EcsServices(target) => alb::warnings(self, &target.alb()).await,
+            TargetSpec::EcsTaskSets(target) => alb::warnings(self, &target.alb()).await,
+            TargetSpec::LambdaAlias(_) | TargetSpec::EcsRolling(_) => Ok(Vec::new()),
         }
     }
 
@@ -28,6 +41,30 @@ impl TrafficTarget for Aws {
             TargetSpec::LambdaAlias(alias) => {
                 lambda_alias::set_weight(self, alias, arms, weight).await
             }
+            TargetSpec::EcsServices(target) => {
+                alb::set_weight(self, &target.alb(), arms, weight).await
+            }
+            TargetSpec::EcsTaskSets(target) => {
+                alb::set_weight(self, &target.alb(), arms, weight).await
+            }
+            TargetSpec::EcsRolling(target) => {
+                ecs::rolling::set_weight(self, target, arms, weight).await
+            }
+        }
+    }
+
+    async fn route(
+        &self,
+        target: &TargetSpec,
+        arms: &Arms,
+        test: Option<&TestTraffic>,
+    ) -> Result<(), PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::route(self, rule, arms, test).await,
+            TargetSpec::EcsServices(target) => alb::route(self, &target.alb(), arms, test).await,
+            TargetSpec::EcsTaskSets(target) => alb::route(self, &target.alb(), arms, test).await,
+            // Their configurations refuse test traffic.
+            TargetSpec::LambdaAlias(_) | TargetSpec::EcsRolling(_) => Ok(()),
         }
     }
 
@@ -35,6 +72,9 @@ impl TrafficTarget for Aws {
         match target {
             TargetSpec::AlbRule(rule) => alb::weight(self, rule, arms).await,
             TargetSpec::LambdaAlias(alias) => lambda_alias::weight(self, alias, arms).await,
+            TargetSpec::EcsServices(target) => alb::weight(self, &target.alb(), arms).await,
+            TargetSpec::EcsTaskSets(target) => alb::weight(self, &target.alb(), arms).await,
+            TargetSpec::EcsRolling(target) => ecs::rolling::weight(self, target, arms).await,
         }
     }
 
@@ -42,6 +82,33 @@ impl TrafficTarget for Aws {
         match target {
             TargetSpec::AlbRule(rule) => alb::live(self, rule, arms).await,
             TargetSpec::LambdaAlias(alias) => lambda_alias::live(self, alias, arms).await,
+            TargetSpec::EcsServices(target) => ecs::services::live(self, target, arms).await,
+            TargetSpec::EcsTaskSets(target) => ecs::task_sets::live(self, target, arms).await,
+            TargetSpec::EcsRolling(target) => ecs::rolling::live(self, target, arms).await,
+        }
+    }
+
+    async fn deploy(&self, target: &TargetSpec, arms: &Arms) -> Result<(), PortError> {
+        match target {
+            TargetSpec::AlbRule(_) | TargetSpec::LambdaAlias(_) | TargetSpec::EcsRolling(_) => {
+                Ok(())
+            }
+            TargetSpec::EcsServices(target) => ecs::services::deploy(self, target, arms).await,
+            TargetSpec::EcsTaskSets(target) => ecs::task_sets::deploy(self, target, arms).await,
+        }
+    }
+
+    async fn retire(&self, target: &TargetSpec, arms: &Arms, idle: &str) -> Result<(), PortError> {
+        match target {
+            TargetSpec::AlbRule(_) | TargetSpec::LambdaAlias(_) | TargetSpec::EcsRolling(_) => {
+                Ok(())
+            }
+            TargetSpec::EcsServices(target) => {
+                ecs::services::retire(self, target, arms, idle).await
+            }
+            TargetSpec::EcsTaskSets(target) => {
+                ecs::task_sets::retire(self, target, arms, idle).await
+            }
         }
     }
 }

@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 
 use jiff::{SignedDuration, Timestamp};
-use release::check::{ProbeSpec, Probed, RunAnswer, RunCheck};
-use release::config::TargetSpec;
+use release::check::{ProbeSpec, Probed, RunCheck};
+use release::config::{TargetSpec, TestTraffic};
 use release::gate::ImageRef;
 use release::{
-    Arms, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId, Weight, Window,
-    WindowQuery,
+    Approved, Arms, Checked, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId,
+    Weight, Window, WindowQuery,
 };
-use serde_json::Value;
 
 use super::{Throttled, World};
 use crate::{
@@ -251,6 +250,11 @@ impl TrafficTarget for Run<'_> {
         self.through(World::arms).await
     }
 
+    async fn warnings(&self, _target: &TargetSpec) -> Result<Vec<String>, PortError> {
+        self.through(|world| Ok(world.look().warnings.clone()))
+            .await
+    }
+
     async fn set_weight(
         &self,
         _target: &TargetSpec,
@@ -260,6 +264,40 @@ impl TrafficTarget for Run<'_> {
         self.through(|world| match self.is(Mutant::EffectsSkipped) {
             true => Ok(()),
             false => world.set_weight(weight),
+        })
+        .await
+    }
+
+    async fn deploy(&self, _target: &TargetSpec, arms: &Arms) -> Result<(), PortError> {
+        self.through(|world| {
+            world.change().up.insert(arms.candidate.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn retire(
+        &self,
+        _target: &TargetSpec,
+        _arms: &Arms,
+        idle: &str,
+    ) -> Result<(), PortError> {
+        self.through(|world| {
+            world.change().up.remove(idle);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn route(
+        &self,
+        _target: &TargetSpec,
+        _arms: &Arms,
+        test: Option<&TestTraffic>,
+    ) -> Result<(), PortError> {
+        self.through(|world| {
+            world.change().test_traffic = test.cloned();
+            Ok(())
         })
         .await
     }
@@ -300,6 +338,14 @@ impl HealthProbe for Run<'_> {
         self.through(|world| Ok(world.probe())).await
     }
 
+    async fn run_check(
+        &self,
+        _check: &RunCheck,
+        _context: &serde_json::Value,
+    ) -> Result<Checked, PortError> {
+        self.through(|world| Ok(world.run_check())).await
+    }
+
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError> {
         self.through(|world| {
             let firing = &world.look().alarms;
@@ -310,10 +356,6 @@ impl HealthProbe for Run<'_> {
                 .collect())
         })
         .await
-    }
-
-    async fn run_check(&self, check: &RunCheck, context: &Value) -> Result<RunAnswer, PortError> {
-        self.through(|world| world.run_check(check, context)).await
     }
 }
 
@@ -384,6 +426,16 @@ impl Executions for Run<'_> {
     async fn began(&self, pipeline: &str, execution: &str) -> Result<Option<Timestamp>, PortError> {
         let key = (pipeline.to_owned(), execution.to_owned());
         self.through(|world| Ok(world.look().executions.get(&key).copied()))
+            .await
+    }
+
+    async fn approval(
+        &self,
+        _pipeline: &str,
+        _execution: &str,
+        _action: &str,
+    ) -> Result<Option<Approved>, PortError> {
+        self.through(|world| Ok(world.look().approval.clone()))
             .await
     }
 }

@@ -8,9 +8,12 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use release::check::{Probed, RunAnswer, RunCheck, RunVerdict};
-use release::config::ERRORS;
-use release::{ArmCounts, Arms, Claim, Generation, Head, JobReply, Live, ReleaseId, Story};
+use release::check::Probed;
+use release::config::{ERRORS, TestTraffic};
+use release::{
+    Approved, ArmCounts, Arms, CheckVerdict, Checked, Claim, Generation, Head, JobReply, Live,
+    ReleaseId, Story,
+};
 use release::{TargetId, Weight, Window, WindowQuery};
 use serde_json::Value;
 use stats::Counts;
@@ -44,6 +47,8 @@ pub struct State {
     pub candidate_fails: f64,
     /// The sides of a release that begins.
     pub arms: Arms,
+    /// What there is to know of the target before a release begins.
+    pub warnings: Vec<String>,
     /// A weight that the target refuses to be given.
     pub refuses_weight: Option<Weight>,
     /// Alarms that are firing.
@@ -60,11 +65,16 @@ pub struct State {
     pub refuses_artifacts: bool,
     /// What the next probes see, in turn; the last one stays.
     pub probes: Vec<Probed>,
-    /// What the next functions that are asked answer, in turn; the last one stays. `None` could not
-    /// be observed. Without any they pass.
-    pub run_answers: Vec<Option<RunAnswer>>,
-    /// What functions were asked, the oldest first, with the context.
-    pub asked: Vec<(RunCheck, Value)>,
+    /// What functions that are asked say, in turn; the last one stays.
+    pub checks: Vec<Checked>,
+    /// Versions that run, where releases put them up.
+    pub up: BTreeSet<String>,
+    /// When the candidate that was put up last is ready.
+    pub ready_at: Timestamp,
+    /// The test traffic that goes to the candidate.
+    pub test_traffic: Option<TestTraffic>,
+    /// What somebody decided in the pipeline.
+    pub approval: Option<Approved>,
     /// What gates remember, as it would be on disk, and how often each was stored.
     pub histories: BTreeMap<Stream, (u64, Value)>,
     /// When executions began, by pipeline and execution.
@@ -100,6 +110,7 @@ impl Default for World {
                     stable: "blue".to_owned(),
                     candidate: "green".to_owned(),
                 },
+                warnings: Vec::new(),
                 refuses_weight: None,
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),
@@ -108,8 +119,11 @@ impl Default for World {
                 artifact_requests: usize::MAX,
                 refuses_artifacts: false,
                 probes: Vec::new(),
-                run_answers: Vec::new(),
-                asked: Vec::new(),
+                checks: Vec::new(),
+                up: BTreeSet::from(["blue".to_owned()]),
+                ready_at: now,
+                test_traffic: None,
+                approval: None,
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),
                 sources: BTreeMap::new(),
@@ -249,7 +263,21 @@ impl World {
             weight: self.weight(),
             stable_healthy: 2,
             candidate_healthy: 2,
+            candidate_ready: self.look().now >= self.look().ready_at,
         }
+    }
+
+    fn run_check(&self) -> Checked {
+        let mut state = self.change();
+        let next = match state.checks.len() {
+            0 => None,
+            1 => state.checks.first().cloned(),
+            _ => Some(state.checks.remove(0)),
+        };
+        next.unwrap_or_else(|| Checked {
+            verdict: CheckVerdict::Pass,
+            said: "fine".to_owned(),
+        })
     }
 
     fn windows(&self, query: WindowQuery) -> Vec<Window> {
@@ -321,23 +349,6 @@ impl World {
             1 => state.probes[0].clone(),
             _ => state.probes.remove(0),
         }
-    }
-
-    fn run_check(&self, check: &RunCheck, context: &Value) -> Result<RunAnswer, PortError> {
-        let mut state = self.change();
-        state.asked.push((check.clone(), context.clone()));
-        let answer = match state.run_answers.len() {
-            0 => Some(RunAnswer {
-                verdict: RunVerdict::Pass,
-                said: "fine".to_owned(),
-            }),
-            1 => state.run_answers[0].clone(),
-            _ => state.run_answers.remove(0),
-        };
-        answer.ok_or_else(|| {
-            let doing = format!("ask {}", check.function);
-            PortError::new(Class::Retryable, doing, "it failed")
-        })
     }
 }
 

@@ -210,6 +210,10 @@ fn weight(account: &Account, axis: &Axis) -> Graph {
             } => Some((at, weight)),
             What::Weight { .. }
             | What::Began { .. }
+            | What::Act { .. }
+            | What::CandidateReady
+            | What::Checked { .. }
+            | What::Frozen { .. }
             | What::Alarms { .. }
             | What::StepDone { .. }
             | What::Ordered { .. }
@@ -487,7 +491,12 @@ fn evidence(account: &Account, bins: &[Bin<'_>], axis: &Axis) -> Option<Graph> {
 pub(super) fn marks(account: &Account, axis: &Axis) -> Vec<Mark> {
     let marks = account.moments.iter().filter_map(|moment| {
         let (class, what) = match &moment.what {
-            What::Began { .. } | What::StepDone { .. } => return None,
+            What::Began { .. }
+            | What::StepDone { .. }
+            | What::Act { .. }
+            | What::CandidateReady
+            | What::Checked { .. } => return None,
+            What::Frozen { .. } => ("hand", "frozen".to_owned()),
             What::Weight { weight, .. } => match account.end.phase {
                 Phase::RollingBack | Phase::RolledBack if *weight == Weight::ZERO => return None,
                 Phase::Shifting | Phase::RollingBack | Phase::Promoted | Phase::RolledBack => {

@@ -2,7 +2,7 @@
 
 use release::Phase;
 use release::account::Account;
-use release::config::{Inconclusive, Step};
+use release::config::Policy;
 use stats::numerals::{odds, percent};
 
 use crate::words;
@@ -13,6 +13,10 @@ const STEPS_MAX: usize = 100;
 const ALARMS_MAX: usize = 50;
 /// Most metrics of slow requests that are named; a configuration has fewer.
 const SLOW_MAX: usize = 16;
+/// Most warnings that are shown; a release has two at most.
+const WARNINGS_MAX: usize = 10;
+/// Longest warning that is shown, in characters.
+const WARNING_CHARS_MAX: usize = 1_000;
 /// Longest name of an alarm or a metric that is shown, in characters.
 const NAME_CHARS_MAX: usize = 200;
 
@@ -40,12 +44,7 @@ impl PlanShown {
                 (_, true, Phase::RollingBack | Phase::RolledBack) => "stopped",
                 (_, _, _) => "ahead",
             },
-            text: match step {
-                Step::SetWeight(weight) => weight.to_string(),
-                Step::Judge { windows } => words::counted((*windows).into(), "window", "windows"),
-                Step::Wait(time) => format!("wait {time:#}"),
-                Step::Approve(time) => format!("approval within {time:#}"),
-            },
+            text: step.words(),
         });
         Self {
             steps: steps.collect(),
@@ -57,7 +56,11 @@ impl PlanShown {
 fn terms(account: &Account) -> Vec<(&'static str, String)> {
     let plan = account.plan();
     let config = account.end.judge_config();
-    let mut terms = vec![
+    let warnings = account.end.started.warnings.iter().take(WARNINGS_MAX);
+    let mut terms: Vec<_> = warnings
+        .map(|warning| ("Warning", words::cut(warning, WARNING_CHARS_MAX)))
+        .collect();
+    terms.extend([
         (
             "Promise",
             format!(
@@ -88,7 +91,7 @@ fn terms(account: &Account) -> Vec<(&'static str, String)> {
                 plan.window, plan.settle
             ),
         ),
-    ];
+    ]);
     terms.extend(account.log_e_hold.map(|hold| {
         let text = format!(
             "from {} on the weight is not raised, and looked at again",
@@ -99,9 +102,9 @@ fn terms(account: &Account) -> Vec<(&'static str, String)> {
     terms.push((
         "Too few requests",
         match plan.inconclusive {
-            Inconclusive::Wait => format!("wait, {:#} at most, then roll back", plan.patience),
-            Inconclusive::Fail => "roll back".to_owned(),
-            Inconclusive::GoOn => "take the next step".to_owned(),
+            Policy::Wait => format!("wait, {:#} at most, then roll back", plan.patience),
+            Policy::Fail => "roll back".to_owned(),
+            Policy::GoOn => "take the next step".to_owned(),
         },
     ));
     let slow = account.end.started.slower_than.iter().take(SLOW_MAX);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use release::account::{Account, Moment, What, Who};
-use release::{Outcome, Reason, Weight};
+use release::{CheckVerdict, Effect, Outcome, Reason, Weight};
 
 use super::{clock, sentence, took};
 use crate::html::escaped;
@@ -49,6 +49,40 @@ pub(super) fn of(account: &Account) -> Listing<Happened> {
     listing
 }
 
+/// One thing that happened, in words: plain text, which may be hostile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: String,
+    /// Why; empty where there was no choice, or where it is that of the thing before.
+    pub why: String,
+    /// Who decided it, or saw it.
+    pub who: String,
+}
+
+/// The last things that happened, at most so many, the oldest of them first.
+#[must_use]
+pub fn told(account: &Account, most: usize) -> Vec<Told> {
+    let began = account.end.started.at;
+    let steps = account.plan().steps.len();
+    let serving = account.end.serving();
+    let last = account.moments.len().saturating_sub(most);
+    let rows = account.moments.iter().skip(last);
+    let told = rows.clone();
+    let told = told.map(|moment| Happened::of(moment, began, steps, &serving));
+    let mut told: Vec<_> = told.collect();
+    say_once(&mut told);
+    let told = rows.zip(told).map(|(moment, row)| Told {
+        at: moment.at,
+        what: row.what,
+        why: row.why,
+        who: row.who,
+    });
+    told.collect()
+}
+
 /// What follows for the same reason does not repeat it.
 fn say_once(rows: &mut [Happened]) {
     let mut before = String::new();
@@ -74,7 +108,11 @@ impl Happened {
             what,
             why: match &moment.what {
                 What::Ordered { by, .. } => sentence(&by.why),
+                What::Frozen { because, .. } => sentence(because),
+                What::Checked { checked } => sentence(&checked.said),
+                What::Act { .. } => String::new(),
                 What::Began { .. }
+                | What::CandidateReady
                 | What::Weight { .. }
                 | What::Alarms { .. }
                 | What::StepDone { .. }
@@ -130,6 +168,29 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
                 false => ("up", format!("Candidate to {weight}, {done}")),
             }
         }
+        What::Act {
+            effect, performed, ..
+        } => {
+            let what = match effect {
+                Effect::Deploy => "Candidate asked for",
+                Effect::Retire => "Idle version taken down",
+                Effect::TestTraffic(true) => "Test traffic to the candidate",
+                Effect::TestTraffic(false) => "Test traffic ended",
+                Effect::SetWeight(_) => "Weight set",
+            };
+            let done = match performed {
+                Some(_) => "",
+                None => ", not known to be done",
+            };
+            ("up", format!("{what}{done}"))
+        }
+        What::CandidateReady => ("done", "Candidate up and healthy".to_owned()),
+        What::Checked { checked } => match checked.verdict {
+            CheckVerdict::Pass => ("done", "Check passed".to_owned()),
+            CheckVerdict::Fail => ("back", "Check failed".to_owned()),
+            CheckVerdict::Wait => ("up", "Check goes on".to_owned()),
+        },
+        What::Frozen { until, .. } => ("hand", format!("Frozen until {until:.0}")),
         What::Alarms { fired, cleared } => {
             let told = [(fired, "fired"), (cleared, "cleared")];
             let told = told.into_iter().filter(|(alarms, _)| !alarms.is_empty());

@@ -133,9 +133,11 @@ impl Service {
             at: began,
             release: ReleaseId::for_job("web", "0f0e0d0c-1111-4222-8333-444455556666").unwrap(),
             execution: Some("3137f7cb-8d49-4c31-9b1c-2f1f0d2a7e10".to_owned()),
+            pipeline: None,
             plan: self.plan.clone(),
             arms: self.arms.clone(),
             alarms_firing: BTreeSet::new(),
+            warnings: Vec::new(),
             slower_than: BTreeMap::new(),
             judge: None,
         };
@@ -159,15 +161,16 @@ impl Service {
                 now,
                 windows: Some(windows.unwrap_or_default()),
                 alarms: Some(BTreeSet::new()),
-                live: None,
+                ..Observation::at(now)
             };
             see(minute, &mut look);
             for _ in 0..20 {
                 let state = release.as_ref().unwrap();
                 if let Some(effect) = state.intended {
                     now += SignedDuration::from_secs(1);
-                    let Effect::SetWeight(weight) = effect;
-                    weights.push((now, weight));
+                    if let Effect::SetWeight(weight) = effect {
+                        weights.push((now, weight));
+                    }
                     let generation = state.generation;
                     let done = Event::Performed {
                         at: now,
@@ -183,6 +186,7 @@ impl Service {
                     weight: weights.last().unwrap().1,
                     stable_healthy: 4,
                     candidate_healthy: 4,
+                    candidate_ready: true,
                 });
                 let decided = decide(state, &look);
                 if decided.events.is_empty() {

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{By, Effect, Event, Generation, Order, Outcome, Phase, Proof, Reason, Release, Weight};
+use crate::{
+    By, CheckVerdict, Checked, Effect, Event, Generation, Order, Outcome, Phase, Proof, Reason,
+    Release, Weight,
+};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,6 +42,29 @@ pub enum What {
         generation: Generation,
         /// When the target had it, read back; `None` when it has not, as far as the log knows.
         performed: Option<Timestamp>,
+    },
+    /// Something else was to be done.
+    Act {
+        /// What.
+        effect: Effect,
+        /// Outranks everything before it.
+        generation: Generation,
+        /// When it was done; `None` when it was not, as far as the log knows.
+        performed: Option<Timestamp>,
+    },
+    /// The candidate had come up.
+    CandidateReady,
+    /// The step's probes or function had an answer.
+    Checked {
+        /// What they said.
+        checked: Checked,
+    },
+    /// A freeze window held the next weight back.
+    Frozen {
+        /// When it ended.
+        until: Timestamp,
+        /// Why there was one.
+        because: String,
     },
     /// Other alarms were firing than before.
     Alarms {
@@ -100,14 +126,23 @@ impl Who {
             | Reason::Waited
             | Reason::AwaitingApproval { .. }
             | Reason::NobodyCame { .. }
+            | Reason::Deploying { .. }
+            | Reason::Done
+            | Reason::Frozen { .. }
+            | Reason::Checking { .. }
+            | Reason::Passed { .. }
+            | Reason::CheckFailed { .. }
             | Reason::TooFewRequests { .. } => Self::Plan,
             Reason::Holding { .. }
             | Reason::StepJudged { .. }
             | Reason::EarlyPromotion { .. }
             | Reason::Regression { .. } => Self::Judge,
             Reason::AlarmFired { .. } => Self::Alarm,
-            Reason::Asked { .. } | Reason::Held { .. } => Self::Somebody,
+            Reason::Asked { .. } | Reason::Held { .. } | Reason::Rejected { .. } => Self::Somebody,
             Reason::Stuck { .. }
+            | Reason::NotReady { .. }
+            | Reason::Drifted { .. }
+            | Reason::TurnedBack
             | Reason::CouldNotObserve { .. }
             | Reason::ReadingBack
             | Reason::Over => Self::Penstock,
@@ -136,13 +171,20 @@ pub(super) fn of(
         Event::Intended {
             generation, effect, ..
         } => {
-            let Effect::SetWeight(weight) = *effect;
-            let because = why_intended(after, weight);
+            let (effect, generation) = (*effect, *generation);
+            let because = why_intended(after, effect);
             let who = Who::by(&because);
-            let what = What::Weight {
-                weight,
-                generation: *generation,
-                performed: None,
+            let what = match effect {
+                Effect::SetWeight(weight) => What::Weight {
+                    weight,
+                    generation,
+                    performed: None,
+                },
+                Effect::Deploy | Effect::Retire | Effect::TestTraffic(_) => What::Act {
+                    effect,
+                    generation,
+                    performed: None,
+                },
             };
             (what, Some(because), who)
         }
@@ -153,6 +195,17 @@ pub(super) fn of(
                 cleared: were.difference(firing).cloned().collect(),
             };
             (what, None, Who::Alarm)
+        }
+        Event::CandidateReady { .. } => (What::CandidateReady, None, Who::Penstock),
+        // Told once it means something.
+        Event::Checked { checked, .. } if checked.verdict == CheckVerdict::Wait => return None,
+        Event::Checked { checked, .. } => {
+            let checked = checked.clone();
+            (What::Checked { checked }, None, Who::Penstock)
+        }
+        Event::Frozen { until, because, .. } => {
+            let (until, because) = (*until, because.clone());
+            (What::Frozen { until, because }, None, Who::Plan)
         }
         Event::StepDone { step, because, .. } => {
             let what = What::StepDone { step: *step };
@@ -184,13 +237,17 @@ pub(super) fn of(
 }
 
 /// The log stores no reason with an intent: the phase says which one it is.
-fn why_intended(release: &Release, weight: Weight) -> Reason {
+fn why_intended(release: &Release, effect: Effect) -> Reason {
     match (release.phase, &release.because) {
         (Phase::RollingBack | Phase::RolledBack, Some(because)) => because.clone(),
         (
             Phase::Shifting | Phase::Promoted | Phase::RollingBack | Phase::RolledBack,
             Some(_) | None,
-        ) => Reason::NextWeight { weight },
+        ) => match effect {
+            Effect::SetWeight(weight) => Reason::NextWeight { weight },
+            Effect::Retire => Reason::EveryStepDone,
+            Effect::Deploy | Effect::TestTraffic(_) => Reason::Done,
+        },
     }
 }
 

@@ -116,12 +116,15 @@ fn check(event: &Event, plan: Option<&Plan>) -> Result<(), String> {
                 )),
             }
         }),
+        (Event::Frozen { until, .. }, Some(_)) => check_time(*until),
         (Event::AlarmsChanged { firing, .. }, Some(_)) => {
             bounded("firing", firing.len(), ALARMS_MAX)
         }
         (
             Event::Intended { .. }
             | Event::Performed { .. }
+            | Event::CandidateReady { .. }
+            | Event::Checked { .. }
             | Event::StepDone { .. }
             | Event::Ordered { .. }
             | Event::RollbackDecided { .. }
@@ -154,11 +157,15 @@ fn check_started(started: &Started) -> Result<(), String> {
     duration("window", plan.window, SignedDuration::from_secs(1))?;
     duration("settle", plan.settle, SignedDuration::ZERO)?;
     duration("patience", plan.patience, SignedDuration::ZERO)?;
+    duration("ready-within", plan.ready_within, SignedDuration::ZERO)?;
     for step in &plan.steps {
-        match *step {
-            Step::Wait(time) => duration("wait", time, SignedDuration::ZERO)?,
-            Step::Approve(time) => duration("approve", time, SignedDuration::ZERO)?,
-            Step::SetWeight(_) | Step::Judge { .. } => {}
+        match step {
+            Step::Wait(time) => duration("wait", *time, SignedDuration::ZERO)?,
+            Step::Watch(time) => duration("watch", *time, SignedDuration::ZERO)?,
+            Step::Approve(approval) => duration("approve", approval.within, SignedDuration::ZERO)?,
+            Step::Probe(probe) => duration("probe", probe.within, SignedDuration::ZERO)?,
+            Step::RunCheck(check) => duration("run-check", check.within, SignedDuration::ZERO)?,
+            Step::SetWeight(_) | Step::Judge { .. } | Step::HeaderRoute(_) => {}
         }
     }
     started.judge_config().validate().map_err(|e| e.to_string())

@@ -48,7 +48,7 @@ pub enum ProbeSpec {
 }
 
 impl ProbeSpec {
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         match self {
             Self::Http(http) => http.check(),
             Self::Alarm(alarm) if alarm.names.is_empty() => {
@@ -77,7 +77,7 @@ impl ProbeSpec {
     }
 
     /// The ARN of the function that a look invokes.
-    pub fn invokes(&self) -> Option<&str> {
+    pub fn function(&self) -> Option<&str> {
         match self {
             Self::Lambda(lambda) => Some(&lambda.function),
             Self::Http(_)

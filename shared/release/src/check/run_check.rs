@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::read_duration;
+use crate::config::{duration, read_duration};
 
 /// The longest payload, as JSON in bytes. It is kept in the log with the rest of the plan.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
@@ -30,6 +30,10 @@ pub struct RunCheck {
     /// How long the function may take, 1 to 15 s.
     #[serde(default = "RunCheck::timeout", deserialize_with = "read_duration")]
     pub timeout: SignedDuration,
+    /// How long a release asks again while the function says `wait` or cannot be asked; then it goes
+    /// back.
+    #[serde(default = "RunCheck::five_minutes", deserialize_with = "read_duration")]
+    pub within: SignedDuration,
 }
 
 impl RunCheck {
@@ -37,9 +41,19 @@ impl RunCheck {
         SignedDuration::from_secs(10)
     }
 
+    fn five_minutes() -> SignedDuration {
+        SignedDuration::from_mins(5)
+    }
+
+    /// The function's name.
+    pub fn name(&self) -> &str {
+        self.function.split(':').nth(6).unwrap_or(&self.function)
+    }
+
     /// Says what is wrong and what to write instead.
     pub fn check(&self) -> Result<(), String> {
         check_function(&self.function)?;
+        duration("within", self.within, SignedDuration::from_secs(1))?;
         check_payload(&self.payload)?;
         check_timeout(self.timeout, TIMEOUT_MAX)
     }

@@ -1,11 +1,15 @@
 //! What a release moves, as the configuration names it.
 
+mod ecs;
 mod lambda_alias;
+mod test_traffic;
 
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
+pub use ecs::{EcsRolling, EcsServices, EcsTaskSets, ServiceArn, ServiceBehind, TaskDefinition};
 pub use lambda_alias::{LambdaAlias, NewVersion, VERSION_FILE_BYTES_MAX};
+pub use test_traffic::TestTraffic;
 
 use super::{Metrics, Step};
 use crate::{TargetId, Weight};
@@ -14,27 +18,57 @@ use crate::{TargetId, Weight};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetSpec {
-    /// A rule of an Application Load Balancer that forwards to two weighted target groups.
+    /// A rule of an Application Load Balancer, or a listener's default, that forwards to two weighted
+    /// target groups.
     AlbRule(AlbRule),
     /// An alias of a Lambda function that divides invocations between two versions.
     LambdaAlias(LambdaAlias),
+    /// Two ECS services behind a rule; the idle one is put up for a release.
+    EcsServices(EcsServices),
+    /// Two task sets of one ECS service behind a rule; the candidate's is made for a release.
+    EcsTaskSets(EcsTaskSets),
+    /// An ECS service that moves to a new task definition by itself.
+    EcsRolling(EcsRolling),
 }
 
 impl TargetSpec {
-    /// The name under which the target is held: the ARN of the rule, or of the alias.
+    /// The name under which the target is held: the ARN of the rule or listener, of the alias, or of a
+    /// service without a rule.
     pub fn id(&self) -> TargetId {
+        TargetId(match self {
+            Self::AlbRule(alb) => alb.rule.clone(),
+            Self::LambdaAlias(alias) => alias.arn(),
+            Self::EcsServices(ecs) => ecs.rule.clone(),
+            Self::EcsTaskSets(ecs) => ecs.rule.clone(),
+            Self::EcsRolling(ecs) => ecs.service.to_string(),
+        })
+    }
+
+    /// The ARNs by which IAM decides who may move the target: those of the rule and of the services,
+    /// but of an alias its function's, because UpdateAlias knows no smaller resource.
+    fn resources(&self) -> Vec<&str> {
         match self {
-            Self::AlbRule(alb) => TargetId(alb.rule.clone()),
-            Self::LambdaAlias(alias) => TargetId(alias.arn()),
+            Self::AlbRule(alb) => vec![&alb.rule],
+            Self::LambdaAlias(alias) => vec![&alias.function],
+            Self::EcsServices(ecs) => {
+                let services = ecs.services.iter().map(|side| side.service.as_str());
+                services.chain([ecs.rule.as_str()]).collect()
+            }
+            Self::EcsTaskSets(ecs) => vec![ecs.service.as_str(), &ecs.rule],
+            Self::EcsRolling(ecs) => vec![ecs.service.as_str()],
         }
     }
 
-    /// The ARN by which IAM decides who may move the target: a rule's own, but an alias' function's,
-    /// because UpdateAlias knows no smaller resource.
-    fn resource(&self) -> &str {
+    /// The ARNs by which IAM decides who may send it test traffic: its listener, in which a rule is
+    /// made, and what stands for that rule, which has no name yet.
+    fn test_resources(&self) -> Vec<String> {
+        let of_rule = |alb: &AlbRule| vec![alb.listener(), alb.new_rule()];
         match self {
-            Self::AlbRule(alb) => &alb.rule,
-            Self::LambdaAlias(alias) => &alias.function,
+            Self::AlbRule(alb) => of_rule(alb),
+            Self::EcsServices(ecs) => of_rule(&ecs.alb()),
+            Self::EcsTaskSets(ecs) => of_rule(&ecs.alb()),
+            // Their configurations refuse test traffic.
+            Self::LambdaAlias(_) | Self::EcsRolling(_) => Vec::new(),
         }
     }
 
@@ -46,6 +80,9 @@ impl TargetSpec {
                 NewVersion::File(path) => Some(path),
                 NewVersion::Published | NewVersion::Number(_) => None,
             },
+            Self::EcsServices(ecs) => ecs.task_definition.file(),
+            Self::EcsTaskSets(ecs) => ecs.task_definition.file(),
+            Self::EcsRolling(ecs) => ecs.task_definition.file(),
         }
     }
 
@@ -57,6 +94,48 @@ impl TargetSpec {
         match self {
             Self::AlbRule(_) => Ok(()),
             Self::LambdaAlias(alias) => alias.version_said(text),
+            Self::EcsServices(ecs) => ecs.task_definition.said(text, &ecs.services[0].service),
+            Self::EcsTaskSets(ecs) => ecs.task_definition.said(text, &ecs.service),
+            Self::EcsRolling(ecs) => ecs.task_definition.said(text, &ecs.service),
+        }
+    }
+
+    /// Whether its releases put the candidate up and take the old version down.
+    pub fn deploys(&self) -> bool {
+        match self {
+            Self::AlbRule(_) | Self::LambdaAlias(_) | Self::EcsRolling(_) => false,
+            Self::EcsServices(_) | Self::EcsTaskSets(_) => true,
+        }
+    }
+
+    /// Whether the candidate must be up before a release begins, because nothing in it puts it up.
+    pub fn needs_candidate(&self) -> bool {
+        match self {
+            Self::AlbRule(_) | Self::LambdaAlias(_) => true,
+            Self::EcsServices(_) | Self::EcsTaskSets(_) | Self::EcsRolling(_) => false,
+        }
+    }
+
+    /// Whether a part of the requests can go to the candidate.
+    pub fn divides(&self) -> bool {
+        match self {
+            Self::AlbRule(_)
+            | Self::LambdaAlias(_)
+            | Self::EcsServices(_)
+            | Self::EcsTaskSets(_) => true,
+            Self::EcsRolling(_) => false,
+        }
+    }
+
+    /// Whether the target may put the stable version back by itself, as ECS's circuit breaker does. A
+    /// weight that differs from the log's is then no late answer, and is not set once more.
+    pub fn may_turn_back(&self) -> bool {
+        match self {
+            Self::AlbRule(_)
+            | Self::LambdaAlias(_)
+            | Self::EcsServices(_)
+            | Self::EcsTaskSets(_) => false,
+            Self::EcsRolling(_) => true,
         }
     }
 
@@ -66,7 +145,20 @@ impl TargetSpec {
         match self {
             Self::AlbRule(alb) => alb.check(steps),
             // Lambda takes every weight.
-            Self::LambdaAlias(alias) => alias.check(metrics),
+            Self::LambdaAlias(alias) => {
+                if steps.iter().any(|s| matches!(s, Step::HeaderRoute(_))) {
+                    return Err(
+                        "header-route is for load balancers: an alias cannot tell one \
+                                request from another; test the version by its number instead, \
+                                with run-check"
+                            .to_owned(),
+                    );
+                }
+                alias.check(metrics)
+            }
+            Self::EcsServices(ecs) => ecs.check(steps),
+            Self::EcsTaskSets(ecs) => ecs.check(steps),
+            Self::EcsRolling(ecs) => ecs.check(steps, metrics),
         }
     }
 }
@@ -78,7 +170,7 @@ impl TargetSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AlbRule {
-    /// The rule's ARN.
+    /// The ARN of a rule, or of a listener, which means its default rule.
     pub rule: String,
     /// The ARNs of both target groups, in any order.
     pub target_groups: [String; 2],
@@ -89,10 +181,11 @@ const ALB_WEIGHT_MAX: u32 = 999;
 
 impl AlbRule {
     fn check(&self, steps: &[Step]) -> Result<(), String> {
-        if load_balancer_of(&self.rule).is_none() {
+        if Place::of(&self.rule).is_none() {
             return Err(format!(
                 "`rule` is '{}': write the ARN of a listener rule, \
-                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener-rule/app/NAME/ID/ID/ID",
+                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener-rule/app/NAME/ID/ID/ID, or, \
+                 for its default rule, that of a listener, ...:listener/app/NAME/ID/ID",
                 self.rule
             ));
         }
@@ -116,13 +209,39 @@ impl AlbRule {
                  999; the nearest possible is {}",
                 Self::nearest(*weight)
             )),
-            Step::SetWeight(_) | Step::Judge { .. } | Step::Wait(_) | Step::Approve(_) => Ok(()),
+            Step::SetWeight(_)
+            | Step::Judge { .. }
+            | Step::Wait(_)
+            | Step::Watch(_)
+            | Step::Approve(_)
+            | Step::Probe(_)
+            | Step::RunCheck(_)
+            | Step::HeaderRoute(_) => Ok(()),
         })
     }
 
     /// The `LoadBalancer` dimension of its metrics: `app/NAME/ID`.
     pub fn load_balancer(&self) -> &str {
-        load_balancer_of(&self.rule).unwrap_or_default()
+        let place = Place::of(&self.rule);
+        place.map(|place| place.balancer).unwrap_or_default()
+    }
+
+    /// Whether it is a listener's default rule, which is named by the listener's ARN.
+    pub fn is_default(&self) -> bool {
+        Place::of(&self.rule).is_some_and(|place| place.rule.is_none())
+    }
+
+    /// The ARN of the listener that it belongs to.
+    pub fn listener(&self) -> String {
+        let place = Place::of(&self.rule);
+        place.map(|p| p.within("listener")).unwrap_or_default()
+    }
+
+    /// What a pattern for IAM must match that allows any rule of its listener.
+    fn new_rule(&self) -> String {
+        let place = Place::of(&self.rule);
+        let rules = place.map(|p| p.within("listener-rule")).unwrap_or_default();
+        format!("{rules}/*")
     }
 
     /// The weight that the load balancer has when it is told to set this one.
@@ -178,14 +297,45 @@ impl AlbRule {
     }
 }
 
-fn load_balancer_of(rule: &str) -> Option<&str> {
-    let (head, tail) = rule.split_once(":listener-rule/")?;
-    let name_and_ids: Vec<&str> = tail.split('/').collect();
-    let [kind @ "app", name, balancer, _listener, _rule] = name_and_ids[..] else {
-        return None;
-    };
-    let known = head.starts_with("arn:") && head.contains(":elasticloadbalancing:");
-    known.then(|| &tail[..kind.len() + name.len() + balancer.len() + 2])
+/// What the ARN of a rule or of a listener says.
+struct Place<'a> {
+    /// `arn:aws:elasticloadbalancing:REGION:ACCOUNT`.
+    home: &'a str,
+    /// `app/NAME/ID`.
+    balancer: &'a str,
+    /// The listener's id.
+    listener: &'a str,
+    /// The rule's id; none in a listener's ARN.
+    rule: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn of(arn: &'a str) -> Option<Self> {
+        let (home, path) = arn.rsplit_once(':')?;
+        let ids: Vec<&str> = path.split('/').collect();
+        let (kind, name, id, listener, rule) = match ids[..] {
+            [kind @ "listener-rule", "app", name, id, listener, rule] => {
+                (kind, name, id, listener, Some(rule))
+            }
+            [kind @ "listener", "app", name, id, listener] => (kind, name, id, listener, None),
+            _ => return None,
+        };
+        let begin = kind.len() + 1;
+        let balancer = path.get(begin..begin + "app//".len() + name.len() + id.len())?;
+        let known = home.starts_with("arn:") && home.contains(":elasticloadbalancing:");
+        let whole = ids.iter().all(|id| !id.is_empty());
+        (known && whole).then_some(Self {
+            home,
+            balancer,
+            listener,
+            rule,
+        })
+    }
+
+    /// What the ARN of its listener, or of all that is in it, begins with; `kind` says which.
+    fn within(&self, kind: &str) -> String {
+        format!("{}:{kind}/{}/{}", self.home, self.balancer, self.listener)
+    }
 }
 
 /// The targets that the stack's owner lets releases move: ARNs in which `*` stands for anything.
@@ -202,23 +352,59 @@ impl AllowList {
         Self(patterns.map(str::to_owned).collect())
     }
 
-    /// Refuses a target that no pattern matches: the ARN of an ALB's rule, or of an alias' function.
+    /// Refuses a target of which an ARN matches no pattern: of its rule, of an alias' function, of
+    /// each of its services.
     pub fn permit(&self, target: &TargetSpec) -> Result<(), String> {
-        let arn = target.resource();
-        if self.0.iter().any(|p| WildMatch::new(p).matches(arn)) {
+        let resources = target.resources();
+        let Some(arn) = resources.iter().find(|arn| !self.allows(arn)) else {
             return Ok(());
-        }
+        };
         Err(format!(
             "target {arn} is not allowed: the stack's parameter AllowedTargets has '{}'; deploy the \
              stack with a pattern that matches, or correct the target in penstock.yaml",
             self.0.join(",")
         ))
     }
+
+    /// Refuses test traffic where a release may not make, and take away, the rule that it needs.
+    ///
+    /// # Errors
+    /// Says which patterns are missing.
+    pub fn permit_test_traffic(&self, target: &TargetSpec) -> Result<(), String> {
+        let missing: Vec<String> = target
+            .test_resources()
+            .into_iter()
+            .filter(|arn| !self.allows(arn))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "header-route is not allowed at {}: it makes a rule of the listener; deploy the stack with \
+             {} in its parameter AllowedTargets, which has '{}', or leave `header-route` out of the \
+             steps",
+            target.id(),
+            missing.join(" and "),
+            self.0.join(",")
+        ))
+    }
+
+    fn allows(&self, arn: &str) -> bool {
+        self.0.iter().any(|p| WildMatch::new(p).matches(arn))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn alb(rule: &str) -> AlbRule {
+        let group = |name| format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{name}/1");
+        AlbRule {
+            rule: rule.to_owned(),
+            target_groups: [group("blue"), group("green")],
+        }
+    }
 
     #[test]
     fn every_weight_that_a_plan_may_have_survives_the_load_balancer() {
@@ -261,6 +447,31 @@ mod tests {
     }
 
     #[test]
+    fn test_traffic_needs_the_listener_and_any_rule_of_it() {
+        let home = "arn:aws:elasticloadbalancing:eu-west-1:1";
+        let target = TargetSpec::AlbRule(alb(&format!("{home}:listener-rule/app/shop/1/2/3")));
+        let (listener, rules) = (
+            format!("{home}:listener/app/shop/1/2"),
+            format!("{home}:listener-rule/app/shop/1/2/*"),
+        );
+        for (missing, patterns) in [
+            (vec![], format!("{listener},{rules}")),
+            (vec![], "arn:*:listener*/app/shop/*".to_owned()),
+            (vec![&listener], rules.clone()),
+            (
+                vec![&rules],
+                format!("{listener},{home}:listener-rule/app/shop/1/2/3"),
+            ),
+            (vec![&listener, &rules], String::new()),
+        ] {
+            let permitted = AllowList::parse(&patterns).permit_test_traffic(&target);
+            let error = permitted.err().unwrap_or_default();
+            assert_eq!(error.is_empty(), missing.is_empty(), "{patterns}: {error}");
+            assert!(missing.iter().all(|arn| error.contains(*arn)), "{error}");
+        }
+    }
+
+    #[test]
     fn an_alias_is_allowed_by_its_function_as_in_iam() {
         let target = TargetSpec::LambdaAlias(LambdaAlias {
             function: "arn:aws:lambda:eu-west-1:1:function:shop".to_owned(),
@@ -279,11 +490,41 @@ mod tests {
     }
 
     #[test]
-    fn the_load_balancers_dimension_is_the_arns_tail() {
-        let rule = AlbRule {
-            rule: "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/shop/1f/2/3".into(),
-            target_groups: [String::new(), String::new()],
-        };
-        assert_eq!(rule.load_balancer(), "app/shop/1f");
+    fn the_load_balancer_and_the_listener_are_told_from_either_arn() {
+        let home = "arn:aws:elasticloadbalancing:eu-west-1:1";
+        let listener = format!("{home}:listener/app/shop/1f/2");
+        for (arn, is_default) in [
+            (format!("{home}:listener-rule/app/shop/1f/2/3"), false),
+            (listener.clone(), true),
+        ] {
+            let alb = alb(&arn);
+            assert_eq!(alb.check(&[]), Ok(()), "{arn}");
+            assert_eq!(alb.load_balancer(), "app/shop/1f");
+            assert_eq!(alb.listener(), listener);
+            assert_eq!(alb.is_default(), is_default);
+        }
+    }
+
+    #[test]
+    fn what_is_neither_a_rule_nor_a_listener_of_such_a_load_balancer_is_refused() {
+        let home = "arn:aws:elasticloadbalancing:eu-west-1:1";
+        for path in [
+            "listener/net/shop/1/2",
+            "listener/app/shop/1",
+            "listener/app/shop/1/2/3",
+            "listener/app//1/2",
+            "listener-rule/app/shop/1/2",
+            "listener-rule/app/shop/1/2/",
+            "loadbalancer/app/shop/1",
+            "",
+        ] {
+            let error = alb(&format!("{home}:{path}")).check(&[]).unwrap_err();
+            assert!(error.contains("...:listener/app/NAME/ID/ID"), "{error}");
+        }
+        assert!(
+            alb("arn:aws:ecs:eu-west-1:1:listener/app/shop/1/2")
+                .check(&[])
+                .is_err()
+        );
     }
 }

@@ -44,6 +44,12 @@ fn metrics(is: &str, message: &'static str) -> (&'static str, Cow<'static, str>,
     ("    window: 60s", is.into(), message)
 }
 
+/// A mistake in a release's freeze windows.
+fn freeze(is: &str, message: &'static str) -> (&'static str, Cow<'static, str>, &'static str) {
+    let is = format!("    freeze: [{is}]\n    window: 60s");
+    ("    window: 60s", is.into(), message)
+}
+
 #[test]
 fn errors_are_judged_by_default_and_slowness_where_it_is_asked_for() {
     let config = Config::parse(GOOD).unwrap();
@@ -144,7 +150,7 @@ fn every_mistake_names_its_place_and_its_fix() {
         (
             "set-weight: 100%",
             "set-weight: 99%",
-            "the last of `steps` must be set-weight: 100%",
+            "the last set-weight of `steps` must be set-weight: 100%",
         ),
         (
             "set-weight: 25%",
@@ -282,7 +288,133 @@ fn every_mistake_names_its_place_and_its_fix() {
         ),
         metrics("{errors: {shar: 60%}}", "did you mean `share`?"),
     ];
-    for (was, is, message) in keys.map(known).into_iter().chain(of_metrics) {
+    let of_freezes = [
+        freeze(
+            "{cron: '0 16 * *', for: 1h, because: x}",
+            "`cron: 0 16 * *` has 4 fields: write five",
+        ),
+        freeze(
+            "{cron: '@weekly', for: 1h, because: x}",
+            "has 1 fields: write five",
+        ),
+        freeze(
+            "{cron: '60 16 * * FRI', for: 1h, because: x}",
+            "has '60' as its minute: write 0 to 59",
+        ),
+        freeze(
+            "{cron: '0 16-9 * * FRI', for: 1h, because: x}",
+            "has '16-9' as its hour: write 0 to 23",
+        ),
+        freeze(
+            "{cron: '0 16 0 * FRI', for: 1h, because: x}",
+            "has '0' as its day of the month: write 1 to 31, or L",
+        ),
+        freeze(
+            "{cron: '0 16 * JULY FRI', for: 1h, because: x}",
+            "has 'JULY' as its month: write 1 to 12 or JAN to DEC",
+        ),
+        freeze(
+            "{cron: '0 16 * * FRIDAY', for: 1h, because: x}",
+            "has 'FRIDAY' as its day of the week: write 0 to 7 or SUN to SAT",
+        ),
+        freeze(
+            "{cron: '0 16 30 2 *', for: 1h, because: x}",
+            "window 1 of `freeze`: `cron: 0 16 30 2 *` never begins",
+        ),
+        freeze(
+            "{cron: '0 16 * * *', for: 24h, because: x}",
+            "begins again before its `for: 24h` is over, and so it would never end",
+        ),
+        freeze(
+            "{cron: '*/5 * * * *', for: 5m, because: x}",
+            "make `for` shorter than the time from one beginning to the next",
+        ),
+        freeze(
+            "{cron: '0 16 1 * *', for: 768h, because: x}",
+            "`for` is 768h: 1m to 744h (31 days) is allowed",
+        ),
+        freeze(
+            "{cron: '0 16 1 * *', for: 30s, because: x}",
+            "`for` is 30s: 1m to 744h",
+        ),
+        freeze(
+            "{cron: '0 16 1 * *', for: a while, because: x}",
+            "`for` is 'a while', which is not a duration",
+        ),
+        freeze("{cron: '0 16 1 * *', because: x}", "such as for: 12h"),
+        freeze("{for: 1h, because: x}", "such as cron:"),
+        freeze("{from: 2026-12-20T00:00, because: x}", "such as until:"),
+        freeze("{until: 2026-12-20T00:00, because: x}", "such as from:"),
+        freeze("{because: x}", "either `cron` and `for`"),
+        freeze(
+            "{cron: '0 16 1 * *', for: 1h, until: 2026-12-20T00:00, because: x}",
+            "either `cron` and `for`, and comes again, or `from` and `until`",
+        ),
+        freeze(
+            "{from: 2026-12-20T00:00, until: 2026-12-20T00:00, because: x}",
+            "it would end before it begins",
+        ),
+        freeze(
+            "{from: 2026-12-20T00:00, until: 2027-12-22T00:00, because: x}",
+            "at most 366 days are allowed",
+        ),
+        freeze(
+            "{from: 2026-12-20T00:00Z, until: 2027-01-02T00:00, because: x}",
+            "`from` is '2026-12-20T00:00Z': write a date and a time on the clock of `time-zone`",
+        ),
+        freeze(
+            "{from: 2026-12-20T00:00, until: 2027-01-02, because: x}",
+            "`until` is '2027-01-02': write a date and a time",
+        ),
+        freeze(
+            "{from: 2026-12-20T00:00, until: 2027-02-29T00:00, because: x}",
+            "`until` is '2027-02-29T00:00': write a date and a time",
+        ),
+        freeze(
+            "{cron: '0 16 * * FRI', for: 1h, time-zone: Berlin, because: x}",
+            "`time-zone` is 'Berlin', which is not known: did you mean Europe/Berlin?",
+        ),
+        freeze(
+            "{cron: '0 16 * * FRI', for: 1h, time-zone: US/Eastren, because: x}",
+            "did you mean US/Eastern?",
+        ),
+        freeze(
+            "{cron: '0 16 * * FRI', for: 1h, time-zone: '+02:00', because: x}",
+            "write a name such as Europe/Berlin or UTC",
+        ),
+        freeze(
+            "{cron: '0 16 * * FRI', for: 1h}",
+            "the key `because` is missing",
+        ),
+        freeze(
+            "{cron: '0 16 * * FRI', for: 1h, because: ' '}",
+            "`because` has 1 characters: say in 1 to 200",
+        ),
+        freeze(
+            "{crn: '0 16 * * FRI', for: 1h, because: x}",
+            "did you mean `cron`?",
+        ),
+        freeze(
+            &"{cron: '0 16 * * FRI', for: 1h, because: x},".repeat(51),
+            "`freeze` has 51 windows: at most 50",
+        ),
+        freeze(
+            &format!(
+                "{{cron: '{} 16 * * FRI', for: 1h, because: x}}",
+                "0,".repeat(300)
+            ),
+            "bytes: at most 500 are read",
+        ),
+        freeze(
+            &format!(
+                "{{cron: '0 16 * * FRI', for: 1h, time-zone: {}, because: x}}",
+                "a".repeat(99)
+            ),
+            "`time-zone` has 99 bytes",
+        ),
+    ];
+    let mistakes = keys.map(known).into_iter().chain(of_metrics);
+    for (was, is, message) in mistakes.chain(of_freezes) {
         assert!(GOOD.contains(was), "the example has no {was}");
         let said = error(&GOOD.replacen(was, &is, 1));
         assert!(

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{moves, watched};
-use crate::{Event, Live, Observation, Proof, Reason, Release, Weight, Window, decide};
+use crate::{Checked, Event, Live, Observation, Proof, Reason, Release, Weight, Window, decide};
 
 /// The most decisions on one look.
 pub(super) const ROUNDS_MAX: usize = 24;
@@ -28,6 +28,9 @@ fn is_of_no_look(event: &Event) -> bool {
         Event::Intended { .. }
         | Event::Observed { .. }
         | Event::AlarmsChanged { .. }
+        | Event::CandidateReady { .. }
+        | Event::Checked { .. }
+        | Event::Frozen { .. }
         | Event::StepDone { .. }
         | Event::RollbackDecided { .. }
         | Event::Ended { .. } => false,
@@ -44,6 +47,8 @@ pub(super) struct Seen {
     /// Every alarm that was firing; `None` when they could not be read.
     firing: Option<BTreeSet<String>>,
     target: Target,
+    /// What the step's probes or function said.
+    checked: Option<Checked>,
     /// Why the recorded release did what it did.
     pub(super) because: Reason,
     /// How many decisions were taken on it: fewer than there could be where a run was cut off.
@@ -72,6 +77,7 @@ impl Seen {
             has_alarms: false,
             firing: Some(recorded.alarms_firing.clone()),
             target: Target::AsSet { healthy: 1 },
+            checked: None,
             because: Reason::ReadingBack,
             rounds: ROUNDS_MAX,
             is_explained: false,
@@ -94,7 +100,10 @@ impl Seen {
                 Event::RollbackDecided { because, .. } | Event::StepDone { because, .. } => {
                     whole.because = because.clone();
                 }
+                Event::Checked { checked, .. } => whole.checked = Some(checked.clone()),
                 Event::Intended { .. }
+                | Event::CandidateReady { .. }
+                | Event::Frozen { .. }
                 | Event::Started(_)
                 | Event::Performed { .. }
                 | Event::Ordered { .. } => {}
@@ -154,6 +163,9 @@ impl Seen {
             | Event::Performed { .. }
             | Event::Observed { .. }
             | Event::AlarmsChanged { .. }
+            | Event::CandidateReady { .. }
+            | Event::Checked { .. }
+            | Event::Frozen { .. }
             | Event::StepDone { .. }
             | Event::Ordered { .. }
             | Event::Ended { .. } => None,
@@ -166,6 +178,7 @@ impl Seen {
             weight,
             stable_healthy: healthy,
             candidate_healthy: healthy,
+            candidate_ready: healthy > 0,
         };
         Observation {
             now: self.at,
@@ -180,6 +193,8 @@ impl Seen {
                 Target::Moved => Some(live(Weight::ZERO, 1)),
                 Target::Unseen => None,
             },
+            checked: self.checked.clone(),
+            approval: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use stats::numerals::grouped;
 
 use super::{Course, Move, Replay, Turn};
-use crate::{Outcome, Phase};
+use crate::{Effect, Outcome, Phase};
 
 impl Replay {
     /// What the other plan would have done, in sentences, the answer first.
@@ -90,7 +90,8 @@ impl Turn {
     /// What is done, such as `goes on to 25% (nothing speaks against it: ...)`.
     fn told(&self) -> String {
         let moves = self.moves.iter().map(|what| match what {
-            Move::SetWeight(weight) => format!("sets {weight}"),
+            Move::Act(Effect::SetWeight(weight)) => format!("sets {weight}"),
+            Move::Act(effect) => format!("is to {effect}"),
             Move::StepDone(step) => format!("ends step {}", step.saturating_add(1)),
             Move::RollBack => "turns round".to_owned(),
             Move::End(Outcome::Promoted) => "is promoted".to_owned(),
