@@ -93,7 +93,14 @@ fn each_function_may_do_exactly_what_it_does() {
         may("TestGate"),
         set(&[&logs, &answers, &compares, &waits, &kept])
     );
-    let judge = ["cloudwatch:GetMetricData", "cloudwatch:DescribeAlarms"];
+    let probes = [
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricData",
+        "ecs:DescribeServices",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "lambda:InvokeFunction",
+        "synthetics:GetCanaryRuns",
+    ];
     let candidates = [
         "lambda:PublishVersion",
         "ecs:CreateTaskSet",
@@ -105,25 +112,17 @@ fn each_function_may_do_exactly_what_it_does() {
             &logs,
             &answers,
             &releases,
-            &judge,
+            &probes,
             &candidates,
             &[
+                "codepipeline:ListActionExecutions",
                 "elasticloadbalancing:CreateRule",
                 "elasticloadbalancing:AddTags"
             ]
         ])
     );
-    let check = [
-        "dynamodb:Query",
-        "dynamodb:PutItem",
-        "cloudwatch:DescribeAlarms",
-        "cloudwatch:GetMetricData",
-        "ecs:DescribeServices",
-        "elasticloadbalancing:DescribeTargetHealth",
-        "lambda:InvokeFunction",
-        "synthetics:GetCanaryRuns",
-    ];
-    assert_eq!(may("HealthCheck"), set(&[&logs, &answers, &check]));
+    let check = ["dynamodb:Query", "dynamodb:PutItem"];
+    assert_eq!(may("HealthCheck"), set(&[&logs, &answers, &check, &probes]));
     assert_eq!(
         may("RollbackTrigger"),
         set(&[&logs, &releases, &["sqs:SendMessage"]])

@@ -43,7 +43,7 @@ impl HealthCheck {
         let config = artifacts::config(ports, job).await?;
         let section = job.parameters.section.as_deref();
         let (_, plan) = config.health_check(section).map_err(in_config(job))?;
-        let mut functions = plan.probes.iter().filter_map(ProbeSpec::invokes);
+        let mut functions = plan.probes.iter().filter_map(ProbeSpec::function);
         functions
             .try_for_each(|function| self.allowed.permit(function))
             .map_err(ActionError::Refused)?;

@@ -277,7 +277,11 @@ impl Plan {
     pub fn functions(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().flat_map(|step| match step {
             Step::RunCheck(check) => vec![check.function.as_str()],
-            Step::Probe(probe) => probe.probes.iter().filter_map(ProbeSpec::invokes).collect(),
+            Step::Probe(probe) => probe
+                .probes
+                .iter()
+                .filter_map(ProbeSpec::function)
+                .collect(),
             Step::SetWeight(_)
             | Step::Judge { .. }
             | Step::Wait(_)

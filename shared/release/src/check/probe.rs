@@ -77,7 +77,7 @@ impl ProbeSpec {
     }
 
     /// The ARN of the function that a look invokes.
-    pub fn invokes(&self) -> Option<&str> {
+    pub fn function(&self) -> Option<&str> {
         match self {
             Self::Lambda(lambda) => Some(&lambda.function),
             Self::Http(_)
