@@ -218,11 +218,11 @@ fn no_rule_can_be_deleted_but_those_that_a_release_made_and_tagged() {
 }
 
 #[test]
-fn a_health_check_asks_only_functions_that_are_allowed() {
+fn only_functions_that_are_allowed_can_be_asked() {
     let template = template();
     let resources = &template["Resources"];
-    let own = &resources["HealthCheckRole"]["Properties"]["Policies"][0]["PolicyDocument"];
-    let statements = statements_with(own, "lambda:InvokeFunction");
+    let shared = &resources["Probe"]["Properties"]["PolicyDocument"];
+    let statements = statements_with(shared, "lambda:InvokeFunction");
     assert_eq!(statements.len(), 1);
     assert_eq!(statements[0]["Resource"], "AllowedChecks");
     let parameters = &template["Parameters"];
@@ -230,15 +230,13 @@ fn a_health_check_asks_only_functions_that_are_allowed() {
     let nobody = "arn:aws:lambda:us-east-1:000000000000:function:none";
     assert_eq!(parameters["AllowedChecks"]["Default"], nobody);
     assert_eq!(parameters["AllowPrivateProbes"]["Default"], "false");
-    let variables = &resources["HealthCheck"]["Properties"]["Environment"]["Variables"];
-    assert_eq!(
-        variables["PENSTOCK_ALLOWED_CHECKS"],
-        json!([",", "AllowedChecks"])
-    );
-    assert_eq!(
-        variables["PENSTOCK_ALLOW_PRIVATE_PROBES"],
-        "AllowPrivateProbes"
-    );
+    for function in ["HealthCheck", "CanaryShift"] {
+        let variables = &resources[function]["Properties"]["Environment"]["Variables"];
+        let checks = json!([",", "AllowedChecks"]);
+        assert_eq!(variables["PENSTOCK_ALLOWED_CHECKS"], checks, "{function}");
+        let private = &variables["PENSTOCK_ALLOW_PRIVATE_PROBES"];
+        assert_eq!(private, "AllowPrivateProbes", "{function}");
+    }
 }
 
 #[test]
