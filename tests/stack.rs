@@ -93,7 +93,14 @@ fn each_function_may_do_exactly_what_it_does() {
         may("TestGate"),
         set(&[&logs, &answers, &compares, &waits, &kept])
     );
-    let judge = ["cloudwatch:GetMetricData", "cloudwatch:DescribeAlarms"];
+    let probes = [
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricData",
+        "ecs:DescribeServices",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "lambda:InvokeFunction",
+        "synthetics:GetCanaryRuns",
+    ];
     let candidates = [
         "lambda:PublishVersion",
         "ecs:CreateTaskSet",
@@ -105,21 +112,17 @@ fn each_function_may_do_exactly_what_it_does() {
             &logs,
             &answers,
             &releases,
-            &judge,
+            &probes,
             &candidates,
             &[
+                "codepipeline:ListActionExecutions",
                 "elasticloadbalancing:CreateRule",
                 "elasticloadbalancing:AddTags"
             ]
         ])
     );
-    let check = [
-        "dynamodb:Query",
-        "dynamodb:PutItem",
-        "cloudwatch:DescribeAlarms",
-        "ecs:DescribeServices",
-    ];
-    assert_eq!(may("HealthCheck"), set(&[&logs, &answers, &check]));
+    let check = ["dynamodb:Query", "dynamodb:PutItem"];
+    assert_eq!(may("HealthCheck"), set(&[&logs, &answers, &check, &probes]));
     assert_eq!(
         may("RollbackTrigger"),
         set(&[&logs, &releases, &["sqs:SendMessage"]])
@@ -212,6 +215,28 @@ fn no_rule_can_be_deleted_but_those_that_a_release_made_and_tagged() {
         statements_with(own, "elasticloadbalancing:AddTags")[0]["Condition"],
         json!({"StringEquals": {"elasticloadbalancing:CreateAction": "CreateRule"}})
     );
+}
+
+#[test]
+fn only_functions_that_are_allowed_can_be_asked() {
+    let template = template();
+    let resources = &template["Resources"];
+    let shared = &resources["Probe"]["Properties"]["PolicyDocument"];
+    let statements = statements_with(shared, "lambda:InvokeFunction");
+    assert_eq!(statements.len(), 1);
+    assert_eq!(statements[0]["Resource"], "AllowedChecks");
+    let parameters = &template["Parameters"];
+    // Nobody's account, and nobody's function.
+    let nobody = "arn:aws:lambda:us-east-1:000000000000:function:none";
+    assert_eq!(parameters["AllowedChecks"]["Default"], nobody);
+    assert_eq!(parameters["AllowPrivateProbes"]["Default"], "false");
+    for function in ["HealthCheck", "CanaryShift"] {
+        let variables = &resources[function]["Properties"]["Environment"]["Variables"];
+        let checks = json!([",", "AllowedChecks"]);
+        assert_eq!(variables["PENSTOCK_ALLOWED_CHECKS"], checks, "{function}");
+        let private = &variables["PENSTOCK_ALLOW_PRIVATE_PROBES"];
+        assert_eq!(private, "AllowPrivateProbes", "{function}");
+    }
 }
 
 #[test]

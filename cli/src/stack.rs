@@ -32,6 +32,8 @@ pub const ALLOWED_TARGETS: [&str; 4] = [
     "arn:aws:lambda:*:*:function:shop*",
     "arn:aws:ecs:*:*:service/*",
 ];
+/// What health checks may invoke in the deployed stack: functions by their name.
+pub const ALLOWED_CHECKS: &str = "arn:aws:lambda:*:*:function:check-*";
 /// The emulator takes a few seconds to start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// The priority of a balancer's rule. Not the first: test traffic has a rule before it.
@@ -330,6 +332,8 @@ async fn deploy(config: &StackConfig, endpoint: &str) -> anyhow::Result<String> 
             "Stage=local",
         ])
         .arg(format!("AllowedTargets={}", ALLOWED_TARGETS.join(",")))
+        .arg(format!("AllowedChecks={ALLOWED_CHECKS}"))
+        .arg("AllowPrivateProbes=true") // everything on a laptop is private
         .env_clear()
         .env("PATH", tools_path(&config.project))
         .env("HOME", &config.work)

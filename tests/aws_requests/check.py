@@ -43,6 +43,7 @@ NOT_EXERCISED = {
     "logs:CreateLogStream": "Lambda does, in the function's name",
     "logs:PutLogEvents": "Lambda does, in the function's name",
     "sqs:SendMessage": "Lambda does, when a run failed for good",
+    "iam:PassRole": "ECS asks whether the caller may, when a task definition with roles is deployed",
     "inspector2:ListFindings": "ECR does, when it is asked for Inspector's findings",
     "inspector2:ListCoverage": "ECR does, when it is asked for Inspector's findings",
 }

@@ -12,6 +12,7 @@ mod history;
 mod judged;
 mod kept;
 mod lambda_alias;
+mod probes;
 mod releases;
 mod reports;
 mod requests;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         judged::TESTS,
         kept::TESTS,
         lambda_alias::TESTS,
+        probes::TESTS,
         requests::TESTS,
         tools::TESTS,
     ];

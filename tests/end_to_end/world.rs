@@ -451,7 +451,7 @@ impl Service {
              releases:\n  web:\n    target:\n      alb-rule:\n        rule: {rule}\n        target-groups: [{green}, {blue}]\n\
              \x20   steps: [{{set-weight: 10%}}, {{judge: {{windows: 3}}}}, {{set-weight: 50%}}, {{judge: {{windows: 3}}}}, {{set-weight: 100%}}]\n\
              \x20   window: 1s\n    settle: 2s\n    patience: 30s\n    alarms: [{alarm}]\n\
-             health-checks:\n  web:\n    probes:\n      - http: {{url: \"{url}/health\", body-contains: ok}}\n      - alarm: {{names: [{alarm}]}}\n\
+             health-checks:\n  web:\n    probes:\n      - http: {{url: \"{url}/health\", body-contains: ok, allow-private: true}}\n      - alarm: {{names: [{alarm}]}}\n\
              \x20   interval: 1s\n    in-a-row: 2\n    within: 4s\n"
         )
     }

@@ -219,8 +219,7 @@ impl Action for CanaryShift {
     ) -> Result<JobReply, ActionError> {
         let id = job.story(Self::NAME)?;
         let mut head: Head<Option<Release>> = ports.load(&id).await?;
-        let begins = head.state.is_none();
-        if begins {
+        if head.state.is_none() {
             head = match self.start(ports, job, &id).await {
                 Ok(Begun::Release(begun)) => *begun,
                 Ok(Begun::Unchanged(serving)) => {
@@ -241,10 +240,7 @@ impl Action for CanaryShift {
             Err(error) if may_pass(&error) => return Err(error.into()),
             Err(error) => give_up(ports, call, &id, error).await?,
         };
-        let reply = match begins {
-            true => driven.release.first_reply(&driven.because),
-            false => driven.release.reply(&driven.because),
-        };
+        let reply = driven.release.reply(&driven.because);
         if driven.release.is_active() {
             return Ok(reply);
         }

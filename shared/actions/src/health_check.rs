@@ -1,9 +1,8 @@
 //! Waits until every probe is healthy several times in a row, or fails.
 
-use engine::{Action, ActionError, AppendError, Invocation, Job, Ports};
-use futures::future::join_all;
+use engine::{Action, ActionError, AppendError, Invocation, Job, Ports, look_at};
 use jiff::SignedDuration;
-use release::check::{Check, CheckEvent, ProbeSpec, Probed};
+use release::check::{AllowedChecks, Check, CheckEvent, ProbeSpec};
 use release::{Head, JobReply, ReleaseId};
 
 use crate::artifacts::{self, in_config};
@@ -17,8 +16,43 @@ const LEFT_OVER: SignedDuration = SignedDuration::from_secs(8);
 const ROUNDS_MAX: usize = 10;
 
 /// The action `health-check`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct HealthCheck;
+#[derive(Debug, Clone, Default)]
+pub struct HealthCheck {
+    allowed: AllowedChecks,
+}
+
+impl HealthCheck {
+    /// The environment variable with the stack's parameter AllowedChecks.
+    pub const ALLOWED_CHECKS_VARIABLE: &str = "PENSTOCK_ALLOWED_CHECKS";
+
+    /// An action that invokes only functions whose ARN matches one of these patterns, which are
+    /// separated by commas; `*` stands for anything. None match when it is empty.
+    pub fn new(allowed_checks: &str) -> Self {
+        Self {
+            allowed: AllowedChecks::parse(allowed_checks),
+        }
+    }
+
+    /// An action that invokes what the stack's owner allows.
+    pub fn from_env() -> Self {
+        let allowed = std::env::var(Self::ALLOWED_CHECKS_VARIABLE);
+        Self::new(&allowed.unwrap_or_default())
+    }
+
+    async fn start(&self, ports: &impl Ports, job: &Job) -> Result<CheckEvent, ActionError> {
+        let config = artifacts::config(ports, job).await?;
+        let section = job.parameters.section.as_deref();
+        let (_, plan) = config.health_check(section).map_err(in_config(job))?;
+        let mut functions = plan.probes.iter().filter_map(ProbeSpec::function);
+        functions
+            .try_for_each(|function| self.allowed.permit(function))
+            .map_err(ActionError::Refused)?;
+        Ok(CheckEvent::Started {
+            at: ports.now(),
+            plan: plan.clone(),
+        })
+    }
+}
 
 impl Action for HealthCheck {
     const NAME: &'static str = "health-check";
@@ -32,7 +66,7 @@ impl Action for HealthCheck {
         let id = job.story(Self::NAME)?;
         let mut head: Head<Option<Check>> = ports.load(&id).await?;
         if head.state.is_none() {
-            let started = start(ports, job).await?;
+            let started = self.start(ports, job).await?;
             head = append(ports, &id, &head, &[started]).await?;
         }
         for _ in 0..ROUNDS_MAX {
@@ -48,8 +82,7 @@ impl Action for HealthCheck {
             if wait > SignedDuration::ZERO {
                 ports.sleep(wait).await;
             }
-            let looks = check.plan.probes.iter().map(|probe| look(ports, probe));
-            let probed = join_all(looks).await;
+            let probed = look_at(ports, &check.plan.probes).await;
             let events = check.after_round(ports.now(), probed);
             head = append(ports, &id, &head, &events).await?;
         }
@@ -58,16 +91,6 @@ impl Action for HealthCheck {
             None => Err(ActionError::Append(AppendError::Moved)),
         }
     }
-}
-
-async fn start(ports: &impl Ports, job: &Job) -> Result<CheckEvent, ActionError> {
-    let config = artifacts::config(ports, job).await?;
-    let section = job.parameters.section.as_deref();
-    let (_, plan) = config.health_check(section).map_err(in_config(job))?;
-    Ok(CheckEvent::Started {
-        at: ports.now(),
-        plan: plan.clone(),
-    })
 }
 
 /// A duplicate of this job that was faster has the same plan: go on from where it is.
@@ -81,12 +104,4 @@ async fn append(
         Err(AppendError::Moved) => Ok(ports.load(id).await?),
         stored => Ok(stored?),
     }
-}
-
-/// What could not be looked at is not healthy.
-async fn look(ports: &impl Ports, probe: &ProbeSpec) -> Probed {
-    ports.probe(probe).await.unwrap_or_else(|error| Probed {
-        healthy: false,
-        detail: error.to_string(),
-    })
 }

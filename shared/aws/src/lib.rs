@@ -24,6 +24,9 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use calls::Calls;
+use probes::Probing;
+
+pub use probes::PRIVATE_PROBES_VARIABLE;
 
 /// The environment variable with the name of the release log's table.
 pub const TABLE_VARIABLE: &str = "PENSTOCK_TABLE";
@@ -44,6 +47,7 @@ pub struct Aws {
     sdk: SdkConfig,
     table: String,
     report_groups: Option<String>,
+    probing: Probing,
     dynamodb: aws_sdk_dynamodb::Client,
     codepipeline: aws_sdk_codepipeline::Client,
     cloudwatch: aws_sdk_cloudwatch::Client,
@@ -53,6 +57,7 @@ pub struct Aws {
     codebuild: OnceLock<aws_sdk_codebuild::Client>,
     ecr: OnceLock<aws_sdk_ecr::Client>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
+    synthetics: OnceLock<aws_sdk_synthetics::Client>,
 }
 
 /// A client of one service that counts its calls.
@@ -73,11 +78,13 @@ pub struct NoTable;
 
 impl Aws {
     /// Opens the ports as the environment says: region, credentials and endpoints in the SDK's own
-    /// variables, the table in [`TABLE_VARIABLE`], report groups in [`REPORT_GROUPS_VARIABLE`].
+    /// variables, the table in [`TABLE_VARIABLE`], report groups in [`REPORT_GROUPS_VARIABLE`], what
+    /// probes may ask in [`PRIVATE_PROBES_VARIABLE`].
     pub async fn from_env() -> Result<Self, NoTable> {
         let table = std::env::var(TABLE_VARIABLE).map_err(|_| NoTable)?;
         let mut aws = Self::new(&sdk_config().await, table);
         aws.report_groups = std::env::var(REPORT_GROUPS_VARIABLE).ok();
+        aws.probing = Probing::from_env();
         Ok(aws)
     }
 
@@ -87,6 +94,7 @@ impl Aws {
         Self {
             table,
             report_groups: None,
+            probing: Probing::default(),
             dynamodb: client!(aws_sdk_dynamodb, sdk, calls),
             codepipeline: client!(aws_sdk_codepipeline, sdk, calls),
             cloudwatch: client!(aws_sdk_cloudwatch, sdk, calls),
@@ -95,6 +103,7 @@ impl Aws {
             codebuild: OnceLock::new(),
             ecr: OnceLock::new(),
             lambda: OnceLock::new(),
+            synthetics: OnceLock::new(),
             sdk: sdk.clone(),
             calls,
         }
@@ -116,6 +125,12 @@ impl Aws {
     fn lambda(&self) -> &aws_sdk_lambda::Client {
         let make = || client!(aws_sdk_lambda, &self.sdk, self.calls);
         self.lambda.get_or_init(make)
+    }
+
+    /// Made when first used.
+    fn synthetics(&self) -> &aws_sdk_synthetics::Client {
+        let make = || client!(aws_sdk_synthetics, &self.sdk, self.calls);
+        self.synthetics.get_or_init(make)
     }
 }
 

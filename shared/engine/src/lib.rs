@@ -12,6 +12,7 @@ pub mod fakes;
 mod gate;
 mod job;
 mod ports;
+mod probing;
 
 pub use action::{Action, ActionError, Trigger};
 pub use drive::{Driven, OrderError, ROUNDS_MAX, begin, drive, give_order, roll_back};
@@ -25,4 +26,5 @@ pub use ports::{
     ArtifactStore, Clock, Executions, GateHistory, HealthProbe, JobReporter, MetricSource, Ports,
     ReleaseLog, ReportSource, Sourced, Telemetry, TrafficTarget,
 };
+pub use probing::look_at;
 pub use reports::Input;

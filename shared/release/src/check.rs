@@ -1,25 +1,43 @@
-//! A health check: probes that must all be healthy several times in a row, within a time.
+//! A health check: probes that must all be healthy several times in a row, or for some time, within a
+//! time.
 
+pub mod address;
 mod allowed;
+mod expected;
+mod http;
+mod metric;
+mod probe;
 mod run_check;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use allowed::AllowedChecks;
+pub use expected::{BODY_BYTES_MAX, Expected};
+pub use http::{HeaderText, HttpProbe, Method, Statuses, check_url, literal, shown};
+pub use metric::{MetricProbe, Missing};
+pub use probe::{
+    AlarmProbe, AtLeast, CanaryProbe, CanaryRun, EcsProbe, LambdaProbe, ProbeSpec, Probed,
+    TargetGroupProbe,
+};
 pub use run_check::{
     ANSWER_BYTES_MAX, NoAnswer, PAYLOAD_BYTES_MAX, RunAnswer, RunCheck, RunVerdict,
 };
 
-use crate::config::{self, check_alarms, duration, read_duration};
+use crate::config::{self, duration, read_duration, read_some_duration};
 use crate::{FailureKind, JobReply, ReleaseId, Story, Token};
 
 /// The most probes of one health check.
 const PROBES_MAX: usize = 20;
+/// The most URLs of one health check: they are all asked at once, and each answer takes memory.
+const URLS_MAX: usize = 50;
 /// The most rounds in a row that may be asked for.
 const ROUNDS_MAX: u32 = 1_000;
-/// A call to AWS with its retries.
-const AWS_PROBE_TIME: SignedDuration = SignedDuration::from_secs(15);
+/// Of a longer time between two healthy rounds only so much counts as healthy, unless the interval
+/// is longer: nobody has looked meanwhile.
+const UNSEEN_MAX: SignedDuration = SignedDuration::from_mins(2);
+/// How many unhealthy probes the pipeline is told of; the log has all of them.
+const DETAILS_MAX: usize = 5;
 
 /// A health check, as `penstock.yaml` has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +51,13 @@ pub struct CheckPlan {
     /// Healthy rounds in a row that make the target healthy.
     #[serde(default = "CheckPlan::three")]
     pub in_a_row: u32,
+    /// How long the target must have been healthy as well, from the first round of a row on.
+    #[serde(
+        default,
+        deserialize_with = "read_some_duration",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub stable_for: Option<SignedDuration>,
     /// The time after which the check fails.
     #[serde(
         default = "CheckPlan::five_minutes",
@@ -56,11 +81,32 @@ impl CheckPlan {
 
     /// How long one round of all probes may take; they run side by side.
     pub fn round_time(&self) -> SignedDuration {
-        let times = self.probes.iter().map(|probe| match probe {
-            ProbeSpec::Http(http) => http.timeout,
-            ProbeSpec::Alarm(_) | ProbeSpec::EcsService(_) => AWS_PROBE_TIME,
-        });
+        let times = self.probes.iter().map(ProbeSpec::time_max);
         times.max().unwrap_or_default()
+    }
+
+    /// The shortest time in which the target can be found healthy.
+    fn shortest(&self) -> SignedDuration {
+        let gaps = i32::try_from(self.in_a_row.saturating_sub(1)).unwrap_or(i32::MAX);
+        let row = self.interval.saturating_mul(gaps);
+        row.max(self.stable_for.unwrap_or_default())
+    }
+
+    fn check_times(&self) -> Result<(), String> {
+        duration("interval", self.interval, SignedDuration::from_secs(1))?;
+        duration("within", self.within, self.interval)?;
+        if let Some(time) = self.stable_for {
+            duration("stable-for", time, SignedDuration::from_secs(1))?;
+        }
+        let shortest = self.shortest();
+        if shortest > self.within {
+            return Err(format!(
+                "`within` is {:#}: {} healthy rounds {:#} apart, and `stable-for`, take {shortest:#} \
+                 at least; give it more than that",
+                self.within, self.in_a_row, self.interval
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -79,124 +125,14 @@ impl config::Check for CheckPlan {
             ));
         }
         self.probes.iter().try_for_each(ProbeSpec::check)?;
-        duration("interval", self.interval, SignedDuration::from_secs(1))?;
-        duration("within", self.within, self.interval)
-    }
-}
-
-/// One thing to look at.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProbeSpec {
-    /// A URL answers as expected.
-    Http(HttpProbe),
-    /// CloudWatch alarms, metric or composite, are not firing.
-    Alarm(AlarmProbe),
-    /// An ECS service runs steadily on the expected task definition.
-    EcsService(EcsProbe),
-}
-
-/// A GET that must be answered as expected. Redirects are not followed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct HttpProbe {
-    /// `http://` or `https://`.
-    pub url: String,
-    /// The expected status.
-    #[serde(default = "HttpProbe::ok")]
-    pub status: u16,
-    /// Text that the body must contain.
-    #[serde(default)]
-    pub body_contains: Option<String>,
-    /// How long the whole answer may take.
-    #[serde(default = "HttpProbe::timeout", deserialize_with = "read_duration")]
-    pub timeout: SignedDuration,
-}
-
-impl HttpProbe {
-    fn ok() -> u16 {
-        200
-    }
-
-    fn timeout() -> SignedDuration {
-        SignedDuration::from_secs(5)
-    }
-}
-
-/// Alarms that must exist and not fire.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct AlarmProbe {
-    /// Their names.
-    pub names: Vec<String>,
-}
-
-/// An ECS service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct EcsProbe {
-    /// Name or ARN.
-    pub cluster: String,
-    /// Name or ARN.
-    pub service: String,
-    /// `family:revision` or ARN that must be running; after ECS's own rollback the service is
-    /// steady again on the old one, so steadiness alone says little.
-    #[serde(default)]
-    pub task_definition: Option<String>,
-}
-
-impl ProbeSpec {
-    /// The function that it invokes, by ARN.
-    pub fn function(&self) -> Option<&str> {
-        match self {
-            Self::Http(_) | Self::Alarm(_) | Self::EcsService(_) => None,
+        let urls: usize = self.probes.iter().map(ProbeSpec::urls).sum();
+        if urls > URLS_MAX {
+            return Err(format!(
+                "the http probes have {urls} URLs together: at most {URLS_MAX} are allowed"
+            ));
         }
+        self.check_times()
     }
-
-    pub(crate) fn check(&self) -> Result<(), String> {
-        match self {
-            Self::Http(http) => {
-                let scheme = ["http://", "https://"];
-                if !scheme.iter().any(|s| http.url.starts_with(s)) {
-                    return Err(format!(
-                        "`url` is '{}': write http://... or https://...",
-                        http.url
-                    ));
-                }
-                if !(100..=599).contains(&http.status) {
-                    return Err(format!(
-                        "`status` is {}: 100 to 599 is allowed",
-                        http.status
-                    ));
-                }
-                let (least, most) = (
-                    SignedDuration::from_millis(1),
-                    SignedDuration::from_secs(30),
-                );
-                if !(least..=most).contains(&http.timeout) {
-                    return Err(format!(
-                        "`timeout` is {:#}: {least:#} to {most:#} is allowed",
-                        http.timeout
-                    ));
-                }
-                Ok(())
-            }
-            Self::Alarm(alarm) if alarm.names.is_empty() => {
-                Err("`names` is empty: name at least one alarm".to_owned())
-            }
-            Self::Alarm(alarm) => check_alarms(&alarm.names),
-            Self::EcsService(_) => Ok(()),
-        }
-    }
-}
-
-/// What one probe saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probed {
-    /// Whether it is as it should be. What could not be looked at is not healthy.
-    pub healthy: bool,
-    /// What was seen, for a person.
-    pub detail: String,
 }
 
 /// One past fact of a health check.
@@ -239,6 +175,9 @@ pub struct Check {
     pub probed_at: Option<Timestamp>,
     /// Healthy rounds in a row, up to now.
     pub in_a_row: u32,
+    /// How long these rounds have lasted, as far as somebody looked.
+    #[serde(default)]
+    pub healthy_for: SignedDuration,
     /// The last round.
     pub last: Vec<Probed>,
     /// How it ended.
@@ -257,14 +196,13 @@ impl Story for Option<Check> {
                     started_at: *at,
                     probed_at: None,
                     in_a_row: 0,
+                    healthy_for: SignedDuration::ZERO,
                     last: Vec::new(),
                     ended: None,
                 });
             }
             (Some(check), CheckEvent::Round { at, probed }) => {
-                let healthy = probed.iter().all(|p| p.healthy);
-                check.in_a_row = if healthy { check.in_a_row + 1 } else { 0 };
-                check.probed_at = Some(*at);
+                check.count(*at, probed.iter().all(|p| p.healthy));
                 check.last.clone_from(probed);
             }
             (
@@ -296,31 +234,88 @@ impl Check {
         std::iter::once(round).chain(end).collect()
     }
 
-    fn verdict(&self, at: Timestamp) -> Option<CheckEvent> {
-        let lasted = at.duration_since(self.started_at);
-        if self.in_a_row >= self.plan.in_a_row {
-            let rounds = self.in_a_row;
-            return Some(CheckEvent::Ended {
-                at,
-                healthy: true,
-                because: format!("healthy {rounds} times in a row: {}", self.details()),
-            });
+    /// A round is a part of the row of healthy ones, or ends it.
+    fn count(&mut self, at: Timestamp, healthy: bool) {
+        let seen = self.plan.interval.max(UNSEEN_MAX);
+        let gap = self.probed_at.map_or(SignedDuration::ZERO, |before| {
+            at.duration_since(before).clamp(SignedDuration::ZERO, seen)
+        });
+        self.probed_at = Some(at);
+        if !healthy {
+            self.in_a_row = 0;
+            self.healthy_for = SignedDuration::ZERO;
+            return;
         }
-        (lasted >= self.plan.within).then(|| CheckEvent::Ended {
-            at,
-            healthy: false,
-            because: format!(
-                "not healthy {} times in a row within {:#}: {}",
-                self.plan.in_a_row,
-                self.plan.within,
-                self.details()
-            ),
-        })
+        if self.in_a_row > 0 {
+            self.healthy_for = self.healthy_for.saturating_add(gap);
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
     }
 
+    fn is_healthy(&self) -> bool {
+        let stable_for = self.plan.stable_for;
+        self.in_a_row >= self.plan.in_a_row
+            && stable_for.is_none_or(|time| self.healthy_for >= time)
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.last.iter().any(|probed| probed.hopeless)
+    }
+
+    fn verdict(&self, at: Timestamp) -> Option<CheckEvent> {
+        let ended = |healthy, because| {
+            Some(CheckEvent::Ended {
+                at,
+                healthy,
+                because,
+            })
+        };
+        let details = self.details();
+        if self.is_healthy() {
+            let rounds = self.in_a_row;
+            let time = match self.plan.stable_for {
+                Some(_) => format!(" and for {:#}", self.healthy_for),
+                None => String::new(),
+            };
+            return ended(
+                true,
+                format!("healthy {rounds} times in a row{time}: {details}"),
+            );
+        }
+        if self.is_hopeless() {
+            return ended(false, format!("looking again is in vain: {details}"));
+        }
+        if at.duration_since(self.started_at) >= self.plan.within {
+            let needed = self.needed();
+            let within = self.plan.within;
+            return ended(
+                false,
+                format!("not healthy {needed} within {within:#}: {details}"),
+            );
+        }
+        None
+    }
+
+    /// `3 times in a row`, or `3 times in a row and for 2m`.
+    fn needed(&self) -> String {
+        let rounds = self.plan.in_a_row;
+        match self.plan.stable_for {
+            Some(time) => format!("{rounds} times in a row and for {time:#}"),
+            None => format!("{rounds} times in a row"),
+        }
+    }
+
+    /// What the last round saw: of several probes, those first that say why it is not healthy.
     fn details(&self) -> String {
-        let details: Vec<_> = self.last.iter().map(|p| p.detail.as_str()).collect();
-        details.join("; ")
+        let all_healthy = self.last.iter().all(|probed| probed.healthy);
+        let shown = |probed: &&Probed| probed.healthy == all_healthy;
+        let details = || self.last.iter().filter(shown).map(|p| p.detail.as_str());
+        let more = match details().count().saturating_sub(DETAILS_MAX) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let first: Vec<_> = details().take(DETAILS_MAX).collect();
+        first.join("; ") + &more
     }
 
     /// What the pipeline is told now.
@@ -331,22 +326,40 @@ impl Check {
                 outputs: [("verdict".to_owned(), "healthy".to_owned())].into(),
             },
             Some((false, because)) => JobReply::Fail {
-                kind: FailureKind::JobFailed,
+                kind: match self.is_hopeless() {
+                    true => FailureKind::ConfigurationError,
+                    false => FailureKind::JobFailed,
+                },
                 message: because.clone(),
             },
-            None => {
-                let (seen, needed) = (self.in_a_row, self.plan.in_a_row);
-                let percent = u8::try_from(seen.saturating_mul(100) / needed).unwrap_or(100);
-                JobReply::Continue {
-                    token: Token::of(story.clone()),
-                    summary: format!(
-                        "healthy {seen} of {needed} times in a row: {}",
-                        self.details()
-                    ),
-                    percent: percent.min(99),
-                }
-            }
+            None => JobReply::Continue {
+                token: Token::of(story.clone()),
+                summary: self.so_far(),
+                percent: self.percent(),
+            },
         }
+    }
+
+    fn so_far(&self) -> String {
+        let (seen, needed) = (self.in_a_row, self.plan.in_a_row);
+        let time = match self.plan.stable_for {
+            Some(time) => format!(" and for {:#} of {time:#}", self.healthy_for),
+            None => String::new(),
+        };
+        format!(
+            "healthy {seen} of {needed} times in a row{time}: {}",
+            self.details()
+        )
+    }
+
+    /// Below 100: how much of the row is there, and of the time.
+    fn percent(&self) -> u8 {
+        let of = |part: i128, whole: i128| (part.saturating_mul(100) / whole.max(1)).clamp(0, 99);
+        let rounds = of(self.in_a_row.into(), self.plan.in_a_row.into());
+        let time = self.plan.stable_for.map_or(99, |time| {
+            of(self.healthy_for.as_millis(), time.as_millis())
+        });
+        u8::try_from(rounds.min(time)).unwrap_or(99)
     }
 }
 

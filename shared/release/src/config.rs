@@ -396,6 +396,13 @@ pub(crate) fn read_duration<'de, D: Deserializer<'de>>(
     })
 }
 
+/// As [`read_duration`], for a key that may be left out.
+pub(crate) fn read_some_duration<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<SignedDuration>, D::Error> {
+    read_duration(from).map(Some)
+}
+
 pub(crate) fn duration(
     key: &str,
     value: SignedDuration,

@@ -408,23 +408,8 @@ impl Release {
         }
     }
 
-    /// What the pipeline is told by the job that begins it. Warnings are said then, and once more at
-    /// the end, where they tell what 100% is worth.
-    pub fn first_reply(&self, because: &Reason) -> JobReply {
-        match self.reply(because) {
-            JobReply::Continue {
-                token,
-                summary,
-                percent,
-            } => JobReply::Continue {
-                token,
-                summary: format!("{summary}{}", self.warnings()),
-                percent,
-            },
-            over @ (JobReply::Succeed { .. } | JobReply::Fail { .. }) => over,
-        }
-    }
-
+    /// What its target does to weights is said as long as it runs, and at the end, where it tells what
+    /// 100% is worth. Of two jobs that begin it at once, either may be the one whose answer is seen.
     fn warnings(&self) -> String {
         let warnings = self.started.warnings.iter();
         warnings.map(|text| format!("; warning: {text}")).collect()
@@ -438,8 +423,9 @@ impl Release {
             _ => format!("; {}", self.evidence()),
         };
         format!(
-            "candidate at {}, step {step} of {steps}: {because}{evidence}",
-            self.weight
+            "candidate at {}, step {step} of {steps}: {because}{evidence}{}",
+            self.weight,
+            self.warnings()
         )
     }
 

@@ -585,12 +585,9 @@ fn an_alarm_that_fired_before_the_release_is_ignored_until_it_clears() {
 // ---------------------------------------------------------------- health-check
 
 fn probed(healthy: bool) -> Probed {
-    Probed {
-        healthy,
-        detail: format!(
-            "http://shop/health answered {}",
-            if healthy { 200 } else { 500 }
-        ),
+    match healthy {
+        true => Probed::healthy("http://shop/health answered 200"),
+        false => Probed::unhealthy("http://shop/health answered 500"),
     }
 }
 
@@ -598,7 +595,9 @@ fn probed(healthy: bool) -> Probed {
 fn a_target_is_healthy_after_enough_healthy_rounds_in_a_row() {
     let world = release_world();
     world.change().probes = vec![probed(true), probed(false), probed(true)];
-    let Ok(JobReply::Succeed { summary, .. }) = run(&HealthCheck, &world, &job("1", "web")) else {
+    let Ok(JobReply::Succeed { summary, .. }) =
+        run(&HealthCheck::default(), &world, &job("1", "web"))
+    else {
         panic!("not healthy");
     };
     assert!(summary.starts_with("healthy 2 times in a row"), "{summary}");
@@ -608,9 +607,35 @@ fn a_target_is_healthy_after_enough_healthy_rounds_in_a_row() {
 fn a_target_that_stays_unhealthy_fails_with_what_was_seen() {
     let world = release_world();
     world.change().probes = vec![probed(false)];
-    let (_, message) = failure(run(&HealthCheck, &world, &job("1", "web")));
+    let (_, message) = failure(run(&HealthCheck::default(), &world, &job("1", "web")));
     assert!(
         message.contains("within 20s: http://shop/health answered 500"),
         "{message}"
     );
+}
+
+#[test]
+fn a_function_that_the_stack_does_not_allow_begins_no_health_check() {
+    let function = "arn:aws:lambda:eu-west-1:123456789012:function:orders";
+    let probe = format!("{{lambda: {{function: {function}}}}}");
+    let config = CONFIG.replace("{http: {url: \"http://shop/health\"}}", &probe);
+    let world = world(&[("penstock.yaml", &config)]);
+    let check = HealthCheck::new("arn:aws:lambda:*:*:function:check-*");
+    let message = refusal(run(&check, &world, &job("1", "web")));
+    assert!(message.contains("AllowedChecks has"), "{message}");
+    assert!(world.look().logs.is_empty());
+    let check = HealthCheck::new("arn:aws:lambda:*:*:function:orders");
+    assert!(matches!(
+        run(&check, &world, &job("1", "web")),
+        Ok(JobReply::Succeed { .. })
+    ));
+}
+
+#[test]
+fn what_only_the_configuration_can_mend_ends_a_health_check_at_once() {
+    let world = release_world();
+    world.change().probes = vec![Probed::hopeless("there is no alarm 'slwo'")];
+    let (kind, message) = failure(run(&HealthCheck::default(), &world, &job("1", "web")));
+    assert_eq!(kind, FailureKind::ConfigurationError);
+    assert!(message.contains("no alarm 'slwo'"), "{message}");
 }

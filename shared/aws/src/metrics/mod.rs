@@ -1,6 +1,7 @@
 //! What both arms did, from CloudWatch: one GetMetricData call a look.
 
 mod alb;
+mod datapoints;
 mod lambda;
 
 use std::borrow::Cow;
@@ -267,18 +268,23 @@ impl<'a> Counter<'a> {
                 .replace("${target-group}", group)
                 .replace("${load-balancer}", balancer)
         };
-        if let Some(expression) = &query.expression {
-            return Series::Expression(filled(expression));
-        }
-        let dimensions = query.dimensions.iter();
-        Series::Metric {
-            namespace: query.namespace.clone(),
-            name: query.metric.clone(),
-            dimensions: dimensions
-                .map(|(name, value)| (name.clone(), filled(value)))
-                .collect(),
-            stat: query.stat.clone().unwrap_or_else(|| "Sum".to_owned()),
-        }
+        series(query, filled)
+    }
+}
+
+/// What a query asks for, with the texts in it as `filled` gives them back.
+fn series(query: &Query, filled: impl Fn(&str) -> String) -> Series {
+    if let Some(expression) = &query.expression {
+        return Series::Expression(filled(expression));
+    }
+    let dimensions = query.dimensions.iter();
+    Series::Metric {
+        namespace: query.namespace.clone(),
+        name: query.metric.clone(),
+        dimensions: dimensions
+            .map(|(name, value)| (name.clone(), filled(value)))
+            .collect(),
+        stat: query.stat.clone().unwrap_or_else(|| "Sum".to_owned()),
     }
 }
 

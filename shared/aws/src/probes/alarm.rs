@@ -16,13 +16,10 @@ pub(super) async fn probe(aws: &Aws, alarm: &AlarmProbe) -> Result<Probed, PortE
         .filter(|(_, state)| **state != StateValue::Ok)
         .map(|(name, state)| format!("alarm '{name}' is {}", state.as_str()))
         .collect();
-    Ok(Probed {
-        // An alarm without data has not looked, and what was not looked at is not healthy.
-        healthy: not_ok.is_empty(),
-        detail: match not_ok.as_slice() {
-            [] => format!("{0} of {0} alarms OK", states.len()),
-            some => some.join(", "),
-        },
+    // An alarm without data has not looked, and what was not looked at is not healthy.
+    Ok(match not_ok.as_slice() {
+        [] => Probed::healthy(format!("{0} of {0} alarms OK", states.len())),
+        some => Probed::unhealthy(some.join(", ")),
     })
 }
 

@@ -48,14 +48,21 @@ fn judge(service: &Service, probe: &EcsProbe) -> Probed {
     let running = primary
         .and_then(Deployment::task_definition)
         .unwrap_or("nothing");
-    Probed {
-        healthy: on_expected && settled && service.desired_count() > 0,
-        detail: format!(
-            "{} runs {} of {} tasks of {running}",
-            probe.service,
-            service.running_count(),
-            service.desired_count()
-        ),
+    let detail = format!(
+        "{} runs {} of {} tasks of {running}",
+        probe.service,
+        service.running_count(),
+        service.desired_count()
+    );
+    match (
+        on_expected && settled && service.desired_count() > 0,
+        &probe.task_definition,
+    ) {
+        (true, _) => Probed::healthy(detail),
+        (false, Some(expected)) if !on_expected => {
+            Probed::unhealthy(format!("{detail}, not of {expected}"))
+        }
+        (false, _) => Probed::unhealthy(format!("{detail} and is not steady yet")),
     }
 }
 

@@ -9,7 +9,7 @@ use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use engine::{Class, PortError};
 use jiff::SignedDuration;
-use release::check::{RunAnswer, RunCheck};
+use release::check::{BODY_BYTES_MAX, LambdaProbe, Probed, RunAnswer, RunCheck};
 use serde_json::Value;
 
 use crate::Aws;
@@ -30,12 +30,35 @@ pub(super) async fn run_check(
     let event = check.event(context);
     let answer = invoke(aws, &check.function, &event, check.timeout).await?;
     let doing = || format!("ask {}", check.function);
-    if let Some(error) = answer.function_error() {
-        let said = String::from_utf8_lossy(payload(&answer, SAID_BYTES_MAX)).into_owned();
-        return Err(odd_answer(doing(), &format!("it failed ({error}): {said}")));
+    match failure(&answer) {
+        Some(why) => Err(odd_answer(doing(), &why)),
+        None => RunAnswer::read(payload(&answer, usize::MAX))
+            .map_err(|e| PortError::new(Class::Retryable, doing(), e)),
     }
-    RunAnswer::read(payload(&answer, usize::MAX))
-        .map_err(|e| PortError::new(Class::Retryable, doing(), e))
+}
+
+/// Whether a function answers as it should.
+pub(super) async fn probe(aws: &Aws, probe: &LambdaProbe) -> Result<Probed, PortError> {
+    let answer = invoke(aws, &probe.function, &probe.payload, probe.timeout).await?;
+    let name = probe.function.rsplit(":function:").next();
+    let name = name.unwrap_or(&probe.function);
+    if let Some(why) = failure(&answer) {
+        return Ok(Probed::unhealthy(format!("function {name}: {why}")));
+    }
+    let said = payload(&answer, BODY_BYTES_MAX);
+    let whole = said.len() == payload(&answer, usize::MAX).len();
+    Ok(match probe.expected().unmet(said, whole) {
+        Some(lack) => Probed::unhealthy(format!("function {name} answered, but its answer {lack}")),
+        None => Probed::healthy(format!("function {name} answered as it should")),
+    })
+}
+
+/// What a function that failed says.
+fn failure(answer: &InvokeOutput) -> Option<String> {
+    let kind = answer.function_error()?;
+    let said = String::from_utf8_lossy(payload(answer, SAID_BYTES_MAX));
+    let said = reports::printable(&said, SAID_BYTES_MAX);
+    Some(format!("it failed ({kind}): {said}"))
 }
 
 /// Invokes a function once and waits for its answer: an invocation may have an effect, so it is not

@@ -1,12 +1,11 @@
 //! What the current step has to be asked for.
 
-use futures::future::join_all;
 use release::config::{Approval, ProbeStep, Step};
 use release::{Approved, Candidate, CheckVerdict, Checked, Release};
 use serde_json::json;
 
 use super::could_observe;
-use crate::{Class, PortError, Ports};
+use crate::{Class, PortError, Ports, look_at};
 
 /// What the probes or the function of the current step say, if it has any.
 pub(super) async fn checked(ports: &impl Ports, release: &Release) -> Option<Checked> {
@@ -44,25 +43,20 @@ fn may_pass(error: &PortError) -> bool {
     }
 }
 
-/// All probes side by side. What cannot be looked at is not healthy.
+/// One round of a step's probes, in the words of those that one wants to read about: of what is not
+/// healthy, if anything is not.
 async fn probed(ports: &impl Ports, step: &ProbeStep) -> Checked {
-    let probes = step.probes.iter().map(async |probe| {
-        let probed = ports.probe(probe).await;
-        probed.map_or_else(
-            |error| (false, error.to_string()),
-            |probed| (probed.healthy, probed.detail),
-        )
-    });
-    let probed = join_all(probes).await;
-    let healthy = probed.iter().all(|(healthy, _)| *healthy);
-    // Those that are not healthy are what somebody wants to read.
-    let told = probed.iter().filter(|(fine, _)| *fine == healthy);
-    let said: Vec<_> = told.map(|(_, said)| said.as_str()).collect();
+    let probed = look_at(ports, &step.probes).await;
+    let healthy = probed.iter().all(|probed| probed.healthy);
+    let verdict = match healthy {
+        true => CheckVerdict::Pass,
+        false if probed.iter().any(|probed| probed.hopeless) => CheckVerdict::Fail,
+        false => CheckVerdict::Wait,
+    };
+    let told = probed.iter().filter(|probed| probed.healthy == healthy);
+    let said: Vec<_> = told.map(|probed| probed.detail.as_str()).collect();
     Checked {
-        verdict: match healthy {
-            true => CheckVerdict::Pass,
-            false => CheckVerdict::Wait,
-        },
+        verdict,
         said: said.join("; "),
     }
 }

@@ -345,10 +345,7 @@ impl World {
     fn probe(&self) -> Probed {
         let mut state = self.change();
         match state.probes.len() {
-            0 => Probed {
-                healthy: true,
-                detail: "healthy".to_owned(),
-            },
+            0 => Probed::healthy("healthy"),
             1 => state.probes[0].clone(),
             _ => state.probes.remove(0),
         }

@@ -6,7 +6,7 @@ use wildmatch::WildMatch;
 ///
 /// Whoever edits `penstock.yaml` must not be able to make the function's role invoke what is no
 /// check.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct AllowedChecks(Vec<String>);
 
 impl AllowedChecks {

@@ -109,13 +109,12 @@ impl RunAnswer {
                 "it has {bytes} bytes, and at most {ANSWER_BYTES_MAX} are read"
             )));
         }
-        let raw: Raw = serde_json::from_slice(bytes).map_err(|e| {
-            NoAnswer(reports::printable(&e.to_string(), MESSAGE_CHARS_MAX).to_string())
-        })?;
+        let raw: Raw = serde_json::from_slice(bytes)
+            .map_err(|e| NoAnswer(reports::printable(&e.to_string(), MESSAGE_CHARS_MAX)))?;
         let message = raw.message.unwrap_or_default().replace(['\n', '\r'], " ");
         Ok(Self {
             verdict: raw.verdict,
-            said: reports::printable(&message, MESSAGE_CHARS_MAX).to_string(),
+            said: reports::printable(&message, MESSAGE_CHARS_MAX),
         })
     }
 }

@@ -357,6 +357,12 @@ impl MetricSpec {
 
 impl Query {
     fn check(&self) -> Result<(), String> {
+        self.check_shape()?;
+        self.check_placeholders()
+    }
+
+    /// Whether CloudWatch can be asked this; what is wrong continues 'a query ...'.
+    pub(crate) fn check_shape(&self) -> Result<(), String> {
         let is_metric = !self.metric.is_empty() || !self.namespace.is_empty();
         match &self.expression {
             Some(_) if is_metric || self.stat.is_some() || !self.dimensions.is_empty() => {
@@ -385,7 +391,7 @@ impl Query {
             fits("dimension", name, NAME_BYTES_MAX)?;
             fits(name, value, EXPRESSION_BYTES_MAX)?;
         }
-        self.check_placeholders()
+        Ok(())
     }
 
     /// Both arms would be the same number otherwise.

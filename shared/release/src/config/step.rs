@@ -17,6 +17,8 @@ const ACTION_CHARS_MAX: usize = 100;
 const PROBES_MAX: usize = 20;
 /// The most rounds in a row that a probe step may ask for.
 const ROUNDS_MAX: u32 = 1_000;
+/// The longest that one probe may take: canary-shift has 30 s for a job.
+const PROBE_TIME_MAX: SignedDuration = SignedDuration::from_secs(17);
 /// The shortest time of a step that lasts.
 const LEAST: SignedDuration = SignedDuration::from_secs(1);
 
@@ -148,6 +150,13 @@ impl ProbeStep {
             ));
         }
         self.probes.iter().try_for_each(ProbeSpec::check)?;
+        if let Some(probe) = self.probes.iter().find(|p| p.time_max() > PROBE_TIME_MAX) {
+            return Err(format!(
+                "a probe may take {:#}: {PROBE_TIME_MAX:#} are allowed in a release, because whoever \
+                 looks has half a minute for everything; write a shorter `timeout`",
+                probe.time_max()
+            ));
+        }
         duration("within", self.within, LEAST)
     }
 }
