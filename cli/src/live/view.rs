@@ -156,7 +156,7 @@ impl View<'_> {
         if let Some(window) = account.windows.last() {
             let requests = window.requests;
             let last = format!(
-                "last window {}: {} requests of the candidate, {} of the stable version",
+                "last window {}: candidate {}, stable {} requests",
                 window.start.strftime("%H:%M:%S"),
                 grouped(requests.candidate),
                 grouped(requests.stable)
@@ -187,7 +187,8 @@ impl View<'_> {
     }
 
     fn facts(&self) -> Vec<String> {
-        let told = told(self.account, FACTS).into_iter();
+        // The newest first: what does not fit into the terminal is the oldest.
+        let told = told(self.account, FACTS).into_iter().rev();
         let lines = told.map(|fact| {
             let why = match fact.why.is_empty() {
                 true => String::new(),

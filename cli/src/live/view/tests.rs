@@ -48,7 +48,7 @@ fn events() -> Vec<Event> {
         alarms_firing: BTreeSet::new(),
         slower_than: BTreeMap::new(),
         judge: None,
-        warnings: Vec::new(),
+        warnings: vec!["sticky clients stay".to_owned()],
     };
     let window = |second, bad| Window {
         start: at(second),
@@ -102,15 +102,16 @@ fn everything_that_matters_is_on_one_screen_of_80_columns() {
     for part in [
         "web-0f0e0d0c-1111-4222-8333-444455556666  shifting  4m 10s",
         "target     listener-rule/app/shop/1/2/3",
+        "warning    sticky clients stay",
         "weight     ██░░",
         "░  5%",
         "✓ 5%  ▸ judge 5 windows  · 25%  · wait 10m  · 100%",
         "step       2 of 5, for 4m 9s",
         "waits for  windows: 2 of 5 judged; in 3m 50s at the earliest; given up in 13m",
         "then       25%",
-        "errors     1 % of 100      0.21 % of 1 900",
+        "errors     1 % of 100            0.21 % of 1 900       1.3 to 1",
         "goes back at 100 to 1",
-        "last window 08:02:00: 50 requests of the candidate, 950 of the stable version",
+        "last window 08:02:00: candidate 50, stable 950 requests",
         "alarms     1 firing, 1 quiet: shop",
         "Candidate to 5%, in place 1.0s later",
     ] {
