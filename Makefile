@@ -42,6 +42,10 @@ demo: $(TOOLS) bootstraps ## Release a good version, a bad one, and one that mee
 	@echo '== releasing the shop three times'
 	target/debug/penstock demo --functions $(BOOTSTRAPS)
 
+# Random tests are the same ones on every run, so that what fails here fails there. Others: SEED=n.
+SEED ?= 20261123
+
+test: export PROPTEST_RNG_SEED := $(SEED)
 test: $(TOOLS) bootstraps ## Every test: unit, property, end to end, stack, architecture
 	@echo '== testing'
 	python3 -m pytest --quiet -p no:cacheprovider tests/aws_requests

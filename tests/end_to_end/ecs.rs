@@ -228,7 +228,7 @@ impl<'a> Shop<'a> {
         let alarm = &self.alarm;
         format!(
             "version: 1\nreleases:\n  shop:\n    target:\n      {target}\n    steps: {steps}\n\
-             \x20   window: 1s\n    settle: 2s\n    patience: 40s\n    alarms: [{alarm}]\n"
+             \x20   window: 1s\n    settle: 2s\n    patience: 40s\n    retire-after: 3s\n    alarms: [{alarm}]\n"
         )
     }
 

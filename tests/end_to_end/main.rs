@@ -16,6 +16,7 @@ mod probes;
 mod releases;
 mod reports;
 mod requests;
+mod steps;
 mod tools;
 mod world;
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         lambda_alias::TESTS,
         probes::TESTS,
         requests::TESTS,
+        steps::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
 use aws::local::cloudwatch::primitives::DateTime;
@@ -123,7 +123,7 @@ async fn check_section(
 const QUICK: &str = "interval: 1s\n    in-a-row: 1\n    within: 2s";
 
 /// A function that answers what it is told to, or fails; its ARN.
-fn function(world: &World, prefix: &str) -> anyhow::Result<String> {
+pub fn function(world: &World, prefix: &str) -> anyhow::Result<String> {
     let name = world.name(prefix);
     world.boto3(&format!(
         "{MAKE}\n\
@@ -332,7 +332,17 @@ fn redirected(world: &World) -> anyhow::Result<()> {
 async fn events(world: &World, section: &str) -> anyhow::Result<Vec<CheckEvent>> {
     let id = |line: &Value| line["span"]["release"].as_str().map(str::to_owned);
     let is_it = |id: String| id.starts_with(&format!("{section}-"));
-    let line = world.logged("job begins", |line| id(line).is_some_and(is_it))?;
+    let begun = || world.logged("job begins", |line| id(line).is_some_and(is_it));
+    // The emulator writes a function's lines down a little after its answer has been taken.
+    let mut line = begun();
+    for _ in 0..100 {
+        if line.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        line = begun();
+    }
+    let line = line?;
     let id = id(&line).context("the check has no id")?;
     Ok(world.aws.events::<Option<Check>>(&id.try_into()?).await?)
 }

@@ -157,7 +157,17 @@ impl World {
         actions: &[Action],
         see: impl AsyncFnMut(&Event) -> anyhow::Result<()>,
     ) -> anyhow::Result<Ran> {
-        self.run_encrypted(files, actions, None, see).await
+        self.run_pipeline(files, actions, None, false, see).await
+    }
+
+    /// As [`World::run`], with a manual approval action beside the first action.
+    pub async fn run_with_approval(
+        &self,
+        files: &[(&str, &str)],
+        actions: &[Action],
+        see: impl AsyncFnMut(&Event) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Ran> {
+        self.run_pipeline(files, actions, None, true, see).await
     }
 
     /// As [`World::run`], with artifacts encrypted by this KMS key.
@@ -166,13 +176,24 @@ impl World {
         files: &[(&str, &str)],
         actions: &[Action],
         key: Option<&str>,
+        see: impl AsyncFnMut(&Event) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Ran> {
+        self.run_pipeline(files, actions, key, false, see).await
+    }
+
+    async fn run_pipeline(
+        &self,
+        files: &[(&str, &str)],
+        actions: &[Action],
+        key: Option<&str>,
+        asks: bool,
         mut see: impl AsyncFnMut(&Event) -> anyhow::Result<()>,
     ) -> anyhow::Result<Ran> {
         let repository = TempDir::with_prefix("penstock-source-")?;
         commit(repository.path(), files)?;
         let pipeline = self.name("pipeline");
         let submission = Submission {
-            declaration: declaration(&pipeline, actions, key),
+            declaration: declaration(&pipeline, actions, key, asks),
             sources: [(
                 "App".to_owned(),
                 Repository {
@@ -215,6 +236,7 @@ impl World {
                 self.stack.sdk().endpoint_url().unwrap_or_default(),
             )
             .env("AWS_ENDPOINT_URL_ECS", self.stack.player().url())
+            .env("AWS_ENDPOINT_URL_CODEPIPELINE", self.stack.player().url())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_DEFAULT_REGION", "us-east-1")
@@ -348,8 +370,11 @@ impl Action {
     }
 }
 
-/// What `aws codepipeline get-pipeline` would print.
-fn declaration(name: &str, actions: &[Action], key: Option<&str>) -> String {
+/// The manual approval action beside the first action of [`World::run_with_approval`].
+pub const APPROVAL: &str = "Approve";
+
+/// What `aws codepipeline get-pipeline` would print. In UserParameters `PIPELINE` is its name.
+fn declaration(name: &str, actions: &[Action], key: Option<&str>, asks: bool) -> String {
     let lambda = actions.iter().enumerate().map(|(number, action)| {
         let outputs = match action.output {
             true => serde_json::json!([{"name": format!("Out{number}")}]),
@@ -362,10 +387,20 @@ fn declaration(name: &str, actions: &[Action], key: Option<&str>) -> String {
             "actionTypeId": {"category": "Invoke", "owner": "AWS", "provider": "Lambda", "version": "1"},
             "configuration": {
                 "FunctionName": format!("{STACK}-{}", action.function),
-                "UserParameters": action.parameters,
+                "UserParameters": action.parameters.replace("PIPELINE", name),
             },
             "inputArtifacts": [{"name": "SourceOut"}],
             "outputArtifacts": outputs,
+        })
+    });
+    let approval = asks.then(|| {
+        serde_json::json!({
+            "name": APPROVAL,
+            "runOrder": 1,
+            "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"},
+            "configuration": {},
+            "inputArtifacts": [],
+            "outputArtifacts": [],
         })
     });
     let source = serde_json::json!({
@@ -387,7 +422,7 @@ fn declaration(name: &str, actions: &[Action], key: Option<&str>) -> String {
         "pipelineType": "V2",
         "stages": [
             {"name": "Source", "actions": [source]},
-            {"name": "Penstock", "actions": lambda.collect::<Vec<_>>()},
+            {"name": "Penstock", "actions": lambda.chain(approval).collect::<Vec<_>>()},
         ],
     }})
     .to_string()

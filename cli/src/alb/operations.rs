@@ -12,7 +12,7 @@ use super::rules::Forward;
 use super::state::{GroupSettings, Listener, LoadBalancer, Rule, State, Target, TargetGroup};
 use super::wire;
 
-const LOAD_BALANCERS_MAX: usize = 20;
+const LOAD_BALANCERS_MAX: usize = 50;
 const LISTENERS_MAX: usize = 50;
 const RULES_PER_LISTENER_MAX: usize = 100;
 const TARGET_GROUPS_MAX: usize = 100;

@@ -164,6 +164,7 @@ impl Lines {
             | What::CandidateReady
             | What::Checked { .. }
             | What::Frozen { .. }
+            | What::CleanupFailed { .. }
             | What::Alarms { .. }
             | What::StepDone { .. }
             | What::Ordered { .. }

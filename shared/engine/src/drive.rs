@@ -76,7 +76,7 @@ pub async fn roll_back(
                 _ => Box::pin(drive(ports, call, id, head)).await.map(Some),
             };
         }
-        head = append_or_reload(ports, id, &head, &events).await?;
+        head = append_or_reload(ports, id, &head, &events).await?.0;
     }
     Err(PortError {
         class: Class::Conflict,
@@ -148,17 +148,25 @@ pub async fn drive(
             break;
         };
         if let Some(effect) = release.intended {
-            if let Err(error) = perform(ports, call, id, release, effect).await {
-                head = moved_on(ports, id, &head, error).await?;
-                continue;
-            }
-            seen = None; // the world has changed
-            let done = [Event::Performed {
-                at: ports.now(),
-                generation: release.generation,
-                effect,
-            }];
-            head = append_or_reload(ports, id, &head, &done).await?;
+            seen = None; // the world changes
+            let (at, generation) = (ports.now(), release.generation);
+            let done = match perform(ports, call, id, release, effect).await {
+                Ok(()) => Event::Performed {
+                    at: ports.now(),
+                    generation,
+                    effect,
+                },
+                Err(error) if is_left(effect, &error) => Event::CleanupFailed {
+                    at,
+                    effect,
+                    why: error.to_string(),
+                },
+                Err(error) => {
+                    head = moved_on(ports, id, &head, error).await?;
+                    continue;
+                }
+            };
+            head = append_or_reload(ports, id, &head, &[done]).await?.0;
             continue;
         }
         let look = match seen.take() {
@@ -170,8 +178,14 @@ pub async fn drive(
         if decision.events.is_empty() {
             break;
         }
-        head = append_or_reload(ports, id, &head, &decision.events).await?;
-        seen = Some(look);
+        let (after, is_ours) = append_or_reload(ports, id, &head, &decision.events).await?;
+        head = after;
+        // What was asked of somebody is used up; and what was seen before others went on is old.
+        seen = is_ours.then_some(Observation {
+            checked: None,
+            approval: None,
+            ..look
+        });
     }
     match head.state {
         Some(release) => Ok(Driven { release, because }),
@@ -180,6 +194,19 @@ pub async fn drive(
             doing: format!("find release {id}: its log is empty"),
             cause: None,
         }),
+    }
+}
+
+/// Whether an effect that failed is left undone: traffic is where it belongs already, and a release
+/// that can never end would hold its target for good.
+fn is_left(effect: Effect, error: &PortError) -> bool {
+    let never = match error.class {
+        Class::Denied | Class::Misconfigured | Class::Permanent => true,
+        Class::Conflict | Class::Retryable => false,
+    };
+    match effect {
+        Effect::Retire | Effect::TestTraffic(false) => never,
+        Effect::SetWeight(_) | Effect::Deploy | Effect::TestTraffic(true) => false,
     }
 }
 
@@ -200,15 +227,16 @@ async fn moved_on(
     Ok(fresh)
 }
 
+/// The log after these events, and whether they are in it: else it has moved on.
 async fn append_or_reload(
     ports: &impl Ports,
     id: &ReleaseId,
     head: &Head<Option<Release>>,
     events: &[Event],
-) -> Result<Head<Option<Release>>, PortError> {
+) -> Result<(Head<Option<Release>>, bool), PortError> {
     match ports.append(id, head, events).await {
-        Ok(head) => Ok(head),
-        Err(AppendError::Moved) => ports.load(id).await,
+        Ok(head) => Ok((head, true)),
+        Err(AppendError::Moved) => Ok((ports.load(id).await?, false)),
         Err(AppendError::Port(error)) => Err(error),
         Err(busy @ AppendError::Busy { .. }) => Err(PortError::new(
             Class::Permanent,

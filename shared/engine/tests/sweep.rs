@@ -10,6 +10,7 @@ use futures::FutureExt;
 use jiff::SignedDuration;
 use release::config::{AlbRule, JudgePolicy, Metrics, Plan, Policy, Step, TargetSpec};
 use release::{Arms, Head, JobReply, Outcome, Reason, Release, ReleaseId, Started, Token, Weight};
+use serde_json::json;
 
 /// How long a function may run; its fence lasts as long.
 const LIFE: SignedDuration = SignedDuration::from_secs(20);
@@ -26,6 +27,8 @@ struct Scenario {
     candidate_fails: f64,
     alarm: bool,
     rival: Rival,
+    /// Whether it puts the candidate up, shows it to test traffic, and takes one side down at its end.
+    deploys: bool,
     ends: Ends,
 }
 
@@ -52,11 +55,24 @@ const GOOD: Scenario = Scenario {
     candidate_fails: 0.0,
     alarm: false,
     rival: Rival::Duplicate,
+    deploys: false,
     ends: Ends::As(Outcome::Promoted),
 };
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 8] = [
     GOOD,
+    Scenario {
+        name: "a good version that the release puts up",
+        deploys: true,
+        ..GOOD
+    },
+    Scenario {
+        name: "an alarm in the middle of a release that puts its version up",
+        alarm: true,
+        deploys: true,
+        ends: Ends::As(Outcome::RolledBack),
+        ..GOOD
+    },
     Scenario {
         name: "a good version, runs frozen for a step",
         rival: Rival::Frozen(3),
@@ -91,7 +107,28 @@ fn weight(percent: u16) -> Weight {
     Weight::from_basis_points(percent * 100).unwrap()
 }
 
-fn plan() -> Plan {
+fn plan(deploys: bool) -> Plan {
+    let mut plan = plain_plan();
+    if deploys {
+        let service = |name| {
+            json!({
+                "service": format!("arn:aws:ecs:eu-west-1:123456789012:service/shop/{name}"),
+                "target-group": format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{name}/1"),
+            })
+        };
+        plan.target = serde_json::from_value(json!({"ecs-services": {
+            "rule": "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/a/1/2/3",
+            "services": [service("blue"), service("green")],
+            "task-definition": "shop:7",
+        }}))
+        .unwrap();
+        let test = json!({"header-route": {"query": {"key": "canary", "value": "1"}}});
+        plan.steps.insert(0, serde_json::from_value(test).unwrap());
+    }
+    plan
+}
+
+fn plain_plan() -> Plan {
     Plan {
         target: TargetSpec::AlbRule(AlbRule {
             rule: "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/a/1/2/3".to_owned(),
@@ -113,6 +150,7 @@ fn plan() -> Plan {
         watch: None,
         hotfix: None,
         ready_within: SignedDuration::from_mins(15),
+        retire_after: SignedDuration::ZERO,
         alarms: vec!["slow".to_owned()],
         metrics: Metrics::default(),
         judge: JudgePolicy::default(),
@@ -120,13 +158,13 @@ fn plan() -> Plan {
     }
 }
 
-fn started(world: &World, release: &ReleaseId) -> Started {
+fn started(world: &World, release: &ReleaseId, deploys: bool) -> Started {
     Started {
         at: world.look().now,
         release: release.clone(),
         execution: None,
         pipeline: None,
-        plan: plan(),
+        plan: plan(deploys),
         arms: Arms {
             stable: "blue".to_owned(),
             candidate: "green".to_owned(),
@@ -182,7 +220,7 @@ impl Life {
         self.runs += 1;
         let owner = format!("run-{}", self.runs);
         let (mutant, scenario) = (self.mutant, self.scenario);
-        let rival = move |world: &World| be_rival(world, scenario.rival, mutant);
+        let rival = move |world: &World| be_rival(world, scenario, mutant);
         let call = invocation(&self.world, owner);
         let mut run = Run::new(&self.world, call.clone()).with_mutant(mutant);
         if let Some((at, fault)) = self.fault
@@ -192,7 +230,7 @@ impl Life {
         }
         let ran = match what {
             Rival::Alarm => alarm(&run, &call),
-            Rival::Duplicate | Rival::Frozen(_) => tick(&run, &call, &self.world),
+            Rival::Duplicate | Rival::Frozen(_) => tick(&run, &call, &self.world, scenario),
         };
         self.calls += run.calls();
         if let (Ran::Replied(_), None) = (&ran, &self.broken) {
@@ -242,6 +280,18 @@ impl Life {
         if !state.held.is_empty() {
             return Err("the target is still held".to_owned());
         }
+        if self.scenario.deploys {
+            let serves = match outcome {
+                Outcome::Promoted => "green",
+                Outcome::RolledBack => "blue",
+            };
+            if !state.up.iter().eq([serves]) {
+                return Err(format!("{:?} are up, not {serves} alone", state.up));
+            }
+            if state.test_traffic.is_some() {
+                return Err("test traffic goes on".to_owned());
+            }
+        }
         let weights: Vec<_> = state.weights.iter().map(|(_, w)| *w).collect();
         let back = weights.windows(2).position(|w| w[1] < w[0]);
         if let Some(back) = back
@@ -259,13 +309,15 @@ fn invocation(world: &World, owner: String) -> Invocation {
     Invocation { owner, deadline }
 }
 
-fn tick(run: &Run<'_>, call: &Invocation, world: &World) -> Ran {
+fn tick(run: &Run<'_>, call: &Invocation, world: &World, scenario: Scenario) -> Ran {
     use engine::ReleaseLog;
     let id = id("web-1");
     let done = async {
         let mut head: Head<Option<Release>> = run.load(&id).await.ok()?;
         if head.state.is_none() {
-            head = begin(run, &id, started(world, &id)).await.ok()?;
+            head = begin(run, &id, started(world, &id, scenario.deploys))
+                .await
+                .ok()?;
         }
         let driven = drive(run, call, &id, head).await.ok()?;
         Some(driven.release.reply(&driven.because))
@@ -296,7 +348,8 @@ fn alarm(run: &Run<'_>, call: &Invocation) -> Ran {
     }
 }
 
-fn be_rival(world: &World, rival: Rival, mutant: Option<Mutant>) {
+fn be_rival(world: &World, scenario: Scenario, mutant: Option<Mutant>) {
+    let rival = scenario.rival;
     let rounds = match rival {
         Rival::Duplicate | Rival::Alarm => 1,
         Rival::Frozen(rounds) => rounds,
@@ -306,7 +359,7 @@ fn be_rival(world: &World, rival: Rival, mutant: Option<Mutant>) {
         let run = Run::new(world, call.clone()).with_mutant(mutant);
         let _ran = match rival {
             Rival::Alarm => alarm(&run, &call),
-            Rival::Duplicate | Rival::Frozen(_) => tick(&run, &call, world),
+            Rival::Duplicate | Rival::Frozen(_) => tick(&run, &call, world, scenario),
         };
         if rounds > 1 {
             world.pass(PAUSE);
@@ -369,7 +422,7 @@ fn second_release_on_a_busy_target(mutant: Option<Mutant>) -> Result<(), String>
     let call = invocation(&life.world, "second".to_owned());
     let run = Run::new(&life.world, call).with_mutant(mutant);
     let second = id("web-2");
-    let began = begin(&run, &second, started(&life.world, &second)).now_or_never();
+    let began = begin(&run, &second, started(&life.world, &second, false)).now_or_never();
     match began {
         Some(Err(AppendError::Busy { holder, .. })) if holder == id("web-1") => {}
         other => return Err(format!("it was told {other:?}")),

@@ -191,6 +191,7 @@ fn highest(account: &Account) -> Weight {
             What::Weight { .. }
             | What::Began { .. }
             | What::Act { .. }
+            | What::CleanupFailed { .. }
             | What::CandidateReady
             | What::Checked { .. }
             | What::Frozen { .. }

@@ -191,6 +191,7 @@ impl Telling {
                 | Event::Performed { .. }
                 | Event::AlarmsChanged { .. }
                 | Event::CandidateReady { .. }
+                | Event::CleanupFailed { .. }
                 | Event::Checked { .. }
                 | Event::Frozen { .. }
                 | Event::StepDone { .. }

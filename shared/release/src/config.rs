@@ -182,6 +182,10 @@ pub struct Plan {
     /// How long the candidate may take to come up, where the release puts it up itself.
     #[serde(default = "fifteen_minutes", deserialize_with = "read_duration")]
     pub ready_within: SignedDuration,
+    /// How long the side that serves nothing is kept up after the last change of the weights, where
+    /// the release takes it down itself: until no node of the load balancer sends anything there.
+    #[serde(default = "a_minute", deserialize_with = "read_duration")]
+    pub retire_after: SignedDuration,
     /// The length of an observation window. 60 s is what load balancer metrics allow on AWS.
     #[serde(default = "a_minute", deserialize_with = "read_duration")]
     pub window: SignedDuration,
@@ -229,6 +233,13 @@ fn fifteen_minutes() -> SignedDuration {
 
 impl Check for Plan {
     fn resolve(&mut self) -> Result<(), String> {
+        if self.steps.iter().any(|step| matches!(step, Step::Watch(_))) {
+            return Err(
+                "`steps` has a watch: write it beside the steps, as watch: {for: 30m}, or write a \
+                 wait"
+                    .to_owned(),
+            );
+        }
         if let Some(watch) = self.watch.take() {
             watch.extend(&mut self.steps)?;
         }
@@ -244,6 +255,7 @@ impl Check for Plan {
         duration("settle", self.settle, SignedDuration::ZERO)?;
         duration("patience", self.patience, second)?;
         duration("ready-within", self.ready_within, second)?;
+        duration("retire-after", self.retire_after, SignedDuration::ZERO)?;
         if self.window.subsec_nanos() != 0 || !whole_periods(self.window.as_secs()) {
             return Err(format!(
                 "`window` is {:#}: CloudWatch has periods of 1, 5, 10, 30 and multiples of 60 \
@@ -339,9 +351,11 @@ impl Plan {
             }
             Step::RunCheck(check) => check.within,
         });
-        let first = match self.target.deploys() {
-            true => self.ready_within,
-            false => SignedDuration::ZERO,
+        let (deploys, divides) = (self.target.deploys(), self.target.divides());
+        let first = match (deploys, divides) {
+            (true, _) => self.ready_within.saturating_add(self.retire_after),
+            (false, false) => self.ready_within,
+            (false, true) => SignedDuration::ZERO,
         };
         steps.fold(first, SignedDuration::saturating_add)
     }

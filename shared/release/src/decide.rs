@@ -54,6 +54,8 @@ pub fn decide(release: &Release, seen: &Observation) -> Decision {
 /// the way back or over.
 pub fn ask_rollback(release: &Release, at: Timestamp, because: Reason) -> Vec<Event> {
     match release.phase {
+        // What it would go back to is being taken down.
+        Phase::Shifting if release.retiring => Vec::new(),
         Phase::Shifting => vec![
             Event::RollbackDecided { at, because },
             intend(release, at, Weight::ZERO),
@@ -110,9 +112,7 @@ fn facts(release: &Release, seen: &Observation) -> Vec<Event> {
     );
     let checked = seen.checked.clone().filter(|_| asks);
     let checked = checked.map(|checked| Event::Checked { at, checked });
-    let waits = matches!(release.current_step(), Some(Step::Approve(_)));
-    let approved = seen.approval.as_ref();
-    let approved = approved.filter(|approved| waits && approved.is_approved);
+    let approved = answer(release, seen).filter(|approved| approved.is_approved);
     let approved = approved.map(|approved| Event::Ordered {
         order: Order::Approve,
         by: By {
@@ -125,10 +125,13 @@ fn facts(release: &Release, seen: &Observation) -> Vec<Event> {
 }
 
 fn next_move(release: &Release, seen: &Observation) -> Decision {
+    if release.retiring {
+        return promote(release, seen);
+    }
     if let Some(because) = goes_back(release, seen) {
         return turn_round(release, seen.now, because);
     }
-    if release.current_step().is_some() && release.candidate != Candidate::Ready {
+    if release.candidate != Candidate::Ready {
         return deploy(release, seen);
     }
     if let (Some(by), Some(_)) = (&release.held, release.current_step()) {
@@ -146,6 +149,8 @@ fn next_move(release: &Release, seen: &Observation) -> Decision {
     }
     match release.current_step() {
         None => match promote(release, seen) {
+            // The old version is kept for a while after all is done.
+            kept if matches!(kept.because, Reason::Waiting { .. }) => kept,
             wait if wait.events.is_empty() && overdue(release, seen.now) => {
                 patience(release, seen.now, "a healthy host of the candidate")
             }
@@ -190,21 +195,29 @@ fn goes_back(release: &Release, seen: &Observation) -> Option<Reason> {
     if release.current_step().is_some() && release.lasted(seen.now) > LIFE_MAX {
         return Some(Reason::NobodyCame { waited: LIFE_MAX });
     }
-    if let Some(Approved { by, .. }) = seen.approval.as_ref().filter(|a| !a.is_approved) {
+    if let Some(Approved { by, .. }) = answer(release, seen).filter(|a| !a.is_approved) {
         return Some(Reason::Rejected { by: by.clone() });
-    }
-    let may_turn_back = release.plan().target.may_turn_back();
-    if may_turn_back && seen.live.is_some_and(|live| live.weight < release.weight) {
-        return Some(Reason::TurnedBack);
     }
     let settled = seen.now.duration_since(release.weight_since) > DRIFT_GRACE;
     let live = seen
         .live
         .filter(|live| settled && live.weight != release.weight)?;
+    if release.plan().target.may_turn_back() && live.weight < release.weight {
+        return Some(Reason::TurnedBack);
+    }
     Some(Reason::Drifted {
         logged: release.weight,
         live: live.weight,
     })
+}
+
+/// What somebody decided in the pipeline about this release: not what they had decided before it
+/// began, when the stage ran before.
+fn answer<'a>(release: &Release, seen: &'a Observation) -> Option<&'a Approved> {
+    let waits = matches!(release.current_step(), Some(Step::Approve(_)));
+    let approved = seen.approval.as_ref();
+    let is_up = release.candidate == Candidate::Ready;
+    approved.filter(|approved| waits && is_up && approved.by.at >= release.started.at)
 }
 
 /// Puts the candidate up, and waits until it is.
@@ -362,18 +375,20 @@ enum StepVerdict {
 
 /// What becomes of a step that is to see so many windows.
 fn judge_step(release: &Release, needed: u32, now: Timestamp) -> StepVerdict {
+    let is_overdue = overdue(release, now);
     match windows_judged(release, needed) {
-        StepVerdict::Wait(_) if overdue(release, now) => {
-            StepVerdict::GiveUp(gave_up(release, "the metrics", now))
-        }
         // Neither of the versions was seen, though there was time enough.
         StepVerdict::Wait(_) if release.step_windows == 0 && without_patience(release, now) => {
             let because = unseen(release, "the metrics", now);
             match release.plan().could_not_observe {
+                Policy::Wait if is_overdue => StepVerdict::GiveUp(because),
                 Policy::Wait => StepVerdict::Wait(because),
                 Policy::Fail => StepVerdict::GiveUp(because),
                 Policy::GoOn => StepVerdict::Done(because),
             }
+        }
+        StepVerdict::Wait(_) if is_overdue => {
+            StepVerdict::GiveUp(gave_up(release, "the metrics", now))
         }
         verdict => verdict,
     }
@@ -489,20 +504,34 @@ fn ended(
         because,
     };
     if live.weight != weight {
-        return act(Effect::SetWeight(weight), Reason::NextWeight { weight });
+        return match outcome {
+            // It was read back when it was set: this is a late answer, or soon drift.
+            Outcome::Promoted if !release.retiring => Decision::wait(Reason::ReadingBack),
+            Outcome::Promoted | Outcome::RolledBack => {
+                act(Effect::SetWeight(weight), Reason::NextWeight { weight })
+            }
+        };
     }
     if release.test_traffic {
         return act(Effect::TestTraffic(false), because);
     }
     let healthy_hosts = match outcome {
-        Outcome::Promoted if live.candidate_healthy == 0 || !live.candidate_ready => {
+        Outcome::Promoted
+            if !release.retiring && (live.candidate_healthy == 0 || !live.candidate_ready) =>
+        {
             return Decision::wait(Reason::ReadingBack);
         }
         Outcome::Promoted => live.candidate_healthy,
         Outcome::RolledBack => live.stable_healthy,
     };
-    if release.to_retire {
-        return act(Effect::Retire, because);
+    // A candidate is left up when nothing else is.
+    if release.to_retire && healthy_hosts > 0 {
+        let kept = release.plan().retire_after;
+        let left = kept - seen.now.duration_since(release.weight_since);
+        return match left > SignedDuration::ZERO && !release.retiring {
+            true => Decision::wait(Reason::Waiting { left }),
+            false => act(Effect::Retire, because),
+        };
     }
     let proof = Proof {
         weight: live.weight,

@@ -198,6 +198,15 @@ pub enum Event {
         /// Why there is one.
         because: String,
     },
+    /// What was to be tidied up at the end could not be, and is left.
+    CleanupFailed {
+        /// When.
+        at: Timestamp,
+        /// What: the end of test traffic, or taking a version down.
+        effect: Effect,
+        /// Why not, and what is left.
+        why: String,
+    },
     /// A step is done, the next one begins.
     StepDone {
         /// When.
@@ -245,6 +254,7 @@ impl Event {
             | Self::CandidateReady { at }
             | Self::Checked { at, .. }
             | Self::Frozen { at, .. }
+            | Self::CleanupFailed { at, .. }
             | Self::StepDone { at, .. }
             | Self::RollbackDecided { at, .. }
             | Self::Ended { at, .. } => *at,

@@ -117,19 +117,27 @@ fn shifting(release: &Release, now: Timestamp) -> Forecast {
         };
         return forecast(release, Awaited::Effect(effect), None, None, next);
     }
-    let Some(step) = release.current_step() else {
-        let until = Some(later(since, patience));
-        return forecast(release, Awaited::ReadBack, None, until, release.step);
-    };
-    let until = |time| Some(in_its_life(release, later(since, time)));
     match release.candidate {
         Candidate::Due => return forecast(release, Awaited::Look, None, None, release.step),
         Candidate::Deploying => {
-            let until = until(release.plan().ready_within);
-            return forecast(release, Awaited::Candidate, None, until, release.step);
+            let until = later(since, release.plan().ready_within);
+            let until = match release.current_step() {
+                Some(_) => in_its_life(release, until),
+                None => until,
+            };
+            return forecast(release, Awaited::Candidate, None, Some(until), release.step);
         }
         Candidate::Ready => {}
     }
+    let Some(step) = release.current_step() else {
+        let kept = later(release.weight_since, release.plan().retire_after);
+        if release.to_retire && kept > now {
+            return forecast(release, Awaited::Time, Some(kept), None, release.step);
+        }
+        let until = (!release.retiring).then(|| later(since, patience));
+        return forecast(release, Awaited::ReadBack, None, until, release.step);
+    };
+    let until = |time| Some(in_its_life(release, later(since, time)));
     if let Some(by) = &release.held {
         let awaits = Awaited::Resume {
             who: by.who.clone(),

@@ -59,8 +59,12 @@ pub struct Release {
     pub candidate: Candidate,
     /// Whether the release may have put up what is to be taken down at its end.
     pub to_retire: bool,
+    /// Whether the old version may be going down already, so that there is no way back.
+    pub retiring: bool,
     /// Whether test traffic may be going to the candidate.
     pub test_traffic: bool,
+    /// What could not be tidied up, in words.
+    pub left_behind: Vec<String>,
     /// The plan's current step, counted from 0; the number of steps when all are done.
     pub step: usize,
     /// When the current step began.
@@ -103,7 +107,9 @@ impl Release {
                 false => Candidate::Ready,
             },
             to_retire: false,
+            retiring: false,
             test_traffic: false,
+            left_behind: Vec::new(),
             step: 0,
             step_since: started.at,
             step_windows: 0,
@@ -155,8 +161,15 @@ impl Release {
     /// is not held any more, and a hotfix never is.
     pub(crate) fn frozen(&self, now: Timestamp) -> Option<Frozen> {
         let steps = &self.plan().steps;
-        let before = self.step.checked_sub(1).and_then(|step| steps.get(step));
-        if self.plan().hotfix.is_some() || matches!(before, Some(Step::Watch(_))) {
+        let before = self
+            .step
+            .checked_sub(2)
+            .and_then(|step| steps.get(step..self.step));
+        let is_watched = match before {
+            Some([Step::SetWeight(weight), Step::Watch(_)]) => *weight == self.weight,
+            Some(_) | None => false,
+        };
+        if self.plan().hotfix.is_some() || is_watched {
             return None;
         }
         freeze::frozen(&self.plan().freeze, now)
@@ -211,6 +224,15 @@ impl Release {
                 // The step's patience begins when it may go on.
                 self.step_since = *until;
             }
+            Event::CleanupFailed { effect, why, .. } => {
+                self.intended = None;
+                match effect {
+                    Effect::Retire => self.to_retire = false,
+                    Effect::TestTraffic(_) => self.test_traffic = false,
+                    Effect::SetWeight(_) | Effect::Deploy => {}
+                }
+                self.left_behind.push(why.clone());
+            }
             Event::StepDone { at, step, .. } => self.enter_step(step + 1, *at),
             Event::Ordered { order, by } => self.ordered(*order, by),
             Event::RollbackDecided { because, .. } => {
@@ -236,6 +258,10 @@ impl Release {
             Effect::SetWeight(weight) => {
                 self.weight = weight;
                 self.weight_since = at;
+                if weight == Weight::FULL && !self.plan().target.divides() {
+                    // Only now is it put up.
+                    self.candidate = Candidate::Deploying;
+                }
                 if self.current_step() == Some(&Step::SetWeight(weight)) {
                     self.enter_step(self.step + 1, at);
                 }
@@ -259,7 +285,8 @@ impl Release {
                 self.to_retire = true;
             }
             Effect::TestTraffic(true) => self.test_traffic = true,
-            Effect::SetWeight(_) | Effect::Retire | Effect::TestTraffic(false) => {}
+            Effect::Retire => self.retiring = self.phase == Phase::Shifting,
+            Effect::SetWeight(_) | Effect::TestTraffic(false) => {}
         }
     }
 
@@ -269,7 +296,7 @@ impl Release {
             Order::Resume => {
                 self.held = None;
                 // What could not be seen or judged while it was held has its whole time again.
-                self.step_since = by.at;
+                self.step_since = self.thawed(by.at);
             }
             Order::SkipWait | Order::Approve => self.enter_step(self.step + 1, by.at),
             Order::Promote => {
@@ -285,9 +312,14 @@ impl Release {
         }
     }
 
+    /// When a step that begins now may go on, as far as the freeze that is known lets it.
+    fn thawed(&self, at: Timestamp) -> Timestamp {
+        self.frozen_until.map_or(at, |until| at.max(until))
+    }
+
     fn enter_step(&mut self, step: usize, at: Timestamp) {
         self.step = step;
-        self.step_since = at;
+        self.step_since = self.thawed(at);
         self.step_windows = 0;
         self.step_passes = 0;
         self.checked = None;
@@ -344,6 +376,7 @@ impl Story for Option<Release> {
             | Event::CandidateReady { .. }
             | Event::Checked { .. }
             | Event::Frozen { .. }
+            | Event::CleanupFailed { .. }
             | Event::StepDone { .. }
             | Event::Ordered { .. }
             | Event::RollbackDecided { .. } => None,
@@ -411,7 +444,7 @@ impl Release {
     /// What its target does to weights is said as long as it runs, and at the end, where it tells what
     /// 100% is worth. Of two jobs that begin it at once, either may be the one whose answer is seen.
     fn warnings(&self) -> String {
-        let warnings = self.started.warnings.iter();
+        let warnings = self.started.warnings.iter().chain(&self.left_behind);
         warnings.map(|text| format!("; warning: {text}")).collect()
     }
 

@@ -140,7 +140,7 @@ impl Replay {
         while let Some((first, after)) = rest.split_first() {
             rest = match first {
                 Event::Started(_) => after, // a release begins once
-                Event::Performed { .. } => {
+                Event::Performed { .. } | Event::CleanupFailed { .. } => {
                     replaying.perform(first);
                     after
                 }
@@ -345,6 +345,7 @@ fn moves(events: &[Event]) -> Vec<Move> {
         | Event::Performed { .. }
         | Event::Observed { .. }
         | Event::CandidateReady { .. }
+        | Event::CleanupFailed { .. }
         | Event::Checked { .. }
         | Event::Frozen { .. }
         | Event::Ordered { .. }
@@ -402,6 +403,7 @@ impl Side {
             | Event::AlarmsChanged { .. }
             | Event::Ordered { .. }
             | Event::CandidateReady { .. }
+            | Event::CleanupFailed { .. }
             | Event::Checked { .. }
             | Event::Frozen { .. }
             | Event::StepDone { .. } => {}

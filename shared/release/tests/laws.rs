@@ -161,7 +161,7 @@ releases:
             weight: live,
             stable_healthy: 2,
             candidate_healthy: rolled_out,
-            candidate_ready: true,
+            candidate_ready: live == Weight::ZERO || rolled_out > 0,
         }),
         windows: Some(Vec::new()),
         alarms: Some(BTreeSet::new()),
@@ -174,6 +174,9 @@ releases:
     now += SignedDuration::from_secs(1);
     let decision = decide(head.state.as_ref().unwrap(), &look(now, live, 0));
     assert!(decision.events.is_empty(), "not rolled out: {decision:?}");
+    let late = decide(head.state.as_ref().unwrap(), &look(now, Weight::ZERO, 0));
+    assert!(late.events.is_empty(), "a late answer is none: {late:?}");
+    now += SignedDuration::from_secs(31);
     let decision = decide(head.state.as_ref().unwrap(), &look(now, Weight::ZERO, 0));
     assert_eq!(decision.because, Reason::TurnedBack);
     let head = head.after(&decision.events);

@@ -139,17 +139,29 @@ fn begin(plan: Plan) -> Head<Option<Release>> {
 struct World {
     weight: Weight,
     up: bool,
+    /// The stable version has been taken down.
+    stable_down: bool,
     test_traffic: bool,
 }
 
 impl World {
     fn perform(&mut self, effect: Effect, release: &Release) {
         match effect {
-            Effect::SetWeight(weight) => self.weight = weight,
+            Effect::SetWeight(weight) => {
+                let is_back = weight < self.weight || weight == Weight::ZERO;
+                assert!(
+                    !(is_back && self.stable_down),
+                    "nothing goes to what is down"
+                );
+                self.weight = weight;
+            }
             Effect::Deploy => self.up = true,
             // What is retired serves nothing.
-            Effect::Retire if release.weight == Weight::ZERO => self.up = false,
-            Effect::Retire => {}
+            Effect::Retire if release.weight == Weight::ZERO => {
+                assert!(!self.stable_down, "one of the two stays up");
+                self.up = false;
+            }
+            Effect::Retire => self.stable_down = true,
             Effect::TestTraffic(on) => self.test_traffic = on,
         }
     }

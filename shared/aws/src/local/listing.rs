@@ -107,6 +107,7 @@ impl Listing {
                 | Event::CandidateReady { .. }
                 | Event::Checked { .. }
                 | Event::Frozen { .. }
+                | Event::CleanupFailed { .. }
                 | Event::StepDone { .. }
                 | Event::Ordered { .. }
                 | Event::RollbackDecided { .. }

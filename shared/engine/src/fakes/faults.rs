@@ -296,7 +296,12 @@ impl TrafficTarget for Run<'_> {
         test: Option<&TestTraffic>,
     ) -> Result<(), PortError> {
         self.through(|world| {
-            world.change().test_traffic = test.cloned();
+            let mut state = world.change();
+            if test.is_none() && state.refuses_test_traffic_to_end {
+                let doing = "end the test traffic";
+                return Err(PortError::new(Class::Denied, doing, "AccessDenied"));
+            }
+            state.test_traffic = test.cloned();
             Ok(())
         })
         .await

@@ -73,6 +73,8 @@ pub struct State {
     pub ready_at: Timestamp,
     /// The test traffic that goes to the candidate.
     pub test_traffic: Option<TestTraffic>,
+    /// Whether test traffic cannot be ended, for want of a right.
+    pub refuses_test_traffic_to_end: bool,
     /// What somebody decided in the pipeline.
     pub approval: Option<Approved>,
     /// What gates remember, as it would be on disk, and how often each was stored.
@@ -123,6 +125,7 @@ impl Default for World {
                 up: BTreeSet::from(["blue".to_owned()]),
                 ready_at: now,
                 test_traffic: None,
+                refuses_test_traffic_to_end: false,
                 approval: None,
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),

@@ -211,6 +211,7 @@ fn weight(account: &Account, axis: &Axis) -> Graph {
             What::Weight { .. }
             | What::Began { .. }
             | What::Act { .. }
+            | What::CleanupFailed { .. }
             | What::CandidateReady
             | What::Checked { .. }
             | What::Frozen { .. }
@@ -494,6 +495,7 @@ pub(super) fn marks(account: &Account, axis: &Axis) -> Vec<Mark> {
             What::Began { .. }
             | What::StepDone { .. }
             | What::Act { .. }
+            | What::CleanupFailed { .. }
             | What::CandidateReady
             | What::Checked { .. } => return None,
             What::Frozen { .. } => ("hand", "frozen".to_owned()),

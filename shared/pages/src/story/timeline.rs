@@ -110,6 +110,7 @@ impl Happened {
                 What::Ordered { by, .. } => sentence(&by.why),
                 What::Frozen { because, .. } => sentence(because),
                 What::Checked { checked } => sentence(&checked.said),
+                What::CleanupFailed { why, .. } => sentence(why),
                 What::Act { .. } => String::new(),
                 What::Began { .. }
                 | What::CandidateReady
@@ -184,6 +185,7 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
             };
             ("up", format!("{what}{done}"))
         }
+        What::CleanupFailed { effect, .. } => ("back", format!("Could not {effect}: it is left")),
         What::CandidateReady => ("done", "Candidate up and healthy".to_owned()),
         What::Checked { checked } => match checked.verdict {
             CheckVerdict::Pass => ("done", "Check passed".to_owned()),

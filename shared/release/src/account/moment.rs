@@ -66,6 +66,13 @@ pub enum What {
         /// Why there was one.
         because: String,
     },
+    /// What was to be tidied up was left.
+    CleanupFailed {
+        /// What was to be done.
+        effect: Effect,
+        /// Why it could not be.
+        why: String,
+    },
     /// Other alarms were firing than before.
     Alarms {
         /// Those that began to.
@@ -206,6 +213,10 @@ pub(super) fn of(
         Event::Frozen { until, because, .. } => {
             let (until, because) = (*until, because.clone());
             (What::Frozen { until, because }, None, Who::Plan)
+        }
+        Event::CleanupFailed { effect, why, .. } => {
+            let (effect, why) = (*effect, why.clone());
+            (What::CleanupFailed { effect, why }, None, Who::Penstock)
         }
         Event::StepDone { step, because, .. } => {
             let what = What::StepDone { step: *step };

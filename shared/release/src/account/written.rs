@@ -124,6 +124,7 @@ fn check(event: &Event, plan: Option<&Plan>) -> Result<(), String> {
             Event::Intended { .. }
             | Event::Performed { .. }
             | Event::CandidateReady { .. }
+            | Event::CleanupFailed { .. }
             | Event::Checked { .. }
             | Event::StepDone { .. }
             | Event::Ordered { .. }
@@ -158,6 +159,7 @@ fn check_started(started: &Started) -> Result<(), String> {
     duration("settle", plan.settle, SignedDuration::ZERO)?;
     duration("patience", plan.patience, SignedDuration::ZERO)?;
     duration("ready-within", plan.ready_within, SignedDuration::ZERO)?;
+    duration("retire-after", plan.retire_after, SignedDuration::ZERO)?;
     for step in &plan.steps {
         match step {
             Step::Wait(time) => duration("wait", *time, SignedDuration::ZERO)?,

@@ -99,6 +99,7 @@ fn moves(release: &Release, now: Timestamp) -> bool {
         | Event::CandidateReady { .. }
         | Event::Checked { .. }
         | Event::Frozen { .. }
+        | Event::CleanupFailed { .. }
         | Event::Ordered { .. } => false,
     })
 }

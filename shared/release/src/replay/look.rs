@@ -5,6 +5,7 @@
 //! missing that explains it. What no look explains came from outside.
 
 use std::collections::BTreeSet;
+use std::mem::discriminant;
 
 use jiff::Timestamp;
 
@@ -24,7 +25,10 @@ pub(super) fn run(events: &[Event]) -> usize {
 
 fn is_of_no_look(event: &Event) -> bool {
     match event {
-        Event::Performed { .. } | Event::Ordered { .. } | Event::Started(_) => true,
+        Event::Performed { .. }
+        | Event::CleanupFailed { .. }
+        | Event::Ordered { .. }
+        | Event::Started(_) => true,
         Event::Intended { .. }
         | Event::Observed { .. }
         | Event::AlarmsChanged { .. }
@@ -49,6 +53,8 @@ pub(super) struct Seen {
     target: Target,
     /// What the step's probes or function said.
     checked: Option<Checked>,
+    /// Why the recorded release turned round, if it did.
+    turned_by: Option<Reason>,
     /// Why the recorded release did what it did.
     pub(super) because: Reason,
     /// How many decisions were taken on it: fewer than there could be where a run was cut off.
@@ -62,8 +68,10 @@ pub(super) struct Seen {
 enum Target {
     /// As it was set, with so many healthy hosts on either side.
     AsSet { healthy: u32 },
-    /// Somebody else had moved it.
+    /// Somebody else had moved it, where to nobody wrote down.
     Moved,
+    /// Somebody else had given the candidate this weight.
+    MovedTo(Weight),
     /// It could not be read.
     Unseen,
 }
@@ -78,6 +86,7 @@ impl Seen {
             firing: Some(recorded.alarms_firing.clone()),
             target: Target::AsSet { healthy: 1 },
             checked: None,
+            turned_by: None,
             because: Reason::ReadingBack,
             rounds: ROUNDS_MAX,
             is_explained: false,
@@ -97,13 +106,21 @@ impl Seen {
                         healthy: *healthy_hosts,
                     };
                 }
-                Event::RollbackDecided { because, .. } | Event::StepDone { because, .. } => {
+                Event::RollbackDecided { because, .. } => {
                     whole.because = because.clone();
+                    whole.turned_by = Some(because.clone());
+                    if let Reason::Drifted { live, .. } = because {
+                        whole.target = Target::MovedTo(*live);
+                    } else if *because == Reason::TurnedBack {
+                        whole.target = Target::MovedTo(Weight::ZERO);
+                    }
                 }
+                Event::StepDone { because, .. } => whole.because = because.clone(),
                 Event::Checked { checked, .. } => whole.checked = Some(checked.clone()),
                 Event::Intended { .. }
                 | Event::CandidateReady { .. }
                 | Event::Frozen { .. }
+                | Event::CleanupFailed { .. }
                 | Event::Started(_)
                 | Event::Performed { .. }
                 | Event::Ordered { .. } => {}
@@ -139,7 +156,10 @@ impl Seen {
         let wanted = moves(run);
         let is_whole = |rounds| {
             let (events, because) = decide_on(recorded, &self, rounds);
-            (moves(&events) == wanted).then_some((rounds, because))
+            // Turned round for another reason is explained by nothing of this.
+            let same = |turned_by: &Reason| discriminant(turned_by) == discriminant(&because);
+            let is_so = moves(&events) == wanted && self.turned_by.as_ref().is_none_or(same);
+            is_so.then_some((rounds, because))
         };
         let (rounds, because) = is_whole(ROUNDS_MAX).or_else(|| (1..4).find_map(is_whole))?;
         (self.rounds, self.because, self.is_explained) = (rounds, because, true);
@@ -164,6 +184,7 @@ impl Seen {
             | Event::Observed { .. }
             | Event::AlarmsChanged { .. }
             | Event::CandidateReady { .. }
+            | Event::CleanupFailed { .. }
             | Event::Checked { .. }
             | Event::Frozen { .. }
             | Event::StepDone { .. }
@@ -191,6 +212,7 @@ impl Seen {
                 Target::AsSet { healthy } => Some(live(release.weight, healthy)),
                 Target::Moved if release.weight == Weight::ZERO => Some(live(Weight::FULL, 1)),
                 Target::Moved => Some(live(Weight::ZERO, 1)),
+                Target::MovedTo(weight) => Some(live(weight, 1)),
                 Target::Unseen => None,
             },
             checked: self.checked.clone(),

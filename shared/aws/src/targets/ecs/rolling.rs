@@ -67,15 +67,16 @@ pub(in crate::targets) async fn live(
 ) -> Result<Live, PortError> {
     let service = describe(aws, &target.service).await?;
     let rolled_out = primary(&service).is_some_and(is_complete);
+    let weight = weight_of(target, &service, arms)?;
     Ok(Live {
-        weight: weight_of(target, &service, arms)?,
+        weight,
         stable_healthy: tasks_of(&service, &arms.stable),
         candidate_healthy: match rolled_out {
             true => tasks_of(&service, &arms.candidate),
             false => 0,
         },
         // Nothing has to be up before ECS is told to put it up.
-        candidate_ready: true,
+        candidate_ready: weight == Weight::ZERO || rolled_out,
     })
 }
 
