@@ -5,8 +5,8 @@ use stats::Verdict;
 
 use crate::config::{Approval, LIFE_MAX, Policy, Step};
 use crate::{
-    Approved, By, Candidate, CheckVerdict, Effect, Event, HOLD_MAX, Observation, Order, Outcome,
-    Phase, Proof, Reason, Release, Weight,
+    Approved, By, Candidate, CheckVerdict, Checked, Effect, Event, HOLD_MAX, Observation, Order,
+    Outcome, Phase, Proof, Reason, Release, Weight,
 };
 
 /// Windows that a suspicious judge may add to a step before the release goes on (JUDGE, part g).
@@ -110,7 +110,11 @@ fn facts(release: &Release, seen: &Observation) -> Vec<Event> {
         release.current_step(),
         Some(Step::Probe(_) | Step::RunCheck(_))
     );
-    let checked = seen.checked.clone().filter(|_| asks);
+    // That it is still too early, in the same words, is nothing new.
+    let is_news = |checked: &Checked| {
+        checked.verdict != CheckVerdict::Wait || release.checked.as_ref() != Some(checked)
+    };
+    let checked = seen.checked.clone().filter(|_| asks).filter(is_news);
     let checked = checked.map(|checked| Event::Checked { at, checked });
     let approved = answer(release, seen).filter(|approved| approved.is_approved);
     let approved = approved.map(|approved| Event::Ordered {
