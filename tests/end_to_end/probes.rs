@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use engine::{Class, HealthProbe, ReleaseLog};
 use jiff::SignedDuration;
-use release::check::{Check, CheckEvent, RunCheck, RunVerdict};
+use release::check::{Check, CheckEvent, CheckVerdict, RunCheck};
 use serde_json::{Value, json};
 
 use crate::Test;
@@ -441,9 +441,9 @@ fn run_check(world: &World) -> anyhow::Result<()> {
             anyhow::Ok(world.aws.run_check(&check, &context).await)
         };
         for (says, verdict) in [
-            ("pass", RunVerdict::Pass),
-            ("fail", RunVerdict::Fail),
-            ("wait", RunVerdict::Wait),
+            ("pass", CheckVerdict::Pass),
+            ("fail", CheckVerdict::Fail),
+            ("wait", CheckVerdict::Wait),
         ] {
             let answer = ask(&function, json!({"verdict": says})).await??;
             ensure!(answer.verdict == verdict, "{answer:?}");
@@ -451,7 +451,7 @@ fn run_check(world: &World) -> anyhow::Result<()> {
         }
         // Longer than any other call may take, and not tried again meanwhile.
         let slow = ask(&function, json!({"sleep": 5})).await??;
-        ensure!(slow.verdict == RunVerdict::Pass, "{slow:?}");
+        ensure!(slow.verdict == CheckVerdict::Pass, "{slow:?}");
         let gone = format!("{function}-gone");
         for (function, payload, class, part) in [
             (

@@ -21,7 +21,7 @@ pub use probe::{
     TargetGroupProbe,
 };
 pub use run_check::{
-    ANSWER_BYTES_MAX, NoAnswer, PAYLOAD_BYTES_MAX, RunAnswer, RunCheck, RunVerdict,
+    ANSWER_BYTES_MAX, CheckVerdict, Checked, NoAnswer, PAYLOAD_BYTES_MAX, RunCheck,
 };
 
 use crate::config::{self, duration, read_duration, read_some_duration};

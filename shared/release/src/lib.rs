@@ -31,7 +31,7 @@ mod reply;
 pub mod sources;
 mod story;
 
-pub use check::{RunAnswer as Checked, RunVerdict as CheckVerdict};
+pub use check::{CheckVerdict, Checked};
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
 pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
 pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};

@@ -9,7 +9,7 @@ use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use engine::{Class, PortError};
 use jiff::SignedDuration;
-use release::check::{BODY_BYTES_MAX, LambdaProbe, Probed, RunAnswer, RunCheck};
+use release::check::{BODY_BYTES_MAX, Checked, LambdaProbe, Probed, RunCheck};
 use serde_json::Value;
 
 use crate::Aws;
@@ -26,13 +26,13 @@ pub(super) async fn run_check(
     aws: &Aws,
     check: &RunCheck,
     context: &Value,
-) -> Result<RunAnswer, PortError> {
+) -> Result<Checked, PortError> {
     let event = check.event(context);
     let answer = invoke(aws, &check.function, &event, check.timeout).await?;
     let doing = || format!("ask {}", check.function);
     match failure(&answer) {
         Some(why) => Err(odd_answer(doing(), &why)),
-        None => RunAnswer::read(payload(&answer, usize::MAX))
+        None => Checked::read(payload(&answer, usize::MAX))
             .map_err(|e| PortError::new(Class::Retryable, doing(), e)),
     }
 }
@@ -99,7 +99,7 @@ fn payload(answer: &InvokeOutput, bytes_max: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use release::check::RunVerdict;
+    use release::check::CheckVerdict;
     use serde_json::json;
 
     use super::*;
@@ -126,7 +126,7 @@ mod tests {
         let answer = run_check(&aws, &check(), &context).await.unwrap();
         assert_eq!(
             (answer.verdict, &*answer.said),
-            (RunVerdict::Wait, "2 of 3")
+            (CheckVerdict::Wait, "2 of 3")
         );
     }
 

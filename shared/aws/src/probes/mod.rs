@@ -11,7 +11,7 @@ mod target_group;
 use std::collections::BTreeSet;
 
 use engine::{Class, HealthProbe, PortError};
-use release::check::{ProbeSpec, Probed, RunAnswer, RunCheck};
+use release::check::{Checked, ProbeSpec, Probed, RunCheck};
 use serde_json::Value;
 
 use crate::Aws;
@@ -83,7 +83,7 @@ impl HealthProbe for Aws {
         alarm::firing(self, alarms).await
     }
 
-    async fn run_check(&self, check: &RunCheck, context: &Value) -> Result<RunAnswer, PortError> {
+    async fn run_check(&self, check: &RunCheck, context: &Value) -> Result<Checked, PortError> {
         lambda::run_check(self, check, context).await
     }
 }

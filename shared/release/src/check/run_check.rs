@@ -64,12 +64,12 @@ impl RunCheck {
     }
 }
 
-/// What a function says, when it says something that can be understood.
+/// What a check says: a function, when it says something that can be understood, or a step's probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct RunAnswer {
+pub struct Checked {
     /// Whether to go on.
-    pub verdict: RunVerdict,
+    pub verdict: CheckVerdict,
     /// Why, for a person; one line. Empty when the function gave no message.
     pub said: String,
 }
@@ -77,7 +77,7 @@ pub struct RunAnswer {
 /// Whether to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RunVerdict {
+pub enum CheckVerdict {
     /// Go on.
     Pass,
     /// Never.
@@ -94,12 +94,12 @@ pub enum RunVerdict {
 )]
 pub struct NoAnswer(String);
 
-impl RunAnswer {
+impl Checked {
     /// Reads what the function returned. Keys besides `verdict` and `message` are left alone.
     pub fn read(bytes: &[u8]) -> Result<Self, NoAnswer> {
         #[derive(Deserialize)]
         struct Raw {
-            verdict: RunVerdict,
+            verdict: CheckVerdict,
             #[serde(default)]
             message: Option<String>,
         }
@@ -228,22 +228,22 @@ mod tests {
 
     #[test]
     fn an_answer_is_a_verdict_and_what_cannot_be_understood_is_none() {
-        let read = |text: &str| RunAnswer::read(text.as_bytes());
+        let read = |text: &str| Checked::read(text.as_bytes());
         for (text, verdict, said) in [
-            (r#"{"verdict":"pass"}"#, RunVerdict::Pass, ""),
+            (r#"{"verdict":"pass"}"#, CheckVerdict::Pass, ""),
             (
                 r#"{"verdict":"fail","message":"3 of 9\nwrong"}"#,
-                RunVerdict::Fail,
+                CheckVerdict::Fail,
                 "3 of 9 wrong",
             ),
             (
                 r#"{"verdict":"wait","message":null,"more":1}"#,
-                RunVerdict::Wait,
+                CheckVerdict::Wait,
                 "",
             ),
         ] {
             let said = said.to_owned();
-            assert_eq!(read(text), Ok(RunAnswer { verdict, said }), "{text}");
+            assert_eq!(read(text), Ok(Checked { verdict, said }), "{text}");
         }
         let long = format!(r#"{{"verdict":"pass","message":"{}"}}"#, "x".repeat(10_000));
         assert!(read(&long).unwrap().said.chars().count() <= MESSAGE_CHARS_MAX + 1);
