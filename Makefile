@@ -59,7 +59,7 @@ check: $(TOOLS) ## Format, lints, templates and architecture
 	cfn-lint template.yaml demo/pipeline.yaml
 	sam validate --lint
 	@echo '== checking the architecture'
-	cargo test --locked --quiet --package penstock-tests --test architecture
+	cargo test --locked --quiet --workspace --test architecture
 
 build: $(TOOLS) ## Build the functions as they are shipped, into target/lambda
 	cargo lambda build --locked --release --compiler cargo $(addprefix --package ,$(FUNCTIONS))
@@ -79,8 +79,8 @@ bench-start: build ## Cold starts, against the bare runtime and Python in the sa
 ROUND_TRIP_MS ?= 30
 
 bench-calls: demo ## AWS calls and round trips of each job, and of a whole release of each target
-	PENSTOCK_ROUND_TRIP_MS=$(ROUND_TRIP_MS) cargo test --locked --quiet --package penstock-tests --test end_to_end -- promoted --test-threads 1
-	cargo run --locked --quiet --package penstock-bench --bin bench-calls -- --requests target/end-to-end-requests.jsonl
+	PENSTOCK_ROUND_TRIP_MS=$(ROUND_TRIP_MS) cargo test --locked --quiet --workspace --test end_to_end -- promoted --test-threads 1
+	cargo run --locked --quiet --bin bench-calls -- --requests target/end-to-end-requests.jsonl
 
 bench-gate: $(TOOLS) ## Reading reports, against merely inflating them and against Python
 	python3 -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt

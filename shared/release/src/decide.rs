@@ -271,16 +271,16 @@ fn raise(release: &Release, weight: Weight, seen: &Observation) -> Decision {
             events: vec![intend(release, now, weight)],
             because: Reason::NextWeight { weight },
         },
-        Some(live) if live.weight == release.weight => match overdue(release, now) {
-            true => {
-                let waited = now.duration_since(release.step_since);
-                turn_round(release, now, Reason::NotReady { waited })
+        Some(live) if live.weight == release.weight => {
+            let waited = now.duration_since(release.step_since);
+            match overdue(release, now) {
+                true => turn_round(release, now, Reason::NotReady { waited }),
+                false => {
+                    let left = allowed(release).saturating_sub(waited);
+                    Decision::wait(Reason::Deploying { left })
+                }
             }
-            false => {
-                let left = SignedDuration::ZERO.max(release.plan().patience);
-                Decision::wait(Reason::Deploying { left })
-            }
-        },
+        }
         // Within the grace that drift has.
         Some(_) => Decision::wait(Reason::ReadingBack),
         None => patience(release, now, "the target"),
