@@ -68,7 +68,10 @@ impl View<'_> {
         if let Some(execution) = &release.started.execution {
             lines.push(labelled("execution", &plain(execution)));
         }
-        let warnings = release.started.warnings.iter();
+        if let Some(why) = &release.plan().hotfix {
+            lines.extend(self.wrapped("hotfix", &plain(why)));
+        }
+        let warnings = release.started.warnings.iter().chain(&release.left_behind);
         lines.extend(warnings.flat_map(|warning| self.wrapped("warning", &plain(warning))));
         lines
     }

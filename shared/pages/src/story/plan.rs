@@ -56,10 +56,13 @@ impl PlanShown {
 fn terms(account: &Account) -> Vec<(&'static str, String)> {
     let plan = account.plan();
     let config = account.end.judge_config();
-    let warnings = account.end.started.warnings.iter().take(WARNINGS_MAX);
+    let warnings = account.end.started.warnings.iter();
+    let warnings = warnings.chain(&account.end.left_behind).take(WARNINGS_MAX);
     let mut terms: Vec<_> = warnings
         .map(|warning| ("Warning", words::cut(warning, WARNING_CHARS_MAX)))
         .collect();
+    let hotfix = plan.hotfix.iter();
+    terms.extend(hotfix.map(|why| ("Hotfix", words::cut(why, WARNING_CHARS_MAX))));
     terms.extend([
         (
             "Promise",
