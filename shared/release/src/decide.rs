@@ -232,10 +232,14 @@ fn deploy(release: &Release, seen: &Observation) -> Decision {
             events: vec![act(release, seen.now, Effect::Deploy)],
             because: Reason::Deploying { left: within },
         },
-        (Candidate::Deploying, Some(live)) if live.candidate_ready => Decision {
-            events: vec![Event::CandidateReady { at: seen.now }],
-            because: Reason::Done,
-        },
+        (Candidate::Deploying, Some(live))
+            if live.candidate_ready && live.weight == release.weight =>
+        {
+            Decision {
+                events: vec![Event::CandidateReady { at: seen.now }],
+                because: Reason::Done,
+            }
+        }
         (Candidate::Deploying | Candidate::Ready, _) => match left(release, within, seen.now) {
             Some(left) => Decision::wait(Reason::Deploying { left }),
             None => {

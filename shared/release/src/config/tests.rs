@@ -197,7 +197,7 @@ fn every_mistake_names_its_place_and_its_fix() {
         ),
         (
             "listener-rule/app/shop/1/2/3",
-            "listener/app/shop/1/2",
+            "listener/net/shop/1/2",
             "write the ARN of a listener rule",
         ),
         (

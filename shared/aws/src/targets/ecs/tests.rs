@@ -703,7 +703,7 @@ async fn a_rolling_candidate_counts_once_ecs_has_rolled_it_out() {
             weight,
             stable_healthy: stable,
             candidate_healthy: candidate,
-            candidate_ready: true,
+            candidate_ready: weight == Weight::ZERO || candidate > 0,
         };
         assert_eq!(seen, expected, "{deployments}");
     }

@@ -135,7 +135,7 @@ fn every_bad_step_says_what_to_write() {
         ),
         (
             json!([weight("5%"), {"watch": "25h"}, weight("100%")]),
-            "`watch` is",
+            "`steps` has a watch",
         ),
         (
             json!([weight("5%"), {"approve": "0s"}, weight("100%")]),
