@@ -115,10 +115,7 @@ fn check_fails(world: &World) -> anyhow::Result<()> {
         let ran = world.run(&files, &[canary_shift("")], nothing).await?;
         ran.failed("JobFailed", &["the check failed: asked by web-"])?;
         ensure!(world.weights(&service).await? == (1, 0));
-        // It was over within its first job, so its name is in the last words only.
-        let (_, said) = ran.failure.as_ref().context("it did not fail")?;
-        let id = said.rsplit("release ").next().unwrap_or_default();
-        let id = ReleaseId::try_from(id.split(';').next().unwrap_or_default().to_owned())?;
+        let id = ran.release.context("no release")?;
         let raised = |event: &Event| {
             matches!(event, Event::Intended { effect: Effect::SetWeight(weight), .. } if *weight > Weight::ZERO)
         };
@@ -200,9 +197,8 @@ fn frozen_for_too_long(world: &World) -> anyhow::Result<()> {
             .await?;
         ran.succeeded()?;
         ensure!(world.weights(&service).await? == (0, 1));
-        // It was over within its first job, so it never had to say that it goes on.
-        let id = ReleaseId::try_from(ran.variables["release"].clone())?;
-        let release = world.release(&id).await?;
+        let id = ran.release.as_ref().context("no release")?;
+        let release = world.release(id).await?;
         let why = release.plan().hotfix.as_deref();
         ensure!(why == Some("SHOP-12: nobody can pay"), "{why:?}");
         Ok(())

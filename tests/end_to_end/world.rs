@@ -307,9 +307,15 @@ impl Ran {
             } => {
                 self.summaries.extend(summary.clone());
                 self.variables.extend(variables.clone());
+                // One that is over within its first job never says that it goes on.
+                let id = variables.get("release").cloned();
+                self.release = id.and_then(|id| id.try_into().ok()).or(self.release.take());
             }
             Event::ActionFailed { code, message, .. } => {
                 self.failure = Some((code.clone(), message.clone()));
+                let (_, id) = message.rsplit_once("; release ").unwrap_or_default();
+                let id = id.split(';').next().unwrap_or_default().to_owned();
+                self.release = id.try_into().ok().or(self.release.take());
             }
             _ => {}
         }

@@ -27,7 +27,7 @@ use super::wire;
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long a target may take to answer. It delays the next round, never another target's answer.
-const TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The states of a target that is in use, as far as checks decide them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
