@@ -38,11 +38,13 @@ ACTIONS_OF = {
 IAM_PREFIXES = {"elbv2": "elasticloadbalancing"}
 IAM_NAMES = {("lambda", "Invoke"): "InvokeFunction"}
 
-# Actions that no function asks for by itself, and who does.
+# Actions that no function asks the emulator for, and why.
 NOT_EXERCISED = {
     "logs:CreateLogStream": "Lambda does, in the function's name",
     "logs:PutLogEvents": "Lambda does, in the function's name",
     "sqs:SendMessage": "Lambda does, when a run failed for good",
+    "elasticloadbalancing:AddTags": "the load balancer asks whether the caller may, when a rule is made with tags",
+    "synthetics:GetCanaryRuns": "nobody here: the emulator has no Synthetics; shared/aws/src/probes tests it over the wire",
     "iam:PassRole": "ECS asks whether the caller may, when a task definition with roles is deployed",
     "inspector2:ListFindings": "ECR does, when it is asked for Inspector's findings",
     "inspector2:ListCoverage": "ECR does, when it is asked for Inspector's findings",
