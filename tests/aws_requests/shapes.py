@@ -6,8 +6,9 @@ botocore itself checks what is required, types and the lower bounds only, and of
 
 import datetime
 import math
-import re
 
+# The models' patterns are Java's and say \p{L}, which Python's own `re` does not know.
+import regex
 from botocore.utils import parse_timestamp
 
 # The longest part of a value that a complaint shows.
@@ -81,10 +82,20 @@ def _string(shape, value, where):
     yield from _within(shape, len(value), where, " characters")
     pattern = shape.metadata.get("pattern")
     # The services match the whole text, whether or not the pattern has anchors.
-    if pattern and not re.fullmatch(pattern, value):
-        yield f"{where}: {_shown(value)} does not match {_shown(pattern)}"
+    if pattern:
+        yield from _matches(pattern, value, where)
     if shape.enum and value not in shape.enum:
         yield f"{where}: {_shown(value)} is none of {', '.join(shape.enum)}"
+
+
+def _matches(pattern, value, where):
+    try:
+        matches = regex.fullmatch(pattern, value)
+    except regex.error as error:
+        yield f"{where}: the model's pattern {_shown(pattern)} cannot be read: {error}"
+    else:
+        if not matches:
+            yield f"{where}: {_shown(value)} does not match {_shown(pattern)}"
 
 
 def _integer(shape, value, where):

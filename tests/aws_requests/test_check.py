@@ -183,6 +183,8 @@ def written_by_botocore(service, operation, parameters, protocol=None):
         ("lambda", "PublishVersion", {"FunctionName": "shop", "CodeSha256": "x"}, None),
         ("elasticloadbalancing", "ModifyListener", {"ListenerArn": "l", "DefaultActions": [
             {"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": "g", "Weight": 1}]}}]}, None),
+        ("elasticloadbalancing", "CreateRule", {"ListenerArn": "l", "Priority": 1, "Actions": [], "Conditions": [],
+                                                "Tags": [{"Key": "penstock:release-target", "Value": "a/ü 1"}]}, None),
         ("elasticloadbalancing", "DescribeTargetHealth", {"TargetGroupArn": "g", "Targets": [
             {"Id": "i-1", "Port": 80}, {"Id": "i-2"}]}, None),
         ("sns", "Publish", {"TopicArn": "t", "Message": "m", "MessageAttributes": {
