@@ -170,6 +170,7 @@ fn started(world: &World, release: &ReleaseId, deploys: bool) -> Started {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         warnings: Vec::new(),
         slower_than: BTreeMap::new(),
         judge: None,

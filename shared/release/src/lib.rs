@@ -30,6 +30,7 @@ pub mod replay;
 mod reply;
 pub mod sources;
 mod story;
+pub mod watches;
 
 pub use check::{CheckVerdict, Checked};
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};

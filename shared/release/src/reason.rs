@@ -79,6 +79,12 @@ pub enum Reason {
         /// What CloudWatch says about it, if it said anything.
         detail: Option<String>,
     },
+    /// Something happened outside that speaks against going on: the pipeline's execution ended, a
+    /// deployment failed, a vulnerability was found.
+    Happened {
+        /// What, in words.
+        what: String,
+    },
     /// The release could not go on.
     Stuck {
         /// What could not be done.
@@ -191,6 +197,7 @@ impl fmt::Display for Reason {
                     None => Ok(()),
                 }
             }
+            Self::Happened { what } => f.write_str(what),
             Self::Stuck { why } => f.write_str(why),
             Self::Asked { why, by } => {
                 let by = by.as_deref().unwrap_or("somebody");

@@ -363,11 +363,11 @@ impl Story for Option<Release> {
         match event {
             Event::Started(started) => Some(Claim::Take {
                 target: started.plan.target.id(),
-                watches: watches(&started.plan),
+                watches: started.watches(),
             }),
             Event::Ended { .. } => self.as_ref().map(|release| Claim::GiveBack {
                 target: release.plan().target.id(),
-                watches: watches(release.plan()),
+                watches: release.started.watches(),
             }),
             Event::Intended { .. }
             | Event::Performed { .. }
@@ -382,10 +382,6 @@ impl Story for Option<Release> {
             | Event::RollbackDecided { .. } => None,
         }
     }
-}
-
-fn watches(plan: &Plan) -> Vec<String> {
-    plan.alarms.iter().map(|a| format!("alarm:{a}")).collect()
 }
 
 impl Release {
