@@ -306,6 +306,7 @@ fn heeds(release: &Release, because: &Reason) -> bool {
     match because {
         Reason::AlarmFired { alarm, .. } => release.plan().alarms.contains(alarm),
         Reason::Happened { .. }
+        | Reason::Abandoned { .. }
         | Reason::Stuck { .. }
         | Reason::Asked { .. }
         | Reason::Rejected { .. } => true,

@@ -149,7 +149,8 @@ impl Who {
             Reason::AlarmFired { .. } => Self::Alarm,
             Reason::Happened { .. } => Self::Outside,
             Reason::Asked { .. } | Reason::Held { .. } | Reason::Rejected { .. } => Self::Somebody,
-            Reason::Stuck { .. }
+            Reason::Abandoned { .. }
+            | Reason::Stuck { .. }
             | Reason::NotReady { .. }
             | Reason::Drifted { .. }
             | Reason::TurnedBack

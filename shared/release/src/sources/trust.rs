@@ -104,6 +104,7 @@ impl OutsideEvent<'_> {
                 self.source == service || stand_ins.stand_for(self.source, service),
                 service,
             ),
+            Sender::Stack(source) => (self.source == source, source),
             Sender::Anybody => (
                 !self.source.is_empty() && !self.source.starts_with("aws."),
                 "a source of your own",
