@@ -325,7 +325,9 @@ async fn observe(ports: &impl Ports, release: &Release) -> Observation {
                 step::approval(ports, release),
             );
         }
-        Phase::RollingBack => seen.live = live.await,
+        Phase::RollingBack => {
+            (seen.windows, seen.live) = join!(after(ports, release, seen.now), live);
+        }
         Phase::Promoted | Phase::RolledBack => {}
     }
     seen
@@ -338,6 +340,20 @@ async fn windows(
 ) -> Option<Vec<release::Window>> {
     // Before the first step, and after the last, there is nothing to compare.
     let is_due = release.candidate == Candidate::Ready && release.current_step().is_some();
+    let Some(query) = release.due_windows(now).filter(|_| is_due) else {
+        return Some(Vec::new());
+    };
+    let windows = ports.windows(&release.started, query).await;
+    could_observe("the metrics", windows)
+}
+
+/// What was seen of the candidate once it was turned back.
+async fn after(
+    ports: &impl Ports,
+    release: &Release,
+    now: Timestamp,
+) -> Option<Vec<release::Window>> {
+    let is_due = release.proving(now).is_some();
     let Some(query) = release.due_windows(now).filter(|_| is_due) else {
         return Some(Vec::new());
     };

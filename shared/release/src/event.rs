@@ -137,6 +137,50 @@ pub struct Proof {
     pub weight: Weight,
     /// Healthy hosts of the side that serves everything.
     pub healthy_hosts: u32,
+    /// What the metrics said of a candidate that was turned back; absent when it never had a request,
+    /// or where the target has no metrics of each side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate_requests: Option<CandidateRequests>,
+}
+
+/// The candidate's requests in one window each, before and after it was turned back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CandidateRequests {
+    /// In the last window that began before; unknown when none was seen.
+    pub before: Option<u64>,
+    /// In the last window that began after; unknown when none was seen.
+    pub after: Option<u64>,
+}
+
+impl CandidateRequests {
+    /// Whether they were seen to fall, or to be none.
+    pub fn fell(&self) -> bool {
+        match (self.before, self.after) {
+            (_, Some(0)) => true,
+            (Some(before), Some(after)) => after < before,
+            (None, Some(_)) | (_, None) => false,
+        }
+    }
+}
+
+impl fmt::Display for CandidateRequests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.before, self.after) {
+            (Some(before), Some(after)) if self.fell() => write!(
+                f,
+                "the candidate's requests fell from {before} to {after} in a window"
+            ),
+            (None, Some(0)) => f.write_str("the candidate has no requests any more"),
+            (_, Some(after)) => write!(
+                f,
+                "but the candidate still had {after} requests in a window: look for sticky clients \
+                 and for connections that stay open"
+            ),
+            (_, None) => {
+                f.write_str("but no metrics have shown yet that the candidate's requests fell")
+            }
+        }
+    }
 }
 
 /// One past fact of a release.

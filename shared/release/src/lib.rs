@@ -33,7 +33,9 @@ mod story;
 
 pub use check::{CheckVerdict, Checked};
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
-pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
+pub use event::{
+    ArmCounts, Arms, CandidateRequests, Effect, Event, Outcome, Proof, Started, Window,
+};
 pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
 pub use observation::{Approved, Live, Observation};
 pub use order::{By, HOLD_MAX, Order, take_order};

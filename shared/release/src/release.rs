@@ -9,8 +9,8 @@ use stats::{Judge, JudgeConfig, Verdict};
 use crate::config::{Plan, Step, TargetSpec};
 use crate::freeze::{self, Frozen};
 use crate::{
-    By, CheckVerdict, Checked, Claim, Effect, Event, FailureKind, Generation, JobReply, Order,
-    Outcome, Proof,
+    By, CandidateRequests, CheckVerdict, Checked, Claim, Effect, Event, FailureKind, Generation,
+    JobReply, Order, Outcome, Proof,
 };
 use crate::{Reason, Started, Story, Token, Weight, Window};
 
@@ -90,6 +90,10 @@ pub struct Release {
     pub alarms_ignored: BTreeSet<String>,
     /// Why it goes or went back.
     pub because: Option<Reason>,
+    /// Whether the candidate may have had requests.
+    pub exposed: bool,
+    /// How many it had, as far as was seen.
+    pub candidate_requests: CandidateRequests,
     /// What was read back at the end.
     pub proof: Option<Proof>,
 }
@@ -122,6 +126,8 @@ impl Release {
             alarms_firing: started.alarms_firing.clone(),
             alarms_ignored: started.alarms_firing.clone(),
             because: None,
+            exposed: false,
+            candidate_requests: CandidateRequests::default(),
             proof: None,
             started,
         }
@@ -198,6 +204,25 @@ impl Release {
         }
     }
 
+    /// Whether it was turned back, and the stable version has been given everything again.
+    pub fn is_back(&self) -> bool {
+        let is_set = self.weight == Weight::ZERO && self.intended.is_none();
+        self.phase == Phase::RollingBack && is_set
+    }
+
+    /// For how long the metrics may still show that the candidate's requests fell; `None` when they
+    /// have, or when there is nothing to show.
+    pub fn proving(&self, now: Timestamp) -> Option<SignedDuration> {
+        let shows = self.exposed && self.plan().target.divides();
+        if !self.is_back() || !shows || self.candidate_requests.fell() {
+            return None;
+        }
+        let plan = self.plan();
+        let windows = plan.window.saturating_mul(PROOF_WINDOWS_MAX);
+        let left = plan.settle.saturating_add(windows) - now.duration_since(self.weight_since);
+        (left > SignedDuration::ZERO).then_some(left)
+    }
+
     /// Whether anything can still happen.
     pub fn is_active(&self) -> bool {
         match self.phase {
@@ -221,7 +246,7 @@ impl Release {
                 generation,
                 effect,
             } => self.performed(*at, *generation, *effect),
-            Event::Observed { windows, .. } => windows.iter().for_each(|w| self.judge_window(w)),
+            Event::Observed { windows, .. } => windows.iter().for_each(|w| self.see(w)),
             Event::AlarmsChanged { firing, .. } => {
                 self.alarms_ignored.retain(|name| firing.contains(name));
                 self.alarms_firing.clone_from(firing);
@@ -304,7 +329,8 @@ impl Release {
             }
             Effect::TestTraffic(true) => self.test_traffic = true,
             Effect::Retire => self.retiring = self.phase == Phase::Shifting,
-            Effect::SetWeight(_) | Effect::TestTraffic(false) => {}
+            Effect::SetWeight(weight) => self.exposed |= weight > Weight::ZERO,
+            Effect::TestTraffic(false) => {}
         }
     }
 
@@ -343,10 +369,27 @@ impl Release {
         self.checked = None;
     }
 
-    fn judge_window(&mut self, window: &Window) {
+    fn see(&mut self, window: &Window) {
         if window.start < self.judged_until {
             return; // used already: never bet twice on one window
         }
+        let is_back = self.is_back();
+        let counts = window.metrics.values().map(|counts| counts.canary.count);
+        if let Some(requests) = counts.max() {
+            match is_back && window.start >= self.weight_since {
+                true => self.candidate_requests.after = Some(requests),
+                false => self.candidate_requests.before = Some(requests),
+            }
+        }
+        match self.phase {
+            Phase::Shifting => self.judge_window(window),
+            Phase::RollingBack | Phase::Promoted | Phase::RolledBack => {
+                self.judged_until = window.start + self.plan().window;
+            }
+        }
+    }
+
+    fn judge_window(&mut self, window: &Window) {
         let config = self.judge_config();
         // A metric without a share is stored for replay, not judged.
         let judged = window
@@ -439,7 +482,10 @@ impl Release {
             },
             Phase::RollingBack => JobReply::Continue {
                 token: Token::of(id.clone()),
-                summary: format!("rolling back: {}", self.why()),
+                summary: match self.is_back() {
+                    true => format!("rolled back: {}; {because}", self.why()),
+                    false => format!("rolling back: {}", self.why()),
+                },
                 percent: self.percent(),
             },
             Phase::Promoted => JobReply::Succeed {
@@ -454,9 +500,10 @@ impl Release {
             Phase::RolledBack => JobReply::Fail {
                 kind: FailureKind::JobFailed,
                 message: format!(
-                    "rolled back: {}; the stable version serves 100% again from {}; release {id}{}",
+                    "rolled back: {}; the stable version serves 100% again from {}{}; release {id}{}",
                     self.why(),
                     self.serving(),
+                    self.requests_fell(),
                     self.warnings()
                 ),
             },
@@ -487,6 +534,11 @@ impl Release {
     fn why(&self) -> String {
         let because = self.because.as_ref();
         because.map_or_else(String::new, Reason::to_string)
+    }
+
+    fn requests_fell(&self) -> String {
+        let requests = self.proof.and_then(|proof| proof.candidate_requests);
+        requests.map_or_else(String::new, |requests| format!("; {requests}"))
     }
 
     /// What serves everything once the release is over: `2 healthy hosts`, or `version 8`.
@@ -530,6 +582,9 @@ impl Release {
         ])
     }
 }
+
+/// How many windows after a rollback may show that the candidate's requests fell.
+const PROOF_WINDOWS_MAX: i32 = 3;
 
 /// From one look of the sweep at a release to the next.
 pub const SWEEP_PAUSE: SignedDuration = SignedDuration::from_mins(1);

@@ -333,6 +333,7 @@ fn heeds(release: &Release, because: &Reason) -> bool {
         | Reason::CheckFailed { .. }
         | Reason::CouldNotObserve { .. }
         | Reason::TooFewRequests { .. }
+        | Reason::Proving { .. }
         | Reason::ReadingBack
         | Reason::Over => false,
     }

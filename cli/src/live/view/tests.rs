@@ -171,6 +171,7 @@ fn what_is_waited_for_changes_with_the_release() {
         proof: Proof {
             weight: Weight::ZERO,
             healthy_hosts: 2,
+            candidate_requests: None,
         },
     });
     let text = shown(&events, 9_999, 80).join("\n");

@@ -212,9 +212,11 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
                 Outcome::RolledBack => ("back", "Rolled back"),
             };
             let weight = proof.weight;
+            let requests = proof.candidate_requests;
+            let requests = requests.map_or_else(String::new, |seen| format!("; {seen}"));
             (
                 class,
-                format!("{how}: the target reads {weight}, with {serving}"),
+                format!("{how}: the target reads {weight}, with {serving}{requests}"),
             )
         }
     }

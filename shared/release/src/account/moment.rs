@@ -147,6 +147,7 @@ impl Who {
             Reason::AlarmFired { .. } => Self::Alarm,
             Reason::Asked { .. } | Reason::Held { .. } | Reason::Rejected { .. } => Self::Somebody,
             Reason::Abandoned { .. }
+            | Reason::Proving { .. }
             | Reason::Stuck { .. }
             | Reason::NotReady { .. }
             | Reason::Drifted { .. }
