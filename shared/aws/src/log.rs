@@ -33,7 +33,7 @@ use crate::error::{failed, odd_answer};
 /// Every so many events one carries the state.
 const SNAPSHOT_EVERY: u64 = 16;
 /// Marks snapshots that this version's `apply` made; others are passed over.
-const SNAPSHOT_VERSION: &str = "2";
+const SNAPSHOT_VERSION: &str = "3";
 /// One query reads a snapshot and everything after it.
 const PAGE_ITEMS: i32 = 16;
 /// A whole log is read in pages of this size, or of 1 MB, which DynamoDB returns at most.

@@ -90,6 +90,8 @@ pub struct Release {
     pub alarms_ignored: BTreeSet<String>,
     /// Why it goes or went back.
     pub because: Option<Reason>,
+    /// Since when its rollback is known to be stuck.
+    pub stuck_since: Option<Timestamp>,
     /// What was read back at the end.
     pub proof: Option<Proof>,
 }
@@ -122,6 +124,7 @@ impl Release {
             alarms_firing: started.alarms_firing.clone(),
             alarms_ignored: started.alarms_firing.clone(),
             because: None,
+            stuck_since: None,
             proof: None,
             started,
         }
@@ -238,6 +241,11 @@ impl Release {
             Event::RollbackDecided { because, .. } => {
                 self.phase = Phase::RollingBack;
                 self.because = Some(because.clone());
+            }
+            Event::RollbackStuck { at, .. } => {
+                if self.phase == Phase::RollingBack {
+                    self.stuck_since.get_or_insert(*at);
+                }
             }
             Event::Ended { outcome, proof, .. } => {
                 self.phase = match outcome {
@@ -379,7 +387,8 @@ impl Story for Option<Release> {
             | Event::CleanupFailed { .. }
             | Event::StepDone { .. }
             | Event::Ordered { .. }
-            | Event::RollbackDecided { .. } => None,
+            | Event::RollbackDecided { .. }
+            | Event::RollbackStuck { .. } => None,
         }
     }
 }
@@ -417,7 +426,7 @@ impl Release {
             },
             Phase::RollingBack => JobReply::Continue {
                 token: Token::of(id.clone()),
-                summary: format!("rolling back: {}", self.why()),
+                summary: format!("rolling back: {}{}", self.why(), self.stuck()),
                 percent: self.percent(),
             },
             Phase::Promoted => JobReply::Succeed {
@@ -460,6 +469,12 @@ impl Release {
             self.weight,
             self.warnings()
         )
+    }
+
+    fn stuck(&self) -> String {
+        self.stuck_since.map_or_else(String::new, |since| {
+            format!("; stuck since {since:.0}, and tried again and again")
+        })
     }
 
     fn why(&self) -> String {

@@ -318,6 +318,27 @@ proptest! {
     }
 }
 
+#[test]
+fn a_release_is_stuck_since_it_was_first_found_so_and_only_on_its_way_back() {
+    let at = |second| Timestamp::from_second(BEGAN + second).unwrap();
+    let stuck = |second| Event::RollbackStuck {
+        at: at(second),
+        why: "access denied".to_owned(),
+    };
+    let text = "version: 1\nreleases:\n  web:\n    target: {lambda-alias: {function: 'arn:aws:lambda:eu-west-1:123456789012:function:shop', alias: live}}\n    steps: all-at-once\n    hotfix: prices\n    metrics: []\n";
+    let config = Config::parse(text).unwrap_or_else(|e| panic!("{}", e.message));
+    let head = begin(config.release(None).unwrap().1.clone()).after(&[stuck(1)]);
+    assert_eq!(head.state.as_ref().unwrap().stuck_since, None);
+    let because = Reason::TurnedBack;
+    let decided = Event::RollbackDecided { at: at(2), because };
+    let head = head.after(&[decided, stuck(60), stuck(120)]);
+    let release = head.state.unwrap();
+    assert_eq!(release.stuck_since, Some(at(60)));
+    assert_eq!(release.phase, Phase::RollingBack);
+    let reply = format!("{:?}", release.reply(&Reason::ReadingBack));
+    assert!(reply.contains("stuck since"), "{reply}");
+}
+
 /// A release of a plan, looked at once a minute.
 struct Looked {
     head: Head<Option<Release>>,
