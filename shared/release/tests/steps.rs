@@ -325,7 +325,15 @@ fn a_release_is_stuck_since_it_was_first_found_so_and_only_on_its_way_back() {
         at: at(second),
         why: "access denied".to_owned(),
     };
-    let text = "version: 1\nreleases:\n  web:\n    target: {lambda-alias: {function: 'arn:aws:lambda:eu-west-1:123456789012:function:shop', alias: live}}\n    steps: all-at-once\n    hotfix: prices\n    metrics: []\n";
+    let text = "version: 1
+releases:
+  web:
+    target:
+      lambda-alias:
+        function: arn:aws:lambda:eu-west-1:123456789012:function:shop
+        alias: live
+    steps: canary
+";
     let config = Config::parse(text).unwrap_or_else(|e| panic!("{}", e.message));
     let head = begin(config.release(None).unwrap().1.clone()).after(&[stuck(1)]);
     assert_eq!(head.state.as_ref().unwrap().stuck_since, None);
