@@ -162,7 +162,8 @@ pub async fn drive(
                     why: error.to_string(),
                 },
                 Err(error) => {
-                    head = moved_on(ports, id, &head, error).await?;
+                    let told = tell_if_stuck(ports, id, head, &error.to_string()).await;
+                    head = moved_on(ports, id, &told, error).await?;
                     continue;
                 }
             };
@@ -176,6 +177,7 @@ pub async fn drive(
         let decision = decide(release, &look);
         because = decision.because;
         if decision.events.is_empty() {
+            head = tell_if_stuck(ports, id, head, &because.to_string()).await;
             break;
         }
         let (after, is_ours) = append_or_reload(ports, id, &head, &decision.events).await?;
@@ -207,6 +209,28 @@ fn is_left(effect: Effect, error: &PortError) -> bool {
     match effect {
         Effect::Retire | Effect::TestTraffic(false) => never,
         Effect::SetWeight(_) | Effect::Deploy | Effect::TestTraffic(true) => false,
+    }
+}
+
+/// The log, with the fact in it that this rollback is stuck, when it is and nobody was told lately.
+/// Whether that can be stored or not, the rollback is tried again.
+async fn tell_if_stuck(
+    ports: &impl Ports,
+    id: &ReleaseId,
+    head: Head<Option<Release>>,
+    why: &str,
+) -> Head<Option<Release>> {
+    let release = head.state.as_ref();
+    let Some(stuck) = release.and_then(|release| release.stuck_for(why, ports.now())) else {
+        return head;
+    };
+    tracing::error!(why, "a rollback is stuck");
+    match ports.append(id, &head, &[stuck]).await {
+        Ok(head) => head,
+        Err(error) => {
+            tracing::warn!(%error, "could not store that a rollback is stuck");
+            head
+        }
     }
 }
 

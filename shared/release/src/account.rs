@@ -197,6 +197,7 @@ impl Telling {
                 | Event::StepDone { .. }
                 | Event::Ordered { .. }
                 | Event::RollbackDecided { .. }
+                | Event::RollbackStuck { .. }
                 | Event::Ended { .. } => 0,
             })
             .sum();

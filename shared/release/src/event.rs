@@ -274,6 +274,13 @@ pub enum Event {
         /// Why.
         because: Reason,
     },
+    /// The rollback should be over by now and is not. It goes on being tried.
+    RollbackStuck {
+        /// When that was found.
+        at: Timestamp,
+        /// What stands in its way.
+        why: String,
+    },
     /// Nothing more will happen; the target is free.
     Ended {
         /// When.
@@ -301,6 +308,7 @@ impl Event {
             | Self::CleanupFailed { at, .. }
             | Self::StepDone { at, .. }
             | Self::RollbackDecided { at, .. }
+            | Self::RollbackStuck { at, .. }
             | Self::Ended { at, .. } => *at,
         }
     }

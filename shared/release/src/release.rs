@@ -94,6 +94,12 @@ pub struct Release {
     pub exposed: bool,
     /// How many it had, as far as was seen.
     pub candidate_requests: CandidateRequests,
+    /// When it was turned back.
+    pub turned_at: Option<Timestamp>,
+    /// When people were last told that its rollback is stuck.
+    pub stuck_told: Option<Timestamp>,
+    /// Since when its rollback is known to be stuck.
+    pub stuck_since: Option<Timestamp>,
     /// What was read back at the end.
     pub proof: Option<Proof>,
 }
@@ -128,6 +134,9 @@ impl Release {
             because: None,
             exposed: false,
             candidate_requests: CandidateRequests::default(),
+            turned_at: None,
+            stuck_told: None,
+            stuck_since: None,
             proof: None,
             started,
         }
@@ -210,6 +219,26 @@ impl Release {
         self.phase == Phase::RollingBack && is_set
     }
 
+    /// What people are told of a rollback that goes nowhere, because of `why`: once it has taken
+    /// [`STUCK_AFTER`] longer than it may, and again every [`STUCK_AGAIN`].
+    pub fn stuck_for(&self, why: &str, now: Timestamp) -> Option<Event> {
+        let turned_at = self
+            .turned_at
+            .filter(|_| self.phase == Phase::RollingBack)?;
+        // Once the traffic is back, what is left has a time of its own.
+        let since = match self.is_back() {
+            false => turned_at,
+            true => self.weight_since + self.time_to_prove().max(self.plan().retire_after),
+        };
+        let told = self.stuck_told.map(|told| now.duration_since(told));
+        let is_due =
+            now.duration_since(since) >= STUCK_AFTER && told.is_none_or(|told| told >= STUCK_AGAIN);
+        is_due.then(|| Event::RollbackStuck {
+            at: now,
+            why: why.chars().take(STUCK_CHARS_MAX).collect(),
+        })
+    }
+
     /// For how long the metrics may still show that the candidate's requests fell; `None` when they
     /// have, or when there is nothing to show.
     pub fn proving(&self, now: Timestamp) -> Option<SignedDuration> {
@@ -217,10 +246,13 @@ impl Release {
         if !self.is_back() || !shows || self.candidate_requests.fell() {
             return None;
         }
-        let plan = self.plan();
-        let windows = plan.window.saturating_mul(PROOF_WINDOWS_MAX);
-        let left = plan.settle.saturating_add(windows) - now.duration_since(self.weight_since);
+        let left = self.time_to_prove() - now.duration_since(self.weight_since);
         (left > SignedDuration::ZERO).then_some(left)
+    }
+
+    fn time_to_prove(&self) -> SignedDuration {
+        let windows = self.plan().window.saturating_mul(PROOF_WINDOWS_MAX);
+        self.plan().settle.saturating_add(windows)
     }
 
     /// Whether anything can still happen.
@@ -278,9 +310,16 @@ impl Release {
             }
             Event::StepDone { at, step, .. } => self.enter_step(step + 1, *at),
             Event::Ordered { order, by } => self.ordered(*order, by),
-            Event::RollbackDecided { because, .. } => {
+            Event::RollbackDecided { at, because } => {
                 self.phase = Phase::RollingBack;
+                self.turned_at = Some(*at);
                 self.because = Some(because.clone());
+            }
+            Event::RollbackStuck { at, .. } => {
+                if self.phase == Phase::RollingBack {
+                    self.stuck_since.get_or_insert(*at);
+                    self.stuck_told = Some(*at);
+                }
             }
             Event::Ended { outcome, proof, .. } => {
                 self.phase = match outcome {
@@ -444,7 +483,8 @@ impl Story for Option<Release> {
             | Event::Frozen { .. }
             | Event::CleanupFailed { .. }
             | Event::StepDone { .. }
-            | Event::Ordered { .. } => None,
+            | Event::Ordered { .. }
+            | Event::RollbackStuck { .. } => None,
         }
     }
 }
@@ -483,8 +523,8 @@ impl Release {
             Phase::RollingBack => JobReply::Continue {
                 token: Token::of(id.clone()),
                 summary: match self.is_back() {
-                    true => format!("rolled back: {}; {because}", self.why()),
-                    false => format!("rolling back: {}", self.why()),
+                    true => format!("rolled back: {}; {because}{}", self.why(), self.stuck()),
+                    false => format!("rolling back: {}{}", self.why(), self.stuck()),
                 },
                 percent: self.percent(),
             },
@@ -529,6 +569,12 @@ impl Release {
             self.weight,
             self.warnings()
         )
+    }
+
+    fn stuck(&self) -> String {
+        self.stuck_since.map_or_else(String::new, |since| {
+            format!("; stuck since {since:.0}, and tried again and again")
+        })
     }
 
     fn why(&self) -> String {
@@ -582,6 +628,13 @@ impl Release {
         ])
     }
 }
+
+/// A rollback that is decided takes seconds: one that takes so much longer needs somebody.
+pub const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(5);
+/// How often people are told of a rollback that stays stuck.
+pub const STUCK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+/// The longest reason that they are told, in characters.
+const STUCK_CHARS_MAX: usize = 1_000;
 
 /// How many windows after a rollback may show that the candidate's requests fell.
 const PROOF_WINDOWS_MAX: i32 = 3;

@@ -320,6 +320,35 @@ proptest! {
     }
 }
 
+#[test]
+fn a_release_is_stuck_since_it_was_first_found_so_and_only_on_its_way_back() {
+    let at = |second| Timestamp::from_second(BEGAN + second).unwrap();
+    let stuck = |second| Event::RollbackStuck {
+        at: at(second),
+        why: "access denied".to_owned(),
+    };
+    let text = "version: 1
+releases:
+  web:
+    target:
+      lambda-alias:
+        function: arn:aws:lambda:eu-west-1:123456789012:function:shop
+        alias: live
+    steps: canary
+";
+    let config = Config::parse(text).unwrap_or_else(|e| panic!("{}", e.message));
+    let head = begin(config.release(None).unwrap().1.clone()).after(&[stuck(1)]);
+    assert_eq!(head.state.as_ref().unwrap().stuck_since, None);
+    let because = Reason::TurnedBack;
+    let decided = Event::RollbackDecided { at: at(2), because };
+    let head = head.after(&[decided, stuck(60), stuck(120)]);
+    let release = head.state.unwrap();
+    assert_eq!(release.stuck_since, Some(at(60)));
+    assert_eq!(release.phase, Phase::RollingBack);
+    let reply = format!("{:?}", release.reply(&Reason::ReadingBack));
+    assert!(reply.contains("stuck since"), "{reply}");
+}
+
 /// A release of a plan, looked at once a minute.
 struct Looked {
     head: Head<Option<Release>>,
@@ -513,7 +542,7 @@ fn an_approval_in_the_pipeline_counts_like_one_by_hand_and_a_refusal_turns_back(
     assert_eq!(approved.release().phase, Phase::Promoted);
     let mut rejected = Looked::begin(plan);
     rejected.minutes(2, |_| {});
-    rejected.minutes(2, says(false));
+    rejected.minutes(8, says(false));
     assert_eq!(rejected.release().phase, Phase::RolledBack);
     let because = rejected.release().because.clone().unwrap().to_string();
     assert_eq!(because, "ann refused to approve: the graphs");
@@ -534,9 +563,9 @@ fn what_cannot_be_observed_waits_goes_back_or_goes_on_as_the_plan_says() {
         looked.release().phase
     };
     assert_eq!(after("wait", 6), Phase::Shifting);
-    assert_eq!(after("wait", 20), Phase::RolledBack);
+    assert_eq!(after("wait", 24), Phase::RolledBack);
     assert_eq!(after("fail", 3), Phase::Shifting);
-    assert_eq!(after("fail", 7), Phase::RolledBack);
+    assert_eq!(after("fail", 12), Phase::RolledBack);
     assert_eq!(after("go-on", 3), Phase::Shifting);
     assert_eq!(after("go-on", 7), Phase::Promoted);
 }

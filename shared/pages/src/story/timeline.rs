@@ -110,7 +110,7 @@ impl Happened {
                 What::Ordered { by, .. } => sentence(&by.why),
                 What::Frozen { because, .. } => sentence(because),
                 What::Checked { checked } => sentence(&checked.said),
-                What::CleanupFailed { why, .. } => sentence(why),
+                What::CleanupFailed { why, .. } | What::RollbackStuck { why } => sentence(why),
                 What::Act { .. } => String::new(),
                 What::Began { .. }
                 | What::CandidateReady
@@ -206,6 +206,10 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
         ),
         What::Ordered { order, .. } => ("hand", format!("Ordered: {order}")),
         What::RollbackDecided => ("back", "Rollback decided".to_owned()),
+        What::RollbackStuck { .. } => (
+            "alarm",
+            "The rollback is stuck: it goes on being tried".to_owned(),
+        ),
         What::Ended { outcome, proof } => {
             let (class, how) = match outcome {
                 Outcome::Promoted => ("done", "Promoted"),

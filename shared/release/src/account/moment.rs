@@ -94,6 +94,11 @@ pub enum What {
     },
     /// From here on the release only went back.
     RollbackDecided,
+    /// The rollback should have been over and was not.
+    RollbackStuck {
+        /// What stood in its way.
+        why: String,
+    },
     /// It was over.
     Ended {
         /// How.
@@ -233,6 +238,10 @@ pub(super) fn of(
             Some(because.clone()),
             Who::by(because),
         ),
+        Event::RollbackStuck { why, .. } => {
+            let why = why.clone();
+            (What::RollbackStuck { why }, None, Who::Penstock)
+        }
         Event::Ended { outcome, proof, .. } => {
             let what = What::Ended {
                 outcome: *outcome,

@@ -27,6 +27,7 @@ fn is_of_no_look(event: &Event) -> bool {
     match event {
         Event::Performed { .. }
         | Event::CleanupFailed { .. }
+        | Event::RollbackStuck { .. }
         | Event::Ordered { .. }
         | Event::Started(_) => true,
         Event::Intended { .. }
@@ -121,6 +122,7 @@ impl Seen {
                 | Event::CandidateReady { .. }
                 | Event::Frozen { .. }
                 | Event::CleanupFailed { .. }
+                | Event::RollbackStuck { .. }
                 | Event::Started(_)
                 | Event::Performed { .. }
                 | Event::Ordered { .. } => {}
@@ -185,6 +187,7 @@ impl Seen {
             | Event::AlarmsChanged { .. }
             | Event::CandidateReady { .. }
             | Event::CleanupFailed { .. }
+            | Event::RollbackStuck { .. }
             | Event::Checked { .. }
             | Event::Frozen { .. }
             | Event::StepDone { .. }
