@@ -4,7 +4,7 @@ use engine::{Class, Driven, Invocation, PortError, Ports, Trigger, roll_back};
 use futures::future::join_all;
 use jiff::SignedDuration;
 use release::sources::{OutsideEvent, RollbackRequest, read};
-use release::{Phase, Release, ReleaseId};
+use release::{Phase, Reason, Release, ReleaseId};
 
 /// From one try to the next, while another run is at work on the target or AWS does not answer.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
@@ -66,6 +66,11 @@ async fn finish(
         };
         match roll_back(ports, call, id, because).await {
             Ok(Some(Driven { release, because })) => match release.phase {
+                // The pipeline has yet to be told that its action failed.
+                Phase::RollingBack if matches!(because, Reason::AwaitingStage { .. }) => {
+                    tracing::info!(release = %id, %because, "back, all but the stage");
+                    return Ok(());
+                }
                 Phase::RollingBack => {
                     tracing::info!(release = %id, %because, "not rolled back yet");
                 }

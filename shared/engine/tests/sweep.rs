@@ -8,7 +8,9 @@ use engine::fakes::{Fault, Mutant, Run, World};
 use engine::{AppendError, Class, Invocation, begin, drive, roll_back};
 use futures::FutureExt;
 use jiff::SignedDuration;
-use release::config::{AlbRule, JudgePolicy, Metrics, Plan, Policy, Step, TargetSpec};
+use release::config::{
+    AlbRule, JudgePolicy, Metrics, Plan, Policy, RollbackPolicy, Step, TargetSpec,
+};
 use release::{Arms, Head, JobReply, Outcome, Reason, Release, ReleaseId, Started, Token, Weight};
 use serde_json::json;
 
@@ -155,6 +157,7 @@ fn plain_plan() -> Plan {
         metrics: Metrics::default(),
         judge: JudgePolicy::default(),
         freeze: Vec::new(),
+        rollback: RollbackPolicy::default(),
     }
 }
 

@@ -156,6 +156,13 @@ pub enum Reason {
         /// Who and why.
         by: By,
     },
+    /// The stable version has everything back; the stage is rolled back once it has ended.
+    AwaitingStage {
+        /// Which, in words.
+        stage: String,
+        /// How long it is still waited for.
+        left: SignedDuration,
+    },
     /// The weight is set; the target is being read back.
     ReadingBack,
     /// The release is over.
@@ -238,6 +245,11 @@ impl fmt::Display for Reason {
             Self::Passed { said } => write!(f, "the check passed: {said}"),
             Self::CheckFailed { said } => write!(f, "the check failed: {said}"),
             Self::Rejected { by } => write!(f, "{} refused to approve: {}", by.who, by.why),
+            Self::AwaitingStage { stage, left } => write!(
+                f,
+                "{stage} is rolled back once it has ended, if it does within {:#}",
+                whole_seconds(*left)
+            ),
             Self::ReadingBack => f.write_str("reading the target back"),
             Self::Over => f.write_str("the release is over"),
         }

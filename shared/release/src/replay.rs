@@ -330,6 +330,7 @@ fn heeds(release: &Release, because: &Reason) -> bool {
         | Reason::CheckFailed { .. }
         | Reason::CouldNotObserve { .. }
         | Reason::TooFewRequests { .. }
+        | Reason::AwaitingStage { .. }
         | Reason::ReadingBack
         | Reason::Over => false,
     }
