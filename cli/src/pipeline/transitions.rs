@@ -11,7 +11,10 @@ use super::engine::lock;
 
 /// All of them; what is not named here is enabled. Bounded by the pipelines and their stages.
 #[derive(Debug, Default)]
-pub struct Transitions(Mutex<HashMap<(String, String), watch::Sender<Option<Disabled>>>>);
+pub struct Transitions(Mutex<HashMap<Stage, watch::Sender<Option<Disabled>>>>);
+
+/// A pipeline and a stage, by name.
+type Stage = (String, String);
 
 /// Why a transition is disabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
