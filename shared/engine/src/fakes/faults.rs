@@ -16,7 +16,7 @@ use release::{
 
 use super::{Throttled, World};
 use crate::{
-    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Executions, GateHistory,
+    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, Executions, GateHistory,
     HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled,
     ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
 };
@@ -216,6 +216,22 @@ impl ReleaseLog for Run<'_> {
     async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError> {
         self.through(|world| Ok(world.look().held.get(target).map(|held| held.by.clone())))
             .await
+    }
+
+    async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError> {
+        self.through(|world| {
+            world.beat(id, at, until);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, PortError> {
+        self.through(|world| Ok(world.due(now, limit))).await
+    }
+
+    async fn take_due(&self, due: &Due, until: Timestamp) -> Result<Option<Timestamp>, PortError> {
+        self.through(|world| Ok(world.take_due(due, until))).await
     }
 
     async fn fence(
