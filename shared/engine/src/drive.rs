@@ -1,5 +1,6 @@
 //! The only loop that moves a release: load, decide, intend, perform.
 
+mod company;
 mod step;
 
 use futures::join;
@@ -207,7 +208,9 @@ fn is_left(effect: Effect, error: &PortError) -> bool {
         Class::Conflict | Class::Retryable => false,
     };
     match effect {
-        Effect::Retire | Effect::TestTraffic(false) => never,
+        Effect::Retire | Effect::TestTraffic(false) | Effect::StopAlongside | Effect::HoldStage => {
+            never
+        }
         Effect::SetWeight(_) | Effect::Deploy | Effect::TestTraffic(true) => false,
     }
 }
@@ -314,6 +317,8 @@ async fn act(
             let test = release.plan().test_traffic().filter(|_| on);
             return ports.route(target, arms, test).await;
         }
+        Effect::StopAlongside => return company::stop(ports, release).await,
+        Effect::HoldStage => return company::hold_stage(ports, release).await,
     };
     ports.set_weight(target, arms, weight).await?;
     let live = ports.weight(target, arms).await?;
@@ -350,7 +355,11 @@ async fn observe(ports: &impl Ports, release: &Release) -> Observation {
             );
         }
         Phase::RollingBack => {
-            (seen.windows, seen.live) = join!(after(ports, release, seen.now), live);
+            (seen.windows, seen.live, seen.in_stage) = join!(
+                after(ports, release, seen.now),
+                live,
+                company::in_stage(ports, release),
+            );
         }
         Phase::Promoted | Phase::RolledBack => {}
     }

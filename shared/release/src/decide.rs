@@ -538,6 +538,11 @@ fn ended(
             }
         };
     }
+    if outcome == Outcome::RolledBack
+        && let Some(effect) = release.company()
+    {
+        return act(effect, because);
+    }
     if release.test_traffic {
         return act(Effect::TestTraffic(false), because);
     }
@@ -560,6 +565,15 @@ fn ended(
         return match left > SignedDuration::ZERO && !release.retiring {
             true => Decision::wait(Reason::Waiting { left }),
             false => act(Effect::Retire, because),
+        };
+    }
+    if let Some(stage) = release.awaits_stage() {
+        return match release.stage_left(seen.in_stage, seen.now) {
+            Some(left) => Decision::wait(Reason::AwaitingStage {
+                stage: stage.to_string(),
+                left,
+            }),
+            None => act(Effect::HoldStage, because),
         };
     }
     let proof = Proof {

@@ -106,6 +106,10 @@ pub enum Effect {
     Retire,
     /// The plan's test traffic goes to the candidate, or no longer.
     TestTraffic(bool),
+    /// The deployments alongside are stopped, with their own rollback.
+    StopAlongside,
+    /// The stage of the pipeline is closed or rolled back, as the plan says.
+    HoldStage,
 }
 
 impl fmt::Display for Effect {
@@ -116,6 +120,8 @@ impl fmt::Display for Effect {
             Self::Retire => f.write_str("take the idle version down"),
             Self::TestTraffic(true) => f.write_str("send test traffic to the candidate"),
             Self::TestTraffic(false) => f.write_str("end the test traffic"),
+            Self::StopAlongside => f.write_str("stop the deployments alongside"),
+            Self::HoldStage => f.write_str("close or roll back the stage"),
         }
     }
 }
@@ -246,7 +252,8 @@ pub enum Event {
     CleanupFailed {
         /// When.
         at: Timestamp,
-        /// What: the end of test traffic, or taking a version down.
+        /// What: the end of test traffic, taking a version down, stopping what is alongside, or
+        /// holding the stage.
         effect: Effect,
         /// Why not, and what is left.
         why: String,

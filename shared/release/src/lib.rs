@@ -17,6 +17,7 @@
 pub mod account;
 pub mod announce;
 pub mod check;
+mod company;
 pub mod config;
 mod decide;
 mod event;
@@ -34,6 +35,7 @@ pub mod sources;
 mod story;
 
 pub use check::{CheckVerdict, Checked};
+pub use company::{STAGE_END_WITHIN, TRANSITION_REASON_CHARS_MAX};
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
 pub use event::{
     ArmCounts, Arms, CandidateRequests, Effect, Event, Outcome, Proof, Started, Window,

@@ -166,6 +166,13 @@ pub enum Reason {
         /// For how long they are waited for at most.
         left: SignedDuration,
     },
+    /// The stable version has everything back; the stage is rolled back once it has ended.
+    AwaitingStage {
+        /// Which, in words.
+        stage: String,
+        /// How long it is still waited for.
+        left: SignedDuration,
+    },
     /// The weight is set; the target is being read back.
     ReadingBack,
     /// The release is over.
@@ -258,6 +265,11 @@ impl fmt::Display for Reason {
                 f,
                 "the stable version has every request again; waiting up to {:#} for metrics that \
                  show it",
+                whole_seconds(*left)
+            ),
+            Self::AwaitingStage { stage, left } => write!(
+                f,
+                "{stage} is rolled back once it has ended, if it does within {:#}",
                 whole_seconds(*left)
             ),
             Self::ReadingBack => f.write_str("reading the target back"),

@@ -63,6 +63,12 @@ pub struct Release {
     pub retiring: bool,
     /// Whether test traffic may be going to the candidate.
     pub test_traffic: bool,
+    /// Whether the deployments alongside are to be stopped should it go back.
+    #[serde(default)]
+    pub to_stop: bool,
+    /// Whether the stage is to be closed or rolled back should it go back.
+    #[serde(default)]
+    pub to_hold: bool,
     /// What could not be tidied up, in words.
     pub left_behind: Vec<String>,
     /// The plan's current step, counted from 0; the number of steps when all are done.
@@ -119,6 +125,8 @@ impl Release {
             to_retire: false,
             retiring: false,
             test_traffic: false,
+            to_stop: !started.plan.rollback.alongside.is_empty(),
+            to_hold: started.plan.rollback.pipeline.is_some(),
             left_behind: Vec::new(),
             step: 0,
             step_since: started.at,
@@ -304,6 +312,8 @@ impl Release {
                 match effect {
                     Effect::Retire => self.to_retire = false,
                     Effect::TestTraffic(_) => self.test_traffic = false,
+                    Effect::StopAlongside => self.to_stop = false,
+                    Effect::HoldStage => self.to_hold = false,
                     Effect::SetWeight(_) | Effect::Deploy => {}
                 }
                 self.left_behind.push(why.clone());
@@ -350,6 +360,8 @@ impl Release {
             }
             Effect::Deploy => self.step_since = at,
             Effect::Retire => self.to_retire = false,
+            Effect::StopAlongside => self.to_stop = false,
+            Effect::HoldStage => self.to_hold = false,
             Effect::TestTraffic(on) => {
                 self.test_traffic = on;
                 if on && matches!(self.current_step(), Some(Step::HeaderRoute(_))) {
@@ -369,7 +381,7 @@ impl Release {
             Effect::TestTraffic(true) => self.test_traffic = true,
             Effect::Retire => self.retiring = self.phase == Phase::Shifting,
             Effect::SetWeight(weight) => self.exposed |= weight > Weight::ZERO,
-            Effect::TestTraffic(false) => {}
+            Effect::TestTraffic(false) | Effect::StopAlongside | Effect::HoldStage => {}
         }
     }
 
@@ -520,6 +532,18 @@ impl Release {
                 summary: self.going_on(because),
                 percent: self.percent(),
             },
+            // The stage cannot end, and be rolled back, before its action has.
+            Phase::RollingBack if matches!(because, Reason::AwaitingStage { .. }) => {
+                JobReply::Fail {
+                    kind: FailureKind::JobFailed,
+                    message: format!(
+                        "rolled back: {}; the stable version serves 100% again; {because}; release \
+                         {id}{}",
+                        self.why(),
+                        self.warnings()
+                    ),
+                }
+            }
             Phase::RollingBack => JobReply::Continue {
                 token: Token::of(id.clone()),
                 summary: match self.is_back() {

@@ -336,6 +336,7 @@ fn heeds(release: &Release, because: &Reason) -> bool {
         | Reason::CouldNotObserve { .. }
         | Reason::TooFewRequests { .. }
         | Reason::Proving { .. }
+        | Reason::AwaitingStage { .. }
         | Reason::ReadingBack
         | Reason::Over => false,
     }

@@ -165,6 +165,7 @@ impl World {
             }
             Effect::Retire => self.stable_down = true,
             Effect::TestTraffic(on) => self.test_traffic = on,
+            Effect::StopAlongside | Effect::HoldStage => {}
         }
     }
 

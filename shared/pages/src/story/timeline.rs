@@ -177,6 +177,8 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
                 Effect::Retire => "Idle version taken down",
                 Effect::TestTraffic(true) => "Test traffic to the candidate",
                 Effect::TestTraffic(false) => "Test traffic ended",
+                Effect::StopAlongside => "Deployments alongside stopped",
+                Effect::HoldStage => "Stage held",
                 Effect::SetWeight(_) => "Weight set",
             };
             let done = match performed {

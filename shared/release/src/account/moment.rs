@@ -158,6 +158,7 @@ impl Who {
             | Reason::Drifted { .. }
             | Reason::TurnedBack
             | Reason::CouldNotObserve { .. }
+            | Reason::AwaitingStage { .. }
             | Reason::ReadingBack
             | Reason::Over => Self::Penstock,
         }
@@ -194,7 +195,11 @@ pub(super) fn of(
                     generation,
                     performed: None,
                 },
-                Effect::Deploy | Effect::Retire | Effect::TestTraffic(_) => What::Act {
+                Effect::Deploy
+                | Effect::Retire
+                | Effect::TestTraffic(_)
+                | Effect::StopAlongside
+                | Effect::HoldStage => What::Act {
                     effect,
                     generation,
                     performed: None,
@@ -268,7 +273,9 @@ fn why_intended(release: &Release, effect: Effect) -> Reason {
         ) => match effect {
             Effect::SetWeight(weight) => Reason::NextWeight { weight },
             Effect::Retire => Reason::EveryStepDone,
-            Effect::Deploy | Effect::TestTraffic(_) => Reason::Done,
+            Effect::Deploy | Effect::TestTraffic(_) | Effect::StopAlongside | Effect::HoldStage => {
+                Reason::Done
+            }
         },
     }
 }
