@@ -356,8 +356,9 @@ fn every_event_that_asks_for_a_rollback_passes_one_rule_and_no_other_does() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
     let rules = rules();
     let mut used = BTreeSet::new();
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
+    let paths = std::fs::read_dir(folder).unwrap();
+    let paths = paths.map(|file| file.unwrap().path());
+    for path in paths.filter(|path| path.is_file()) {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let event: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let passed = rules
@@ -379,4 +380,19 @@ fn every_event_that_asks_for_a_rollback_passes_one_rule_and_no_other_does() {
         }
     }
     assert_eq!(used.len(), rules.len(), "a rule without a sample: {used:?}");
+}
+
+#[test]
+fn every_minute_somebody_looks_after_what_nobody_else_does() {
+    let template = template();
+    let sweep = &template["Resources"]["RollbackTrigger"]["Properties"]["Events"]["Sweep"];
+    assert_eq!(sweep["Type"], "ScheduleV2");
+    let schedule = &sweep["Properties"];
+    assert_eq!(schedule["ScheduleExpression"], "rate(1 minute)");
+    let event: Value = serde_json::from_str(schedule["Input"].as_str().unwrap()).unwrap();
+    assert_eq!(event["detail-type"], release::sources::SWEEP);
+    assert_eq!(event["source"], release::sources::SWEEP_SOURCE);
+    let index = &template["Resources"]["ReleaseLog"]["Properties"]["GlobalSecondaryIndexes"][0];
+    assert_eq!(index["IndexName"], "due");
+    assert_eq!(index["Projection"]["ProjectionType"], "KEYS_ONLY");
 }

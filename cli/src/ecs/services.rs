@@ -154,6 +154,7 @@ impl State {
                     news: vec![News::of(&first, now)],
                     all: vec![first],
                     completed: None,
+                    stopped: None,
                 })
             }
         };
@@ -311,6 +312,7 @@ impl Deployments {
         if !force && definition == primary.definition && placement == primary.placement {
             return Ok(());
         }
+        self.stopped = None;
         let deployment = Deployment::begun(Fleet::new(definition, placement, now));
         self.news.push(News::of(&deployment, now));
         self.all.insert(0, deployment);

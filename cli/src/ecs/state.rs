@@ -98,6 +98,18 @@ pub(super) struct Deployments {
     pub(super) completed: Option<Box<Fleet>>,
     /// What the event bus has not been told yet.
     pub(super) news: Vec<News>,
+    /// What is being, or was, rolled back because somebody stopped it; nothing any more once
+    /// something else is deployed.
+    pub(super) stopped: Option<StoppedDeployment>,
+}
+
+/// A service deployment that somebody stopped.
+#[derive(Debug)]
+pub(super) struct StoppedDeployment {
+    /// Of its fleet.
+    pub(super) id: String,
+    /// When it began.
+    pub(super) created: Timestamp,
 }
 
 #[derive(Debug)]

@@ -259,8 +259,9 @@ async fn reached(event: &Value, context: &Context, stand_ins: &str) -> usize {
 /// The samples that are events, by name.
 fn sample_events() -> Vec<(String, Value)> {
     let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
-    let files = std::fs::read_dir(events).unwrap();
-    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let files = std::fs::read_dir(events).unwrap().map(Result::unwrap);
+    let files = files.filter(|file| file.file_type().unwrap().is_file());
+    let names = files.map(|file| file.file_name().into_string().unwrap());
     let samples = names.map(|name| (sample(&name), name));
     samples
         .filter(|(event, _)| matches!(decode(event), Decoded::NotAJob))

@@ -6,6 +6,7 @@
 mod error;
 mod finding;
 mod metrics;
+mod rollback;
 mod step;
 mod target;
 
@@ -21,6 +22,9 @@ pub use error::ConfigError;
 pub use finding::FindingPolicy;
 pub use metrics::{
     ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
+};
+pub use rollback::{
+    ALONGSIDE_MAX, Alongside, DeploymentGroupArn, PipelinePolicy, RollbackPolicy, StageArn,
 };
 pub use step::{Approval, Policy, ProbeStep, Step, Watch};
 pub use target::{
@@ -221,6 +225,9 @@ pub struct Plan {
     /// When no weight is raised.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<Freeze>,
+    /// What else goes back with the release.
+    #[serde(default, skip_serializing_if = "RollbackPolicy::is_none")]
+    pub rollback: RollbackPolicy,
 }
 
 fn a_minute() -> SignedDuration {
@@ -283,6 +290,7 @@ impl Check for Plan {
         check_alarms(&self.alarms)?;
         self.metrics.check()?;
         freeze::check(&self.freeze)?;
+        self.rollback.check(&self.target)?;
         self.judge.check()?;
         self.judge_config().validate().map_err(|e| e.to_string())
     }

@@ -101,6 +101,7 @@ fn moves(release: &Release, now: Timestamp) -> bool {
         | Event::Checked { .. }
         | Event::Frozen { .. }
         | Event::CleanupFailed { .. }
+        | Event::RollbackStuck { .. }
         | Event::Ordered { .. } => false,
     })
 }
