@@ -475,7 +475,7 @@ impl Story for Option<Release> {
         match event {
             Event::Started(started) => Some(Claim::Take {
                 target: started.plan.target.id(),
-                watches: watches(&started.plan),
+                watches: started.watches(),
                 since: started.at,
                 until: started.at + started.plan.abandon_after,
             }),
@@ -484,7 +484,7 @@ impl Story for Option<Release> {
             }),
             Event::Ended { .. } => self.as_ref().map(|release| Claim::GiveBack {
                 target: release.plan().target.id(),
-                watches: watches(release.plan()),
+                watches: release.started.watches(),
             }),
             Event::Intended { .. }
             | Event::Performed { .. }
@@ -499,10 +499,6 @@ impl Story for Option<Release> {
             | Event::RollbackStuck { .. } => None,
         }
     }
-}
-
-fn watches(plan: &Plan) -> Vec<String> {
-    plan.alarms.iter().map(|a| format!("alarm:{a}")).collect()
 }
 
 impl Release {
