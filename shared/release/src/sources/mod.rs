@@ -9,6 +9,7 @@ mod ecs;
 mod image;
 mod pipeline;
 mod request;
+mod schedule;
 mod trust;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +17,7 @@ use reports::Severity;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use schedule::{SWEEP, SWEEP_SOURCE};
 pub use trust::{Home, StandIns, Untrusted};
 
 use crate::watches::NAME_BYTES_MAX;
@@ -23,12 +25,6 @@ use crate::{Phase, Reason, Release};
 
 /// Reads one kind of event: `Ok(None)` when the event says nothing that a release must heed.
 type Read = fn(&OutsideEvent<'_>) -> Result<Option<RollbackRequest>, SourceError>;
-
-/// The detail type with which the schedule asks for a sweep. No release registers for it.
-pub const SWEEP: &str = "Penstock Sweep";
-
-/// The source of that event, which is of the stack's own making.
-pub const SWEEP_SOURCE: &str = "penstock.schedule";
 
 /// The longest text of an event that is repeated anywhere, in characters.
 const WORDS_CHARS_MAX: usize = 300;
@@ -48,7 +44,7 @@ struct Source {
 enum Sender {
     /// This service of AWS, by its `source`. Nobody else can: `PutEvents` refuses `aws.` sources.
     Aws(&'static str),
-    /// The stack's own schedule, which invokes the function without the bus.
+    /// The stack itself, by this `source`, straight to the function.
     Stack(&'static str),
     /// Whoever may put events on the bus.
     Anybody,
@@ -66,7 +62,7 @@ const SOURCES: &[Source] = &[
     Source { detail_type: "ECS Service Action", sender: Sender::Aws("aws.ecs"), read: ecs::service_action },
     Source { detail_type: "ECR Image Scan", sender: Sender::Aws("aws.ecr"), read: image::scan },
     Source { detail_type: "Inspector2 Finding", sender: Sender::Aws("aws.inspector2"), read: image::finding },
-    Source { detail_type: SWEEP, sender: Sender::Stack(SWEEP_SOURCE), read: |_| Ok(None) },
+    Source { detail_type: schedule::SWEEP, sender: Sender::Stack(schedule::SWEEP_SOURCE), read: schedule::read },
     Source { detail_type: "penstock.rollback-requested", sender: Sender::Anybody, read: request::read },
 ];
 
