@@ -4,6 +4,7 @@ use std::io::{Cursor, Read, Write};
 
 mod gate;
 mod lambda_alias;
+mod sources;
 
 use actions::{CanaryShift, HealthCheck, RollbackTrigger, TestGate};
 use engine::fakes::{Fault, Run, World};
