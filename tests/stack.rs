@@ -300,14 +300,86 @@ fn the_release_log_is_kept_safe() {
     assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
 }
 
+/// The rules that hand events to rollback-trigger, by name.
+fn rules() -> Vec<(String, Value)> {
+    let template = template();
+    let events = &template["Resources"]["RollbackTrigger"]["Properties"]["Events"];
+    let events = events.as_object().unwrap().iter();
+    events
+        .filter(|(_, event)| event["Type"] == "EventBridgeRule")
+        .map(|(name, event)| (name.clone(), event["Properties"].clone()))
+        .collect()
+}
+
 #[test]
-fn an_alarm_that_cannot_be_handled_is_kept() {
-    let trigger = template()["Resources"]["RollbackTrigger"]["Properties"].clone();
-    let rule = &trigger["Events"]["OnAlarm"]["Properties"];
-    assert_eq!(rule["DeadLetterConfig"]["Arn"], "LostEvents.Arn");
-    assert_eq!(rule["RetryPolicy"]["MaximumRetryAttempts"], 20);
+fn an_event_that_cannot_be_handled_is_kept() {
+    let template = template();
+    let trigger = &template["Resources"]["RollbackTrigger"]["Properties"];
+    let policy = &template["Resources"]["LostEventsPolicy"]["Properties"]["PolicyDocument"];
+    let may_keep = &policy["Statement"][0]["Condition"]["ArnEquals"]["aws:SourceArn"];
+    let mut may_keep: Vec<_> = may_keep.as_array().unwrap().iter().collect();
+    let rules = rules();
+    assert_eq!(rules.len(), 7);
+    for (name, rule) in &rules {
+        assert_eq!(rule["DeadLetterConfig"]["Arn"], "LostEvents.Arn", "{name}");
+        assert_eq!(rule["RetryPolicy"]["MaximumRetryAttempts"], 20, "{name}");
+        may_keep.retain(|arn| **arn != format!("RollbackTrigger{name}.Arn"));
+    }
+    assert_eq!(may_keep, Vec::<&Value>::new());
     let destination = &trigger["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
     assert_eq!(destination["Destination"], "LostEvents.Arn");
+}
+
+/// Whether EventBridge hands this event on: each field of the pattern has one of its values. `!If`
+/// has lost its tag, and stands for what is so on AWS.
+fn matches(pattern: &Value, event: &Value) -> bool {
+    match pattern {
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(name, pattern)| matches(pattern, &event[name])),
+        Value::Array(choice) if choice.first() == Some(&json!("IsLocal")) => {
+            matches(&choice[2], event)
+        }
+        Value::Array(any) => any.iter().any(|one| match one {
+            Value::Object(rule) => {
+                let prefix = rule["anything-but"]["prefix"].as_str().unwrap();
+                event.as_str().is_some_and(|text| !text.starts_with(prefix))
+            }
+            literal => literal == event,
+        }),
+        other => panic!("no pattern: {other}"),
+    }
+}
+
+#[test]
+fn every_event_that_asks_for_a_rollback_passes_one_rule_and_no_other_does() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    let rules = rules();
+    let mut used = BTreeSet::new();
+    let paths = std::fs::read_dir(folder).unwrap();
+    let paths = paths.map(|file| file.unwrap().path());
+    for path in paths.filter(|path| path.is_file()) {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let event: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let passed = rules
+            .iter()
+            .filter(|(_, rule)| matches(&rule["Pattern"], &event));
+        let passed: Vec<_> = passed.map(|(rule, _)| rule.as_str()).collect();
+        let is_job = !event["CodePipeline.job"].is_null();
+        let asks = !is_job && !["alarm-cleared", "sweep"].contains(&name.as_str());
+        assert_eq!(passed.len(), usize::from(asks), "{name}: {passed:?}");
+        used.extend(passed.into_iter().map(str::to_owned));
+        if asks {
+            // AWS's own service sends it, or it is a request.
+            let mut event = event.clone();
+            event["source"] = json!("aws.s3");
+            let passes = rules
+                .iter()
+                .any(|(_, rule)| matches(&rule["Pattern"], &event));
+            assert!(!passes, "{name} from another service");
+        }
+    }
+    assert_eq!(used.len(), rules.len(), "a rule without a sample: {used:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use pages::ReleasePage;
 use release::account::Account;
 use release::check::AllowedChecks;
-use release::config::{AllowList, LIFE_MAX, PipelinePolicy, Plan};
+use release::config::{AllowList, FindingPolicy, LIFE_MAX, PipelinePolicy, Plan};
 use release::freeze::{self, Frozen};
 use release::{Arms, FailureKind, Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
@@ -87,7 +87,15 @@ impl CanaryShift {
         id: &ReleaseId,
     ) -> Result<Begun, ActionError> {
         let section = job.parameters.section.clone();
-        let plan = Inputs::read(ports, job, move |inputs| inputs.plan(section.as_deref())).await?;
+        let read = Inputs::read(ports, job, move |inputs| {
+            let plan = inputs.plan(section.as_deref())?;
+            let images = match plan.rollback_on_finding {
+                FindingPolicy::Critical | FindingPolicy::High => inputs.images()?,
+                FindingPolicy::Never => BTreeSet::new(),
+            };
+            Ok((plan, images))
+        });
+        let (plan, images) = read.await?;
         let plan = match job.parameters.hotfix.clone() {
             Some(why) => plan.at_once(why),
             None => plan,
@@ -106,7 +114,7 @@ impl CanaryShift {
             }
             return Ok(Begun::Unchanged(arms.stable));
         }
-        match look_before(ports, job, id, &plan, arms).await {
+        match look_before(ports, job, id, (&plan, images), arms).await {
             Ok(started) => {
                 started.check_watches().map_err(ActionError::Refused)?;
                 Ok(Begun::Release(Box::new(begin(ports, id, started).await?)))
@@ -195,7 +203,7 @@ async fn look_before(
     ports: &impl Ports,
     job: &Job,
     id: &ReleaseId,
-    plan: &Plan,
+    (plan, mut images): (&Plan, BTreeSet<String>),
     arms: Arms,
 ) -> Result<Started, ActionError> {
     let live = ports.live(&plan.target, &arms).await?;
@@ -214,6 +222,12 @@ async fn look_before(
              rollback would go back to that",
             arms.stable
         ));
+    }
+    match plan.rollback_on_finding {
+        FindingPolicy::Critical | FindingPolicy::High => {
+            images.extend(ports.images(&plan.target).await?);
+        }
+        FindingPolicy::Never => {}
     }
     let alarms_firing = match plan.alarms.as_slice() {
         [] => Default::default(),
@@ -236,7 +250,7 @@ async fn look_before(
         plan: plan.clone(),
         arms,
         alarms_firing,
-        images: BTreeSet::new(),
+        images,
         warnings,
         slower_than,
         judge: Some(plan.judge_config()),

@@ -92,6 +92,10 @@ pub trait TrafficTarget {
     /// sentence each. Usually nothing.
     async fn warnings(&self, target: &TargetSpec) -> Result<Vec<String>, PortError>;
 
+    /// The digests (`sha256:..`) of the images that the candidate runs, as far as its definition
+    /// names them by digest. Asked when a release begins; none where the target runs no images.
+    async fn images(&self, target: &TargetSpec) -> Result<BTreeSet<String>, PortError>;
+
     /// Gives the candidate this share of the requests. Nothing else of the target changes.
     async fn set_weight(
         &self,

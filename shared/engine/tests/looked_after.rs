@@ -33,6 +33,7 @@ fn started(world: &World, name: &str, steps: &str) -> Started {
             candidate: "green".to_owned(),
         },
         alarms_firing: [].into(),
+        images: Default::default(),
         slower_than: [].into(),
         judge: None,
         warnings: Vec::new(),

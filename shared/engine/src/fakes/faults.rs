@@ -266,6 +266,10 @@ impl TrafficTarget for Run<'_> {
         self.through(World::arms).await
     }
 
+    async fn images(&self, _target: &TargetSpec) -> Result<BTreeSet<String>, PortError> {
+        self.through(|world| Ok(world.look().images.clone())).await
+    }
+
     async fn warnings(&self, _target: &TargetSpec) -> Result<Vec<String>, PortError> {
         self.through(|world| Ok(world.look().warnings.clone()))
             .await

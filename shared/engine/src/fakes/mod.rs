@@ -53,6 +53,8 @@ pub struct State {
     pub arms: Arms,
     /// What there is to know of the target before a release begins.
     pub warnings: Vec<String>,
+    /// The digests of the images that the candidate runs.
+    pub images: BTreeSet<String>,
     /// A weight that the target refuses to be given.
     pub refuses_weight: Option<Weight>,
     /// Alarms that are firing.
@@ -128,6 +130,7 @@ impl Default for World {
                     candidate: "green".to_owned(),
                 },
                 warnings: Vec::new(),
+                images: BTreeSet::new(),
                 refuses_weight: None,
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),
