@@ -1,5 +1,7 @@
 //! Moves traffic to the candidate step by step, judging each window.
 
+use std::collections::BTreeSet;
+
 use engine::{
     Action, ActionError, AppendError, Class, Driven, Invocation, Job, PortError, Ports, begin,
     drive, roll_back,
@@ -107,7 +109,10 @@ impl CanaryShift {
             return Ok(Begun::Unchanged(arms.stable));
         }
         match look_before(ports, job, id, &plan, arms).await {
-            Ok(started) => Ok(Begun::Release(Box::new(begin(ports, id, started).await?))),
+            Ok(started) => {
+                started.check_watches().map_err(ActionError::Refused)?;
+                Ok(Begun::Release(Box::new(begin(ports, id, started).await?)))
+            }
             Err(error) => Err(busy_or(ports, &plan.target.id(), error).await),
         }
     }
@@ -207,6 +212,7 @@ async fn look_before(
         plan: plan.clone(),
         arms,
         alarms_firing,
+        images: BTreeSet::new(),
         warnings,
         slower_than,
         judge: Some(plan.judge_config()),

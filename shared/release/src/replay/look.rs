@@ -29,6 +29,7 @@ fn is_of_no_look(event: &Event) -> bool {
     match event {
         Event::Performed { .. }
         | Event::CleanupFailed { .. }
+        | Event::RollbackStuck { .. }
         | Event::Ordered { .. }
         | Event::Started(_) => true,
         Event::Intended { .. }
@@ -130,6 +131,7 @@ impl Seen {
                 | Event::CandidateReady { .. }
                 | Event::Frozen { .. }
                 | Event::CleanupFailed { .. }
+                | Event::RollbackStuck { .. }
                 | Event::Started(_)
                 | Event::Performed { .. }
                 | Event::Ordered { .. } => {}
@@ -194,6 +196,7 @@ impl Seen {
             | Event::AlarmsChanged { .. }
             | Event::CandidateReady { .. }
             | Event::CleanupFailed { .. }
+            | Event::RollbackStuck { .. }
             | Event::Checked { .. }
             | Event::Frozen { .. }
             | Event::StepDone { .. }
