@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::Alongside;
 use crate::{ReleaseId, Started};
 
 /// The most names of one release. They are stored in one transaction with its first facts, and
@@ -63,6 +64,10 @@ impl Started {
         }
         let arn = plan.target.service(&self.arms.candidate);
         names.extend(arn.map(|arn| service(arn.as_str())));
+        names.extend(plan.rollback.alongside.iter().map(|one| match one {
+            Alongside::Codedeploy(group) => deployment_group(group.application(), group.name()),
+            Alongside::EcsService(arn) => service(arn.as_str()),
+        }));
         names.extend(self.images.iter().map(|digest| image(digest)));
         names.into_iter().collect()
     }
