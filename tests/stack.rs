@@ -64,6 +64,15 @@ fn each_function_may_do_exactly_what_it_does() {
         "ecs:UpdateServicePrimaryTaskSet",
         "ecs:DeleteTaskSet",
         "iam:PassRole",
+        "codedeploy:BatchGetDeployments",
+        "codedeploy:ListDeployments",
+        "codedeploy:StopDeployment",
+        "ecs:ListServiceDeployments",
+        "ecs:StopServiceDeployment",
+        "codepipeline:DisableStageTransition",
+        "codepipeline:RollbackStage",
+        "codepipeline:GetPipelineState",
+        "codepipeline:ListPipelineExecutions",
     ];
     let set = |parts: &[&[&str]]| -> BTreeSet<String> {
         parts
@@ -155,6 +164,11 @@ fn only_allowed_targets_can_be_moved_or_changed() {
         (shared, "ecs:DescribeServices"),
         (shared, "ecs:UpdateService"),
         (shared, "ecs:UpdateServicePrimaryTaskSet"),
+        (shared, "codedeploy:BatchGetDeployments"),
+        (shared, "codedeploy:ListDeployments"),
+        (shared, "ecs:ListServiceDeployments"),
+        (shared, "codepipeline:DisableStageTransition"),
+        (shared, "codepipeline:RollbackStage"),
         (own, "lambda:PublishVersion"),
         (own, "elasticloadbalancing:CreateRule"),
         (own, "elasticloadbalancing:AddTags"),
@@ -170,6 +184,15 @@ fn only_allowed_targets_can_be_moved_or_changed() {
     assert_eq!(joined[0], "${Functions},${Versions}:*");
     assert_eq!(joined[1]["Functions"], json!([",", "AllowedTargets"]));
     assert_eq!(joined[1]["Versions"], json!([":*,", "AllowedTargets"]));
+    // Of each service's pattern the one of its deployments as well.
+    let statements = statements_with(shared, "ecs:StopServiceDeployment");
+    assert_eq!(statements.len(), 2);
+    assert_eq!(statements[0]["Resource"], "AllowedTargets");
+    let joined = &statements[1]["Resource"][1];
+    assert_eq!(joined[0], "${Deployments}/*");
+    let of_services = json!([":service/", ["/*,", "AllowedTargets"]]);
+    let of_deployments = json!([":service-deployment/", of_services]);
+    assert_eq!(joined[1]["Deployments"], of_deployments);
     // Of each service's pattern the one of its task sets.
     for (document, action) in [(shared, "ecs:DeleteTaskSet"), (own, "ecs:CreateTaskSet")] {
         let statements = statements_with(document, action);

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod canary_shift;
+mod company;
 pub mod gather;
 mod health_check;
 mod output;

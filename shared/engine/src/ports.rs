@@ -132,6 +132,9 @@ pub trait TrafficTarget {
 /// order, so one that began a minute before the release belongs to it as well. What is itself a
 /// rollback goes on.
 pub trait Company {
+    /// Finds what deploys alongside. One that is not there is refused ([`crate::Class::Misconfigured`]).
+    async fn find(&self, alongside: &Alongside) -> Result<(), PortError>;
+
     /// Stops every deployment of `alongside` that is under way, each with its own rollback. None is
     /// none, and doing so twice is doing it once.
     async fn stop(&self, alongside: &Alongside) -> Result<(), PortError>;

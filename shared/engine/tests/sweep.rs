@@ -255,7 +255,8 @@ impl Life {
     fn new(scenario: Scenario, mutant: Option<Mutant>, fault: Option<(usize, Fault)>) -> Self {
         let world = World::default();
         world.change().candidate_fails = scenario.candidate_fails;
-        world.change().under_way.insert(ALONGSIDE.to_owned());
+        let alongside = (ALONGSIDE.to_owned(), true);
+        world.change().alongside.extend([alongside]);
         Self {
             world,
             scenario,
@@ -344,7 +345,7 @@ impl Life {
             is_back && company == Company::RollsBack,
         );
         let found = (
-            !state.under_way.is_empty(),
+            state.alongside.values().any(|is_under_way| *is_under_way),
             state.stage_closed.is_some(),
             state.stage_rolled_back,
         );

@@ -337,6 +337,10 @@ impl TrafficTarget for Run<'_> {
 }
 
 impl Company for Run<'_> {
+    async fn find(&self, alongside: &Alongside) -> Result<(), PortError> {
+        self.through(|world| world.find(alongside.arn())).await
+    }
+
     async fn stop(&self, alongside: &Alongside) -> Result<(), PortError> {
         self.through(|world| world.stop(alongside.arn())).await
     }

@@ -81,8 +81,8 @@ pub struct State {
     pub test_traffic: Option<TestTraffic>,
     /// Whether test traffic cannot be ended, for want of a right.
     pub refuses_test_traffic_to_end: bool,
-    /// Deployments alongside that are under way, by ARN.
-    pub under_way: BTreeSet<String>,
+    /// What deploys alongside, by ARN, and whether a deployment of it is under way.
+    pub alongside: BTreeMap<String, bool>,
     /// Whether those cannot be stopped, for want of a right.
     pub refuses_to_stop: bool,
     /// Why the stage is closed, if it is.
@@ -144,7 +144,7 @@ impl Default for World {
                 ready_at: now,
                 test_traffic: None,
                 refuses_test_traffic_to_end: false,
-                under_way: BTreeSet::new(),
+                alongside: BTreeMap::new(),
                 refuses_to_stop: false,
                 stage_closed: None,
                 in_stage: true,
@@ -321,13 +321,24 @@ impl World {
         }
     }
 
+    fn find(&self, arn: &str) -> Result<(), PortError> {
+        match self.look().alongside.contains_key(arn) {
+            true => Ok(()),
+            false => Err(PortError::new(
+                Class::Misconfigured,
+                format!("find {arn}"),
+                "there is no such thing",
+            )),
+        }
+    }
+
     fn stop(&self, arn: &str) -> Result<(), PortError> {
         let mut state = self.change();
         if state.refuses_to_stop {
             let doing = format!("stop {arn}");
             return Err(PortError::new(Class::Denied, doing, "AccessDenied"));
         }
-        state.under_way.remove(arn);
+        state.alongside.insert(arn.to_owned(), false);
         Ok(())
     }
 
