@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod answering;
 mod artifacts;
+mod bus;
 mod calls;
 mod clock;
 mod error;
@@ -55,6 +56,7 @@ pub struct Aws {
     ecs: aws_sdk_ecs::Client,
     // Only some gates and releases ask these, so no other function pays for them at its start.
     codebuild: OnceLock<aws_sdk_codebuild::Client>,
+    eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
     ecr: OnceLock<aws_sdk_ecr::Client>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
     synthetics: OnceLock<aws_sdk_synthetics::Client>,
@@ -101,6 +103,7 @@ impl Aws {
             elb: client!(aws_sdk_elasticloadbalancingv2, sdk, calls),
             ecs: client!(aws_sdk_ecs, sdk, calls),
             codebuild: OnceLock::new(),
+            eventbridge: OnceLock::new(),
             ecr: OnceLock::new(),
             lambda: OnceLock::new(),
             synthetics: OnceLock::new(),
@@ -113,6 +116,12 @@ impl Aws {
     fn codebuild(&self) -> &aws_sdk_codebuild::Client {
         let make = || client!(aws_sdk_codebuild, &self.sdk, self.calls);
         self.codebuild.get_or_init(make)
+    }
+
+    /// Made when first used.
+    fn eventbridge(&self) -> &aws_sdk_eventbridge::Client {
+        let make = || client!(aws_sdk_eventbridge, &self.sdk, self.calls);
+        self.eventbridge.get_or_init(make)
     }
 
     /// Made when first used.
