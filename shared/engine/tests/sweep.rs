@@ -200,7 +200,6 @@ fn plain_plan() -> Plan {
         abandon_after: SignedDuration::from_mins(10),
         rollback_on_finding: Default::default(),
         alarms: vec!["slow".to_owned()],
-        rollback_on_finding: Default::default(),
         metrics: Metrics::default(),
         judge: JudgePolicy::default(),
         freeze: Vec::new(),
