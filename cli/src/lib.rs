@@ -5,6 +5,7 @@ pub mod aliases;
 pub mod commands;
 pub mod demo;
 pub mod ecs;
+pub mod faults;
 pub mod kept;
 pub mod live;
 pub mod load;

@@ -17,6 +17,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
+use crate::faults::Faults;
 use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
 use crate::recorder::{Recorder, Recording};
 
@@ -64,6 +65,8 @@ pub struct StackConfig {
     pub build_environment: BTreeMap<String, String>,
     /// EC2 instances by id, each with the loopback address that stands for it.
     pub instances: BTreeMap<String, IpAddr>,
+    /// What the functions ask AWS for can be made to fail: see [`Stack::faults`].
+    pub faults: bool,
 }
 
 /// A running stack. [`Stack::stop`] ends it; dropping it kills the emulator.
@@ -76,6 +79,8 @@ pub struct Stack {
     requests: PathBuf,
     /// In front of the emulator and of the player.
     _recorders: [Recorder; 2],
+    /// In front of these, where they are asked for.
+    faults: Vec<Faults>,
 }
 
 impl Stack {
@@ -114,7 +119,19 @@ impl Stack {
             Recorder::start(&endpoint, &recording, config.answer_time_min).await?,
             Recorder::start(&player.url(), &recording, config.answer_time_min).await?,
         ];
-        let emulator_process = Emulator::start(config, &endpoint, &recorders)?;
+        let mut fronts = recorders
+            .each_ref()
+            .map(|recorder| recorder.url().to_owned());
+        let mut faults = Vec::new();
+        if config.faults {
+            for (front, name) in fronts.iter_mut().zip(["emulator", "player"]) {
+                let log = config.work.join(format!("faults-{name}.log"));
+                let before = Faults::start(front, &tools_path(&config.project), &log).await?;
+                *front = before.url().to_owned();
+                faults.push(before);
+            }
+        }
+        let emulator_process = Emulator::start(config, &endpoint, &fronts)?;
         emulator_process.wait_until_ready(&player).await?;
         say("deploying template.yaml with sam deploy");
         let table = deploy(config, &endpoint).await?;
@@ -125,6 +142,7 @@ impl Stack {
             table,
             requests,
             _recorders: recorders,
+            faults,
         })
     }
 
@@ -151,6 +169,17 @@ impl Stack {
     /// Every AWS request that a function sent, one JSON object a line: see [`crate::recorder`].
     pub fn requests(&self) -> &Path {
         &self.requests
+    }
+
+    /// What can make the functions' AWS requests fail: those to the emulator, and those to the player.
+    /// None unless [`StackConfig::faults`] says so.
+    pub fn faults(&self) -> &[Faults] {
+        &self.faults
+    }
+
+    /// The processes in which the emulator runs functions now: those at work, and those that wait.
+    pub fn function_processes(&self) -> Vec<Pid> {
+        self.emulator.functions()
     }
 
     /// A client of the player's load balancer.
@@ -192,7 +221,7 @@ fn tools_path(project: &Path) -> String {
     format!("{}:{usual}", project.join(".venv/bin").display())
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
     Ok(listener
@@ -212,11 +241,11 @@ struct Emulator {
 }
 
 impl Emulator {
-    /// The functions get the recorders' ports for the emulator's own and for the player's.
+    /// The functions get the ports in front for the emulator's own and for the player's.
     fn start(
         config: &StackConfig,
         endpoint: &str,
-        [emulator, player]: &[Recorder; 2],
+        [emulator, player]: &[String; 2],
     ) -> anyhow::Result<Self> {
         let program = config.project.join(".venv/bin/ministack");
         ensure!(
@@ -247,12 +276,12 @@ impl Emulator {
             .env("AUTH", "true")
             .env("AWS_ACCESS_KEY_ID", EMULATOR_KEY)
             .env("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY)
-            .env("AWS_ENDPOINT_URL", emulator.url())
-            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player.url())
-            .env("AWS_ENDPOINT_URL_CODEBUILD", player.url())
-            .env("AWS_ENDPOINT_URL_ECR", player.url())
-            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player.url())
-            .env("AWS_ENDPOINT_URL_ECS", player.url())
+            .env("AWS_ENDPOINT_URL", emulator)
+            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player)
+            .env("AWS_ENDPOINT_URL_CODEBUILD", player)
+            .env("AWS_ENDPOINT_URL_ECR", player)
+            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player)
+            .env("AWS_ENDPOINT_URL_ECS", player)
             .stdin(Stdio::null())
             .stdout(
                 output
@@ -279,6 +308,21 @@ impl Emulator {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
+    }
+
+    /// Processes of its group that run what a function's package begins with.
+    fn functions(&self) -> Vec<Pid> {
+        let group = self.process.id();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let functions = processes.filter_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+            // PID (NAME) STATE PARENT GROUP ..
+            let (before, after) = stat.rsplit_once(')')?;
+            let in_group = after.split_whitespace().nth(2)?.parse().ok() == group;
+            (in_group && before.ends_with("(bootstrap")).then(|| Pid::from_raw(pid))
+        });
+        functions.collect()
     }
 
     /// Functions are processes of their own, in the emulator's group.
