@@ -78,13 +78,18 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Starts one in front of this endpoint, such as `http://127.0.0.1:4566`. `search` is the PATH on
-    /// which the program is, `log` the file that it writes to.
+    /// Starts one at this port in front of this endpoint, such as `http://127.0.0.1:4566`. `search` is
+    /// the PATH on which the program is, `log` the file that it writes to. Requests arrive at the
+    /// endpoint with its own Host, and not with the one that they were signed with.
     ///
     /// # Errors
     /// When it is not there, or does not start.
-    pub async fn start(endpoint: &str, search: &str, log: &Path) -> anyhow::Result<Self> {
-        let port = super::stack::free_port()?;
+    pub async fn start(
+        port: u16,
+        endpoint: &str,
+        search: &str,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let output = std::fs::File::create(log).context("could not write microburst's log")?;
         let copy = output.try_clone();
         let process = Command::new(program(search)?)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -77,10 +78,8 @@ pub struct Stack {
     sdk: SdkConfig,
     table: String,
     requests: PathBuf,
-    /// In front of the emulator and of the player.
-    _recorders: [Recorder; 2],
-    /// In front of these, where they are asked for.
-    faults: Vec<Faults>,
+    /// Of the emulator and of the player.
+    fronts: [Front; 2],
 }
 
 impl Stack {
@@ -115,23 +114,12 @@ impl Stack {
         ));
         let requests = config.work.join(REQUESTS_FILE);
         let recording = Recording::create(&requests)?;
-        let recorders = [
-            Recorder::start(&endpoint, &recording, config.answer_time_min).await?,
-            Recorder::start(&player.url(), &recording, config.answer_time_min).await?,
+        let fronts = [
+            Front::start(config, "emulator", &endpoint, &recording).await?,
+            Front::start(config, "player", &player.url(), &recording).await?,
         ];
-        let mut fronts = recorders
-            .each_ref()
-            .map(|recorder| recorder.url().to_owned());
-        let mut faults = Vec::new();
-        if config.faults {
-            for (front, name) in fronts.iter_mut().zip(["emulator", "player"]) {
-                let log = config.work.join(format!("faults-{name}.log"));
-                let before = Faults::start(front, &tools_path(&config.project), &log).await?;
-                *front = before.url().to_owned();
-                faults.push(before);
-            }
-        }
-        let emulator_process = Emulator::start(config, &endpoint, &fronts)?;
+        let emulator_process =
+            Emulator::start(config, &endpoint, fronts.each_ref().map(Front::url))?;
         emulator_process.wait_until_ready(&player).await?;
         say("deploying template.yaml with sam deploy");
         let table = deploy(config, &endpoint).await?;
@@ -141,8 +129,7 @@ impl Stack {
             player,
             table,
             requests,
-            _recorders: recorders,
-            faults,
+            fronts,
         })
     }
 
@@ -173,8 +160,9 @@ impl Stack {
 
     /// What can make the functions' AWS requests fail: those to the emulator, and those to the player.
     /// None unless [`StackConfig::faults`] says so.
-    pub fn faults(&self) -> &[Faults] {
-        &self.faults
+    pub fn faults(&self) -> Vec<&Faults> {
+        let fronts = self.fronts.iter();
+        fronts.filter_map(|front| front.faults.as_ref()).collect()
     }
 
     /// The processes in which the emulator runs functions now: those at work, and those that wait.
@@ -215,6 +203,44 @@ impl Stack {
     }
 }
 
+/// What the functions' requests to an endpoint go through.
+#[derive(Debug)]
+struct Front {
+    recorder: Recorder,
+    /// Before the recorder, so that what is recorded is what arrived.
+    faults: Option<Faults>,
+}
+
+impl Front {
+    async fn start(
+        config: &StackConfig,
+        name: &str,
+        endpoint: &str,
+        recording: &Arc<Recording>,
+    ) -> anyhow::Result<Self> {
+        let port = config.faults.then(free_port).transpose()?;
+        let signed_host = port.and_then(|port| format!("127.0.0.1:{port}").parse().ok());
+        let least = config.answer_time_min;
+        let recorder = Recorder::start_behind(signed_host, endpoint, recording, least).await?;
+        let mut front = Self {
+            recorder,
+            faults: None,
+        };
+        if let Some(port) = port {
+            let log = config.work.join(format!("faults-{name}.log"));
+            let search = tools_path(&config.project);
+            front.faults = Some(Faults::start(port, front.recorder.url(), &search, &log).await?);
+        }
+        Ok(front)
+    }
+
+    /// The endpoint that the functions are told.
+    fn url(&self) -> &str {
+        let faults = self.faults.as_ref().map(Faults::url);
+        faults.unwrap_or_else(|| self.recorder.url())
+    }
+}
+
 /// The Python tools first, then the usual places.
 fn tools_path(project: &Path) -> String {
     let usual = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".into());
@@ -245,7 +271,7 @@ impl Emulator {
     fn start(
         config: &StackConfig,
         endpoint: &str,
-        [emulator, player]: &[String; 2],
+        [emulator, player]: [&str; 2],
     ) -> anyhow::Result<Self> {
         let program = config.project.join(".venv/bin/ministack");
         ensure!(

@@ -100,7 +100,7 @@ async fn recorded(chaos: &Chaos, scenario: Scenario) -> anyhow::Result<Vec<Call>
     let mut calls = Vec::new();
     let proxies = world.stack.faults();
     let mut functions = Vec::new();
-    for proxy in proxies {
+    for proxy in &proxies {
         functions.push(proxy.add(&watching).await?);
     }
     let ended = lane.run(world).await?;
@@ -131,11 +131,11 @@ async fn recorded(chaos: &Chaos, scenario: Scenario) -> anyhow::Result<Vec<Call>
             *occurrence += 1;
         }
     }
-    remove(proxies, &lane).await?;
+    remove(&proxies, &lane).await?;
     Ok(calls)
 }
 
-async fn remove(proxies: &[Faults], lane: &Lane) -> anyhow::Result<()> {
+async fn remove(proxies: &[&Faults], lane: &Lane) -> anyhow::Result<()> {
     for proxy in proxies {
         for function in FUNCTIONS {
             proxy.remove(&headers(function, &lane.digits)).await?;
@@ -210,7 +210,7 @@ async fn with_faults(
             .filter(|rule| failing.contains(&rule.id) && rule.fired_count > 0);
         met += fired.count();
     }
-    remove(world.stack.faults(), &lane).await?;
+    remove(&world.stack.faults(), &lane).await?;
     Ok((met == faults.len(), ended.broken))
 }
 

@@ -31,8 +31,10 @@ pub async fn broken(
     let mut broken = log(&events);
     let folded = Head::<Option<Release>>::default().after(&events).state;
     let Some(release) = folded else {
-        broken.push("its log is empty".to_owned());
-        return Ok(broken);
+        return Ok(vec![format!(
+            "{id}: its log is empty: {:?}",
+            ending.failure
+        )]);
     };
     let because = &release.because;
     if release.phase != ending.phase {
