@@ -305,6 +305,7 @@ impl Emulator {
             .env("AWS_ENDPOINT_URL", emulator)
             .env("AWS_ENDPOINT_URL_CODEPIPELINE", player)
             .env("AWS_ENDPOINT_URL_CODEBUILD", player)
+            .env("AWS_ENDPOINT_URL_CODEDEPLOY", player)
             .env("AWS_ENDPOINT_URL_ECR", player)
             .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player)
             .env("AWS_ENDPOINT_URL_ECS", player)

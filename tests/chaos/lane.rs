@@ -20,6 +20,8 @@ const HOST: &str = "127.0.0.1";
 const RPS: u32 = 20;
 /// So many percent of a bad version's purchases fail.
 const FAILING_PERCENT: u32 = 60;
+/// How long after its first weight a release's alarm fires.
+const ALARM_AFTER: Duration = Duration::from_millis(1_500);
 /// How long nobody but rollback-trigger may take for a release that its pipeline abandoned.
 const ABANDONED_TIME_MAX: Duration = Duration::from_secs(240);
 
@@ -230,6 +232,8 @@ impl Lane {
                     let execution = release.started.execution.context("it is known")?;
                     world.stack.player().engine().stop(&execution, true)?;
                 }
+                // The emulator tells times of alarms in whole seconds: not before the release began.
+                tokio::time::sleep(ALARM_AFTER).await;
                 world.set_alarm(&self.alarm, StateValue::Alarm).await?;
             }
             Ok(())

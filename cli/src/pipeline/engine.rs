@@ -19,6 +19,7 @@ use super::execution::{
     ActionRun, ActionStatus, Execution, Failure, Registered, Repository, Start, Stop, Verdict,
 };
 use super::jobs::{Details, Jobs};
+use super::transitions::Transitions;
 use super::variables::{Variables, interpolate};
 
 /// So many pipelines are known; AWS allows 1,000 in a region.
@@ -96,6 +97,12 @@ pub enum Refused {
     /// No such stage.
     #[error("the pipeline has no stage {0}")]
     NoStage(String),
+    /// A stage that cannot be rolled back as it is; says why.
+    #[error("could not roll the stage back: {0}")]
+    NoRollback(String),
+    /// An execution of the pipeline as it was before it was changed.
+    #[error("execution {0} ran under another version of the pipeline")]
+    Outdated(String),
     /// No such action.
     #[error("the stage has no action {0}")]
     NoAction(String),
@@ -140,6 +147,7 @@ pub(super) struct Shared {
     pipelines: Mutex<BTreeMap<String, Arc<Registered>>>,
     executions: Mutex<VecDeque<Arc<Execution>>>,
     gates: Mutex<HashMap<(String, String), Arc<Gate>>>,
+    pub(super) transitions: Transitions,
 }
 
 impl Engine {
@@ -155,6 +163,7 @@ impl Engine {
             pipelines: Mutex::default(),
             executions: Mutex::default(),
             gates: Mutex::default(),
+            transitions: Transitions::default(),
         }))
     }
 
@@ -262,30 +271,75 @@ impl Engine {
         if let Some(started) = executions.iter().find(again) {
             return Ok(started.clone());
         }
-        let running = executions.iter().filter(|execution| !execution.ended());
-        let of_it = running
-            .clone()
-            .filter(|execution| execution.registered.pipeline.declaration.name == pipeline);
-        for (running, most) in [
-            (of_it.count(), RUNNING_MAX),
-            (running.count(), RUNNING_IN_ALL_MAX),
-        ] {
-            if running >= most {
-                return Err(Refused::Busy(running));
-            }
-        }
-        if executions.len() >= EXECUTIONS_MAX
-            && let Some(oldest) = executions.iter().position(|execution| execution.ended())
-        {
-            executions.remove(oldest);
-        }
+        make_room(&mut executions, pipeline)?;
         let number = self.0.starts.fetch_add(1, Ordering::Relaxed);
-        let execution = Arc::new(Execution::new(number, registered, start, variables));
+        let execution = Execution::new(number, registered, start, variables);
+        Ok(self.run(&mut executions, execution))
+    }
+
+    /// Starts a rollback of a stage to an execution that succeeded in it. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Refused`] where CodePipeline refuses.
+    pub fn roll_back(
+        &self,
+        pipeline: &str,
+        stage: &str,
+        target: &str,
+    ) -> Result<Arc<Execution>, Refused> {
+        let declaration = &self.pipeline(pipeline)?.pipeline.declaration;
+        let mut stages = declaration.stages.iter();
+        let position = stages.position(|known| known.name == stage);
+        let position = position.ok_or_else(|| Refused::NoStage(stage.into()))?;
+        let refused = |why: &str| Err(Refused::NoRollback(why.into()));
+        if position == 0 {
+            return refused("it is the source stage");
+        }
+        if declaration.execution_mode == ExecutionMode::Parallel {
+            return refused("the pipeline's execution mode is PARALLEL");
+        }
+        let entered = self.executions(pipeline);
+        let mut entered = entered.iter().filter_map(|e| e.status_in(stage));
+        if entered.any(|status| matches!(status, Status::InProgress | Status::Stopping)) {
+            return refused("an execution is in it");
+        }
+        let target = self.execution(target)?;
+        let of_target = &target.registered.pipeline.declaration;
+        if of_target.name != pipeline {
+            return Err(Refused::NoExecution(target.id.to_string()));
+        }
+        if of_target.version != declaration.version {
+            return Err(Refused::Outdated(target.id.to_string()));
+        }
+        if target.rollback.is_some() {
+            return refused("the target is itself a rollback");
+        }
+        if target.status_in(stage) != Some(Status::Succeeded) {
+            return refused("the target has not succeeded in it");
+        }
+        let mut executions = lock(&self.0.executions);
+        make_room(&mut executions, pipeline)?;
+        let number = self.0.starts.fetch_add(1, Ordering::Relaxed);
+        let rollback = Execution::rolling_back(number, &target, position);
+        Ok(self.run(&mut executions, rollback))
+    }
+
+    fn run(
+        &self,
+        executions: &mut VecDeque<Arc<Execution>>,
+        execution: Execution,
+    ) -> Arc<Execution> {
+        let execution = Arc::new(execution);
         let own = BTreeMap::from([("PipelineExecutionId".to_owned(), execution.id.to_string())]);
         execution.record(|record| record.variables.insert("codepipeline".into(), own));
         executions.push_back(execution.clone());
         tokio::spawn(supervise(self.0.clone(), execution.clone()));
-        Ok(execution)
+        execution
+    }
+
+    /// The inbound transitions of the stages.
+    pub fn transitions(&self) -> &Transitions {
+        &self.0.transitions
     }
 
     /// Stops an execution: after its running actions, or at once.
@@ -371,6 +425,28 @@ impl Shared {
     }
 }
 
+/// Refuses one more where too many run, and forgets the oldest where too many are remembered.
+fn make_room(executions: &mut VecDeque<Arc<Execution>>, pipeline: &str) -> Result<(), Refused> {
+    let running = executions.iter().filter(|execution| !execution.ended());
+    let of_it = running
+        .clone()
+        .filter(|execution| execution.registered.pipeline.declaration.name == pipeline);
+    for (running, most) in [
+        (of_it.count(), RUNNING_MAX),
+        (running.count(), RUNNING_IN_ALL_MAX),
+    ] {
+        if running >= most {
+            return Err(Refused::Busy(running));
+        }
+    }
+    if executions.len() >= EXECUTIONS_MAX
+        && let Some(oldest) = executions.iter().position(|execution| execution.ended())
+    {
+        executions.remove(oldest);
+    }
+    Ok(())
+}
+
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -421,7 +497,16 @@ enum Entry {
 
 async fn enter(shared: &Shared, execution: &Execution, stage: &str) -> Entry {
     let declaration = &execution.registered.pipeline.declaration;
+    let transition = shared.transitions.inbound(&declaration.name, stage);
+    // A rollback begins in its stage, so it comes through no transition.
+    let opened = async {
+        match execution.rollback {
+            Some(_) => {}
+            None => transition.opened().await,
+        }
+    };
     if declaration.execution_mode == ExecutionMode::Parallel {
+        opened.await;
         return Entry::In(None);
     }
     let key = (declaration.name.clone(), stage.to_owned());
@@ -452,9 +537,21 @@ async fn enter(shared: &Shared, execution: &Execution, stage: &str) -> Entry {
             std::future::pending::<()>().await;
         }
     };
+    let entered = async {
+        opened.await;
+        loop {
+            let guard = gate.lock.clone().lock_owned().await;
+            if execution.rollback.is_some() || transition.is_open() {
+                return guard;
+            }
+            // It was closed while the stage was taken.
+            drop(guard);
+            transition.opened().await;
+        }
+    };
     tokio::select! {
         biased;
-        guard = gate.lock.clone().lock_owned() => Entry::In(Some(guard)),
+        guard = entered => Entry::In(Some(guard)),
         () = superseded => Entry::Superseded,
     }
 }
@@ -473,7 +570,8 @@ async fn supervise(shared: Arc<Shared>, execution: Arc<Execution>) {
 
 async fn run(shared: &Shared, execution: &Execution) -> (Status, Option<String>) {
     let stages = &execution.registered.pipeline.declaration.stages;
-    for (position, stage) in stages.iter().enumerate() {
+    for position in execution.stages() {
+        let stage = &stages[position];
         let _inside = tokio::select! {
             biased;
             () = execution.stopped(false) => return (Status::Stopped, None),

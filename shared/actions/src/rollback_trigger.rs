@@ -1,9 +1,12 @@
-//! Turns an outside event into the rollback of the releases that it concerns.
+//! Turns an outside event into the rollback of the releases that it concerns, and looks after those
+//! that nobody else does.
 
-use engine::{Class, Driven, Invocation, PortError, Ports, Trigger, roll_back};
-use futures::future::join_all;
+use std::collections::BTreeSet;
+
+use engine::{Class, Driven, Invocation, PortError, Ports, Trigger, roll_back, sweep};
+use futures::future::{join_all, try_join_all};
 use jiff::SignedDuration;
-use release::sources::{OutsideEvent, RollbackRequest, read};
+use release::sources::{OutsideEvent, RollbackRequest, SWEEP, read};
 use release::{Phase, Release, ReleaseId};
 
 /// From one try to the next, while another run is at work on the target or AWS does not answer.
@@ -18,7 +21,7 @@ pub struct RollbackTrigger;
 impl Trigger for RollbackTrigger {
     const NAME: &'static str = "rollback-trigger";
 
-    /// Rolls back every active release that registered for this event. An event that concerns none
+    /// At the schedule's event, sweeps. Otherwise rolls back every active release that registered for this event. An event that concerns none
     /// is logged and dropped.
     async fn run(
         &self,
@@ -26,13 +29,15 @@ impl Trigger for RollbackTrigger {
         call: &Invocation,
         event: &OutsideEvent<'_>,
     ) -> Result<(), PortError> {
+        if event.detail_type == SWEEP {
+            let swept = Box::pin(sweep(ports, call)).await?;
+            tracing::info!(?swept, "swept");
+            return Ok(());
+        }
         let request = match read(event) {
             Ok(Some(request)) => request,
             Ok(None) => {
-                tracing::info!(
-                    detail_type = event.detail_type,
-                    "the event asks for nothing"
-                );
+                tracing::info!("the event asks for nothing");
                 return Ok(());
             }
             Err(error) => {
@@ -40,19 +45,25 @@ impl Trigger for RollbackTrigger {
                 return Ok(());
             }
         };
-        let releases = ports.watching(&request.watch).await?;
+        let releases = concerned(ports, &request).await?;
         if releases.is_empty() {
-            tracing::info!(
-                watch = request.watch,
-                "the event concerns no active release"
-            );
+            tracing::info!("the event concerns no active release");
         }
         let rollbacks = releases.iter().map(|id| finish(ports, call, id, &request));
         join_all(rollbacks).await.into_iter().collect()
     }
 }
 
-/// Drives the rollback until it is over, waiting while another run has the target.
+/// The active releases that registered one of the request's names.
+async fn concerned(
+    ports: &impl Ports,
+    request: &RollbackRequest,
+) -> Result<BTreeSet<ReleaseId>, PortError> {
+    let found = request.watches.iter().map(|name| ports.watching(name));
+    Ok(try_join_all(found).await?.into_iter().flatten().collect())
+}
+
+/// Drives the rollback until the traffic is back, waiting while another run has the target.
 async fn finish(
     ports: &impl Ports,
     call: &Invocation,
@@ -66,6 +77,11 @@ async fn finish(
         };
         match roll_back(ports, call, id, because).await {
             Ok(Some(Driven { release, because })) => match release.phase {
+                // What is left takes time, and is the next job's or the sweep's.
+                Phase::RollingBack if release.is_back() => {
+                    tracing::info!(release = %id, %because, "the traffic is back");
+                    return Ok(());
+                }
                 Phase::RollingBack => {
                     tracing::info!(release = %id, %because, "not rolled back yet");
                 }

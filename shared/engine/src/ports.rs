@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed, RunCheck};
-use release::config::{TargetSpec, TestTraffic};
+use release::config::{Alongside, StageArn, TargetSpec, TestTraffic};
 use release::gate::{Found, ImageRef};
 use release::{
     Approved, Arms, Checked, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId,
@@ -43,6 +43,18 @@ pub trait ReleaseLog {
     /// The active release that holds this target.
     async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError>;
 
+    /// Tells the sweep that somebody who asked `at` looks after a story, and to leave it alone
+    /// `until` then. Harmless when it is over.
+    async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError>;
+
+    /// At most `limit` stories that nobody looks after by `now`, those that have been left alone for
+    /// longest first. May be a little old.
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, PortError>;
+
+    /// Takes such a story `until` then, and says when somebody last asked for it; `None` when
+    /// somebody was faster, or it is over.
+    async fn take_due(&self, due: &Due, until: Timestamp) -> Result<Option<Timestamp>, PortError>;
+
     /// Makes `call` the only one to touch `target` until it unfences or has passed its deadline.
     /// Refused ([`crate::Class::Conflict`]) while another call has it, once a later generation has
     /// had it, and when `release` does not hold the target.
@@ -56,6 +68,15 @@ pub trait ReleaseLog {
 
     /// Gives the fence back. Harmless when `call` does not have it.
     async fn unfence(&self, target: &TargetId, call: &Invocation) -> Result<(), PortError>;
+}
+
+/// A story that nobody looks after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub id: ReleaseId,
+    /// Until when it was to be left alone.
+    pub since: Timestamp,
 }
 
 /// What moves requests.
@@ -99,6 +120,29 @@ pub trait TrafficTarget {
 
     /// Reads the live weight back and counts the healthy hosts of both sides.
     async fn live(&self, target: &TargetSpec, arms: &Arms) -> Result<Live, PortError>;
+}
+
+/// What goes along with a release: deployments beside it, and the stage of its pipeline.
+///
+/// What is stopped is whatever is under way, whenever it began: actions of a stage begin in any
+/// order, so one that began a minute before the release belongs to it as well. What is itself a
+/// rollback goes on.
+pub trait Company {
+    /// Stops every deployment of `alongside` that is under way, each with its own rollback. None is
+    /// none, and doing so twice is doing it once.
+    async fn stop(&self, alongside: &Alongside) -> Result<(), PortError>;
+
+    /// Lets no further execution into `stage` until somebody enables its inbound transition again.
+    /// `reason` is shown there; 1 to 300 characters of `[a-zA-Z0-9!@ ().*?-]`.
+    async fn close_stage(&self, stage: &StageArn, reason: &str) -> Result<(), PortError>;
+
+    /// Whether this execution is the one in `stage`, and has not ended there.
+    async fn in_stage(&self, stage: &StageArn, execution: &str) -> Result<bool, PortError>;
+
+    /// Rolls `stage`, in which `execution` was the last, back to the execution that succeeded in it
+    /// before. Does nothing when that has been done. Refused for good while anything runs in it, and
+    /// once another execution has entered it.
+    async fn roll_back_stage(&self, stage: &StageArn, execution: &str) -> Result<(), PortError>;
 }
 
 /// What counts requests.
@@ -238,6 +282,7 @@ pub trait Clock {
 pub trait Ports:
     ReleaseLog
     + TrafficTarget
+    + Company
     + MetricSource
     + HealthProbe
     + ReportSource
@@ -253,6 +298,7 @@ pub trait Ports:
 impl<T> Ports for T where
     T: ReleaseLog
         + TrafficTarget
+        + Company
         + MetricSource
         + HealthProbe
         + ReportSource

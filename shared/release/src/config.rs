@@ -4,7 +4,9 @@
 //! command `penstock check` runs this same code.
 
 mod error;
+mod finding;
 mod metrics;
+mod rollback;
 mod step;
 mod target;
 
@@ -17,8 +19,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use stats::JudgeConfig;
 
 pub use error::ConfigError;
+pub use finding::FindingPolicy;
 pub use metrics::{
     ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
+};
+pub use rollback::{
+    ALONGSIDE_MAX, Alongside, DeploymentGroupArn, PipelinePolicy, RollbackPolicy, StageArn,
 };
 pub use step::{Approval, Policy, ProbeStep, Step, Watch};
 pub use target::{
@@ -186,6 +192,9 @@ pub struct Plan {
     /// the release takes it down itself: until no node of the load balancer sends anything there.
     #[serde(default = "a_minute", deserialize_with = "read_duration")]
     pub retire_after: SignedDuration,
+    /// For how long the pipeline may be quiet before a release on its way up goes back.
+    #[serde(default = "ten_minutes", deserialize_with = "read_duration")]
+    pub abandon_after: SignedDuration,
     /// The length of an observation window. 60 s is what load balancer metrics allow on AWS.
     #[serde(default = "a_minute", deserialize_with = "read_duration")]
     pub window: SignedDuration,
@@ -204,6 +213,9 @@ pub struct Plan {
     /// CloudWatch alarms that roll the release back.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// Which findings in an image that is released roll it back.
+    #[serde(default)]
+    pub rollback_on_finding: FindingPolicy,
     /// What the candidate is judged by.
     #[serde(default)]
     pub metrics: Metrics,
@@ -213,6 +225,9 @@ pub struct Plan {
     /// When no weight is raised.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<Freeze>,
+    /// What else goes back with the release.
+    #[serde(default, skip_serializing_if = "RollbackPolicy::is_none")]
+    pub rollback: RollbackPolicy,
 }
 
 fn a_minute() -> SignedDuration {
@@ -256,6 +271,7 @@ impl Check for Plan {
         duration("patience", self.patience, second)?;
         duration("ready-within", self.ready_within, second)?;
         duration("retire-after", self.retire_after, SignedDuration::ZERO)?;
+        duration("abandon-after", self.abandon_after, second)?;
         if self.window.subsec_nanos() != 0 || !whole_periods(self.window.as_secs()) {
             return Err(format!(
                 "`window` is {:#}: CloudWatch has periods of 1, 5, 10, 30 and multiples of 60 \
@@ -274,6 +290,7 @@ impl Check for Plan {
         check_alarms(&self.alarms)?;
         self.metrics.check()?;
         freeze::check(&self.freeze)?;
+        self.rollback.check(&self.target)?;
         self.judge.check()?;
         self.judge_config().validate().map_err(|e| e.to_string())
     }

@@ -140,7 +140,9 @@ impl Replay {
         while let Some((first, after)) = rest.split_first() {
             rest = match first {
                 Event::Started(_) => after, // a release begins once
-                Event::Performed { .. } | Event::CleanupFailed { .. } => {
+                Event::Performed { .. }
+                | Event::CleanupFailed { .. }
+                | Event::RollbackStuck { .. } => {
                     replaying.perform(first);
                     after
                 }
@@ -305,7 +307,11 @@ impl Replaying {
 fn heeds(release: &Release, because: &Reason) -> bool {
     match because {
         Reason::AlarmFired { alarm, .. } => release.plan().alarms.contains(alarm),
-        Reason::Stuck { .. } | Reason::Asked { .. } | Reason::Rejected { .. } => true,
+        Reason::Happened { .. }
+        | Reason::Abandoned { .. }
+        | Reason::Stuck { .. }
+        | Reason::Asked { .. }
+        | Reason::Rejected { .. } => true,
         Reason::NextWeight { .. }
         | Reason::Watching { .. }
         | Reason::Holding { .. }
@@ -330,6 +336,8 @@ fn heeds(release: &Release, because: &Reason) -> bool {
         | Reason::CheckFailed { .. }
         | Reason::CouldNotObserve { .. }
         | Reason::TooFewRequests { .. }
+        | Reason::Proving { .. }
+        | Reason::AwaitingStage { .. }
         | Reason::ReadingBack
         | Reason::Over => false,
     }
@@ -346,6 +354,7 @@ fn moves(events: &[Event]) -> Vec<Move> {
         | Event::Observed { .. }
         | Event::CandidateReady { .. }
         | Event::CleanupFailed { .. }
+        | Event::RollbackStuck { .. }
         | Event::Checked { .. }
         | Event::Frozen { .. }
         | Event::Ordered { .. }
@@ -404,6 +413,7 @@ impl Side {
             | Event::Ordered { .. }
             | Event::CandidateReady { .. }
             | Event::CleanupFailed { .. }
+            | Event::RollbackStuck { .. }
             | Event::Checked { .. }
             | Event::Frozen { .. }
             | Event::StepDone { .. } => {}

@@ -7,7 +7,7 @@ use std::future::pending;
 
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed, RunCheck};
-use release::config::{TargetSpec, TestTraffic};
+use release::config::{Alongside, StageArn, TargetSpec, TestTraffic};
 use release::gate::ImageRef;
 use release::{
     Approved, Arms, Checked, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId,
@@ -16,9 +16,9 @@ use release::{
 
 use super::{Throttled, World};
 use crate::{
-    AppendError, Artifact, ArtifactStore, Class, Clock, Executions, GateHistory, HealthProbe,
-    Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled, ReleaseLog,
-    ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
+    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, Executions, GateHistory,
+    HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled,
+    ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
 };
 
 /// What happens at one port call.
@@ -218,6 +218,22 @@ impl ReleaseLog for Run<'_> {
             .await
     }
 
+    async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError> {
+        self.through(|world| {
+            world.beat(id, at, until);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, PortError> {
+        self.through(|world| Ok(world.due(now, limit))).await
+    }
+
+    async fn take_due(&self, due: &Due, until: Timestamp) -> Result<Option<Timestamp>, PortError> {
+        self.through(|world| Ok(world.take_due(due, until))).await
+    }
+
     async fn fence(
         &self,
         target: &TargetId,
@@ -313,6 +329,28 @@ impl TrafficTarget for Run<'_> {
 
     async fn live(&self, _target: &TargetSpec, _arms: &Arms) -> Result<Live, PortError> {
         self.through(|world| Ok(world.live())).await
+    }
+}
+
+impl Company for Run<'_> {
+    async fn stop(&self, alongside: &Alongside) -> Result<(), PortError> {
+        self.through(|world| world.stop(alongside.arn())).await
+    }
+
+    async fn close_stage(&self, _stage: &StageArn, reason: &str) -> Result<(), PortError> {
+        self.through(|world| {
+            world.change().stage_closed = Some(reason.to_owned());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn in_stage(&self, _stage: &StageArn, _execution: &str) -> Result<bool, PortError> {
+        self.through(|world| Ok(world.look().in_stage)).await
+    }
+
+    async fn roll_back_stage(&self, _stage: &StageArn, _execution: &str) -> Result<(), PortError> {
+        self.through(World::roll_back_stage).await
     }
 }
 

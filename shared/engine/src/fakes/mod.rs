@@ -18,7 +18,9 @@ use release::{TargetId, Weight, Window, WindowQuery};
 use serde_json::Value;
 use stats::Counts;
 
-use crate::{AppendError, Class, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream};
+use crate::{
+    AppendError, Class, Due, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream,
+};
 
 pub use artifact::Throttled;
 pub use faults::{Fault, Mutant, Run};
@@ -39,6 +41,8 @@ pub struct State {
     pub logs: BTreeMap<(&'static str, ReleaseId), Vec<Value>>,
     /// Who holds what.
     pub held: BTreeMap<TargetId, Held>,
+    /// When somebody last asked for an active story, and until when the sweep leaves it alone.
+    pub active: BTreeMap<ReleaseId, (Timestamp, Timestamp)>,
     /// Names registered by active stories.
     pub watches: BTreeMap<String, BTreeSet<ReleaseId>>,
     /// Every weight the target has had, and since when; the last one is live.
@@ -75,6 +79,16 @@ pub struct State {
     pub test_traffic: Option<TestTraffic>,
     /// Whether test traffic cannot be ended, for want of a right.
     pub refuses_test_traffic_to_end: bool,
+    /// Deployments alongside that are under way, by ARN.
+    pub under_way: BTreeSet<String>,
+    /// Whether those cannot be stopped, for want of a right.
+    pub refuses_to_stop: bool,
+    /// Why the stage is closed, if it is.
+    pub stage_closed: Option<String>,
+    /// Whether the release's execution is in its stage: until its action has been answered.
+    pub in_stage: bool,
+    /// Whether the stage has been rolled back.
+    pub stage_rolled_back: bool,
     /// What somebody decided in the pipeline.
     pub approval: Option<Approved>,
     /// What gates remember, as it would be on disk, and how often each was stored.
@@ -105,6 +119,7 @@ impl Default for World {
                 now,
                 logs: BTreeMap::new(),
                 held: BTreeMap::new(),
+                active: BTreeMap::new(),
                 watches: BTreeMap::new(),
                 weights: vec![(now, Weight::ZERO)],
                 candidate_fails: 0.0,
@@ -126,6 +141,11 @@ impl Default for World {
                 ready_at: now,
                 test_traffic: None,
                 refuses_test_traffic_to_end: false,
+                under_way: BTreeSet::new(),
+                refuses_to_stop: false,
+                stage_closed: None,
+                in_stage: true,
+                stage_rolled_back: false,
                 approval: None,
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),
@@ -236,6 +256,34 @@ impl World {
         }
     }
 
+    fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) {
+        if let Some(active) = self.change().active.get_mut(id) {
+            *active = (at, until);
+        }
+    }
+
+    fn due(&self, now: Timestamp, limit: usize) -> Vec<Due> {
+        let state = self.look();
+        let due = state.active.iter().filter(|(_, (_, until))| *until < now);
+        let mut due: Vec<_> = due
+            .map(|(id, (_, until))| Due {
+                id: id.clone(),
+                since: *until,
+            })
+            .collect();
+        due.sort_by_key(|due| due.since);
+        due.truncate(limit);
+        due
+    }
+
+    fn take_due(&self, due: &Due, until: Timestamp) -> Option<Timestamp> {
+        let mut state = self.change();
+        let active = state.active.get_mut(&due.id);
+        let (asked, left_alone) = active.filter(|(_, since)| *since == due.since)?;
+        *left_alone = until;
+        Some(*asked)
+    }
+
     fn arms(&self) -> Result<Arms, PortError> {
         if self.weight() != Weight::ZERO {
             return Err(PortError::new(
@@ -268,6 +316,26 @@ impl World {
             candidate_healthy: 2,
             candidate_ready: self.look().now >= self.look().ready_at,
         }
+    }
+
+    fn stop(&self, arn: &str) -> Result<(), PortError> {
+        let mut state = self.change();
+        if state.refuses_to_stop {
+            let doing = format!("stop {arn}");
+            return Err(PortError::new(Class::Denied, doing, "AccessDenied"));
+        }
+        state.under_way.remove(arn);
+        Ok(())
+    }
+
+    fn roll_back_stage(&self) -> Result<(), PortError> {
+        let mut state = self.change();
+        if state.in_stage {
+            let doing = "roll the stage back";
+            return Err(PortError::new(Class::Permanent, doing, "it still runs"));
+        }
+        state.stage_rolled_back = true;
+        Ok(())
     }
 
     fn run_check(&self) -> Checked {
@@ -358,7 +426,12 @@ impl World {
 impl State {
     fn claim(&mut self, id: &ReleaseId, claim: Claim) -> Result<(), AppendError> {
         match claim {
-            Claim::Take { target, watches } => {
+            Claim::Take {
+                target,
+                watches,
+                since,
+                until,
+            } => {
                 if let Some(held) = self.held.get(&target) {
                     let holder = held.by.clone();
                     return Err(AppendError::Busy { target, holder });
@@ -369,12 +442,17 @@ impl State {
                     fence: None,
                 };
                 self.held.insert(target, held);
+                self.active.insert(id.clone(), (since, until));
                 for name in watches {
                     self.watches.entry(name).or_default().insert(id.clone());
                 }
             }
+            Claim::Wake { at } => {
+                self.active.entry(id.clone()).or_insert((at, at)).1 = at;
+            }
             Claim::GiveBack { target, watches } => {
                 self.held.remove(&target);
+                self.active.remove(id);
                 for name in watches {
                     if let Some(ids) = self.watches.get_mut(&name) {
                         ids.remove(id);

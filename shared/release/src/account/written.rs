@@ -129,6 +129,7 @@ fn check(event: &Event, plan: Option<&Plan>) -> Result<(), String> {
             | Event::StepDone { .. }
             | Event::Ordered { .. }
             | Event::RollbackDecided { .. }
+            | Event::RollbackStuck { .. }
             | Event::Ended { .. },
             Some(_),
         ) => Ok(()),
@@ -160,6 +161,7 @@ fn check_started(started: &Started) -> Result<(), String> {
     duration("patience", plan.patience, SignedDuration::ZERO)?;
     duration("ready-within", plan.ready_within, SignedDuration::ZERO)?;
     duration("retire-after", plan.retire_after, SignedDuration::ZERO)?;
+    duration("abandon-after", plan.abandon_after, SignedDuration::ZERO)?;
     for step in &plan.steps {
         match step {
             Step::Wait(time) => duration("wait", *time, SignedDuration::ZERO)?,
