@@ -205,11 +205,12 @@ async fn look_before(
         }
         FindingPolicy::Never => {}
     }
+    // Before the alarms are read: one that fires in between must count as having fired since.
+    let at = ports.now();
     let alarms_firing = match plan.alarms.as_slice() {
         [] => Default::default(),
         alarms => ports.firing(alarms).await?,
     };
-    let at = ports.now();
     let percentiles = plan.metrics.percentiles();
     let slower_than = match percentiles.is_empty() {
         true => Default::default(),
