@@ -292,7 +292,7 @@ impl Life {
                 return Err("test traffic goes on".to_owned());
             }
         }
-        let weights: Vec<_> = state.weights.iter().map(|(_, w)| *w).collect();
+        let weights: Vec<_> = state.weights.iter().map(|moved| moved.weight).collect();
         let back = weights.windows(2).position(|w| w[1] < w[0]);
         if let Some(back) = back
             && weights[back + 1..].iter().any(|w| *w != Weight::ZERO)

@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::TargetId;
 
 /// A state that is nothing but its events, applied in order.
-pub trait Story: Clone + Default + Serialize + DeserializeOwned {
+pub trait Story: Clone + Default + Serialize + DeserializeOwned + 'static {
     /// One past fact.
     type Event: Clone + Serialize + DeserializeOwned;
 

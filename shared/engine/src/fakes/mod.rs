@@ -2,17 +2,22 @@
 //! weight, and a pipeline that keeps the answers it gets. Time moves only when told to.
 
 mod artifact;
+mod choices;
 mod faults;
+mod stage;
 
-use std::cell::{Ref, RefCell, RefMut};
+use std::any::Any;
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use release::check::Probed;
 use release::config::{ERRORS, TestTraffic};
 use release::{
     Approved, ArmCounts, Arms, CheckVerdict, Checked, Claim, Generation, Head, JobReply, Live,
-    ReleaseId, Story,
+    ReleaseId, Started, Story,
 };
 use release::{TargetId, Weight, Window, WindowQuery};
 use serde_json::Value;
@@ -21,30 +26,52 @@ use stats::Counts;
 use crate::{AppendError, Class, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream};
 
 pub use artifact::Throttled;
+pub use choices::{Choices, shrink};
 pub use faults::{Fault, Mutant, Run};
+pub use stage::{Actor, Call, Cue};
 
 /// Requests in one window, over both arms.
 pub const REQUESTS_PER_WINDOW: u64 = 2_000;
 
-/// The world.
+/// For how long a look may still see the weight that was.
+pub const STALE_MAX: SignedDuration = SignedDuration::from_secs(5);
+
+/// How long after its run's end a fence stays: how far two clocks may be apart.
+pub const FENCE_SLACK: SignedDuration = SignedDuration::from_secs(5);
+
+/// A log's kind of story and id.
+type LogKey = (&'static str, ReleaseId);
+
+/// The world. A clone is another world, which goes on from the same state.
+#[derive(Clone)]
 pub struct World {
     state: RefCell<State>,
+    /// Every log, folded, and a hash of it: kept, because a search loads it millions of times.
+    folded: RefCell<BTreeMap<LogKey, Rc<dyn Any>>>,
+    hashes: RefCell<BTreeMap<LogKey, u64>>,
+    /// What happens to the call that is under way.
+    under_way: Cell<Option<Fault>>,
 }
 
 /// What is in it. Tests may look at, and change, everything.
+#[derive(Clone)]
 pub struct State {
     /// The world's time.
     pub now: Timestamp,
     /// Stored events as they would be on disk, by kind and id.
-    pub logs: BTreeMap<(&'static str, ReleaseId), Vec<Value>>,
+    pub logs: BTreeMap<LogKey, Vec<Value>>,
     /// Who holds what.
     pub held: BTreeMap<TargetId, Held>,
     /// Names registered by active stories.
     pub watches: BTreeMap<String, BTreeSet<ReleaseId>>,
-    /// Every weight the target has had, and since when; the last one is live.
-    pub weights: Vec<(Timestamp, Weight)>,
+    /// Every weight that a target has been given; its last one is live.
+    pub weights: Vec<Moved>,
+    /// Weights that were sent off and will arrive, and when at the latest.
+    pub late: Vec<(Timestamp, Moved)>,
     /// The share of the candidate's requests that fail; the stable version's never do.
     pub candidate_fails: f64,
+    /// The same of single releases, where it differs.
+    pub fails: BTreeMap<ReleaseId, f64>,
     /// The sides of a release that begins.
     pub arms: Arms,
     /// What there is to know of the target before a release begins.
@@ -86,8 +113,23 @@ pub struct State {
     pub sources: BTreeMap<String, Vec<Sourced>>,
 }
 
+/// A target was given a weight.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Moved {
+    /// When it got there.
+    pub at: Timestamp,
+    /// Which.
+    pub target: TargetId,
+    /// The side that got it; the other one has the rest.
+    pub candidate: String,
+    /// How much.
+    pub weight: Weight,
+    /// The release that held the target then.
+    pub holder: Option<ReleaseId>,
+}
+
 /// Who holds a target.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Held {
     /// The active release.
     pub by: ReleaseId,
@@ -106,8 +148,10 @@ impl Default for World {
                 logs: BTreeMap::new(),
                 held: BTreeMap::new(),
                 watches: BTreeMap::new(),
-                weights: vec![(now, Weight::ZERO)],
+                weights: Vec::new(),
+                late: Vec::new(),
                 candidate_fails: 0.0,
+                fails: BTreeMap::new(),
                 arms: Arms {
                     stable: "blue".to_owned(),
                     candidate: "green".to_owned(),
@@ -131,6 +175,9 @@ impl Default for World {
                 executions: BTreeMap::new(),
                 sources: BTreeMap::new(),
             }),
+            folded: RefCell::default(),
+            hashes: RefCell::default(),
+            under_way: Cell::new(None),
         }
     }
 }
@@ -146,18 +193,58 @@ impl World {
         self.state.borrow_mut()
     }
 
-    /// Lets time pass.
+    /// Lets time pass. What was sent off has arrived by the time it does so at the latest.
     pub fn pass(&self, time: SignedDuration) {
         let mut state = self.change();
         state.now += time;
+        let now = state.now;
+        while let Some(due) = state.late.iter().position(|(until, _)| *until < now) {
+            state.arrive(due);
+        }
     }
 
-    /// The candidate's live weight.
+    /// Lets a weight arrive that was sent off.
+    pub fn arrive(&self, number: usize) {
+        self.change().arrive(number);
+    }
+
+    /// Somebody else gives the target this weight that was moved last.
+    pub fn drift(&self, weight: Weight) {
+        let mut state = self.change();
+        let Some(last) = state.weights.last().cloned() else {
+            return;
+        };
+        let at = state.now;
+        state.weights.push(Moved { at, weight, ..last });
+    }
+
+    /// The weight that was set last, of whichever target.
     pub fn weight(&self) -> Weight {
-        self.look().weights.last().map_or(Weight::ZERO, |(_, w)| *w)
+        let state = self.look();
+        state.weights.last().map_or(Weight::ZERO, |m| m.weight)
+    }
+
+    /// The live weight of this side of this target.
+    pub fn live_weight(&self, target: &TargetId, candidate: &str) -> Weight {
+        let state = self.look();
+        let settled = match self.under_way.get() {
+            Some(Fault::Stale) => state.now - STALE_MAX,
+            Some(_) | None => state.now,
+        };
+        state.weight_at(target, candidate, settled)
     }
 
     fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
+        let key = (S::KIND, id.clone());
+        let folded = self.folded.borrow().get(&key).cloned();
+        match folded.and_then(|head| head.downcast::<Head<S>>().ok()) {
+            Some(head) => Ok(Head::clone(&head)),
+            None => self.load_as_stored(id),
+        }
+    }
+
+    /// The story as its stored events tell it, whatever has been kept in memory.
+    pub fn load_as_stored<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
         Ok(Head::default().after(&self.events::<S>(id)?))
     }
 
@@ -198,6 +285,17 @@ impl World {
         let as_json: Vec<Value> = as_json
             .collect::<Result<_, _>>()
             .map_err(|e| PortError::new(Class::Permanent, format!("write the log of {id}"), e))?;
+        let mut hasher = DefaultHasher::new();
+        let so_far = self.hashes.borrow().get(&key).copied();
+        so_far.hash(&mut hasher);
+        as_json
+            .iter()
+            .for_each(|event| event.to_string().hash(&mut hasher));
+        self.hashes
+            .borrow_mut()
+            .insert(key.clone(), hasher.finish());
+        let folded: Rc<dyn Any> = Rc::new(next.clone());
+        self.folded.borrow_mut().insert(key.clone(), folded);
         state.logs.entry(key).or_default().extend(as_json);
         Ok(next)
     }
@@ -208,9 +306,9 @@ impl World {
         release: &ReleaseId,
         generation: Generation,
         call: &Invocation,
+        now: Timestamp,
     ) -> Result<(), PortError> {
         let mut state = self.change();
-        let now = state.now;
         let refused = |why: &str| PortError::new(Class::Conflict, format!("fence {target}"), why);
         let held = state.held.get_mut(target).filter(|h| h.by == *release);
         let held = held.ok_or_else(|| refused("the release does not hold it"))?;
@@ -223,7 +321,7 @@ impl World {
             }
             Some(_) | None => {
                 held.generation = generation;
-                held.fence = Some((call.owner.clone(), call.deadline));
+                held.fence = Some((call.owner.clone(), call.deadline + FENCE_SLACK));
                 Ok(())
             }
         }
@@ -236,34 +334,71 @@ impl World {
         }
     }
 
-    fn arms(&self) -> Result<Arms, PortError> {
-        if self.weight() != Weight::ZERO {
+    fn arms(&self, target: &TargetId) -> Result<Arms, PortError> {
+        let sides = self.look().arms.clone();
+        let live = self.live_weight(target, &sides.candidate);
+        if live == Weight::FULL {
+            return Ok(Arms {
+                stable: sides.candidate,
+                candidate: sides.stable,
+            });
+        }
+        if live != Weight::ZERO {
             return Err(PortError::new(
                 Class::Misconfigured,
                 "tell the stable version from the candidate",
                 "both have traffic; give one of them all of it",
             ));
         }
-        Ok(self.look().arms.clone())
+        Ok(sides)
     }
 
-    fn set_weight(&self, weight: Weight) -> Result<(), PortError> {
-        let mut state = self.change();
-        if state.refuses_weight == Some(weight) {
+    /// Makes a call to which this happens.
+    fn under<T>(&self, fault: Option<Fault>, make: impl FnOnce(&Self) -> T) -> T {
+        self.under_way.set(fault);
+        let answer = make(self);
+        self.under_way.set(None);
+        answer
+    }
+
+    /// What was sent off and not answered arrives by `until` at the latest.
+    fn set_weight(
+        &self,
+        target: &TargetId,
+        candidate: &str,
+        weight: Weight,
+        until: Timestamp,
+    ) -> Result<(), PortError> {
+        if self.look().refuses_weight == Some(weight) {
             return Err(PortError::new(
                 Class::Denied,
                 "set the weight",
                 "AccessDenied",
             ));
         }
-        let now = state.now;
-        state.weights.push((now, weight));
+        let at = self.look().now;
+        let moved = Moved {
+            at,
+            target: target.clone(),
+            candidate: candidate.to_owned(),
+            weight,
+            holder: None,
+        };
+        match self.under_way.get() {
+            Some(Fault::Ignored) => {}
+            Some(Fault::Arrives) => {
+                self.change().late.push((until, moved));
+                let doing = "set the weight";
+                return Err(PortError::new(Class::Retryable, doing, "no answer in time"));
+            }
+            Some(_) | None => self.change().land(moved),
+        }
         Ok(())
     }
 
-    fn live(&self) -> Live {
+    fn live(&self, target: &TargetId, candidate: &str) -> Live {
         Live {
-            weight: self.weight(),
+            weight: self.live_weight(target, candidate),
             stable_healthy: 2,
             candidate_healthy: 2,
             candidate_ready: self.look().now >= self.look().ready_at,
@@ -283,11 +418,11 @@ impl World {
         })
     }
 
-    fn windows(&self, query: WindowQuery) -> Vec<Window> {
+    fn windows(&self, started: &Started, query: WindowQuery) -> Vec<Window> {
         let mut start = query.from;
         std::iter::from_fn(|| {
             (start < query.until).then(|| {
-                let window = self.look().window(start);
+                let window = self.look().window(started, start);
                 start += query.length;
                 window
             })
@@ -356,6 +491,36 @@ impl World {
 }
 
 impl State {
+    /// A weight gets to its target.
+    fn land(&mut self, moved: Moved) {
+        let holder = self.held.get(&moved.target).map(|held| held.by.clone());
+        let at = self.now;
+        self.weights.push(Moved {
+            at,
+            holder,
+            ..moved
+        });
+    }
+
+    fn arrive(&mut self, number: usize) {
+        if number < self.late.len() {
+            let (_, moved) = self.late.remove(number);
+            self.land(moved);
+        }
+    }
+
+    fn weight_at(&self, target: &TargetId, candidate: &str, at: Timestamp) -> Weight {
+        let mut moves = self.weights.iter().rev();
+        match moves.find(|moved| moved.target == *target && moved.at <= at) {
+            None => Weight::ZERO,
+            Some(moved) if moved.candidate == candidate => moved.weight,
+            Some(moved) => {
+                let rest = Weight::FULL.basis_points() - moved.weight.basis_points();
+                Weight::from_basis_points(rest).unwrap_or(Weight::ZERO)
+            }
+        }
+    }
+
     fn claim(&mut self, id: &ReleaseId, claim: Claim) -> Result<(), AppendError> {
         match claim {
             Claim::Take { target, watches } => {
@@ -391,11 +556,13 @@ impl State {
         clippy::cast_precision_loss,
         reason = "a few thousand requests times a share of at most one"
     )]
-    fn window(&self, start: Timestamp) -> Window {
-        let weight = self.weights.iter().rev().find(|(since, _)| *since <= start);
-        let points = weight.map_or(0, |(_, w)| u64::from(w.basis_points()));
+    fn window(&self, started: &Started, start: Timestamp) -> Window {
+        let weight = self.weight_at(&started.plan.target.id(), &started.arms.candidate, start);
+        let points = u64::from(weight.basis_points());
+        let fails = self.fails.get(&started.release);
+        let fails = fails.copied().unwrap_or(self.candidate_fails);
         let canary = REQUESTS_PER_WINDOW * points / 10_000;
-        let bad = (canary as f64 * self.candidate_fails) as u64;
+        let bad = (canary as f64 * fails) as u64;
         let counts = ArmCounts {
             canary: Counts { count: canary, bad },
             baseline: Counts {
