@@ -4,6 +4,7 @@ use engine::{
     Action, ActionError, AppendError, Class, Driven, Invocation, Job, PortError, Ports, begin,
     drive, roll_back,
 };
+use futures::join;
 use jiff::Timestamp;
 use pages::ReleasePage;
 use release::account::Account;
@@ -235,7 +236,9 @@ impl Action for CanaryShift {
                 },
             };
         }
-        let driven = match drive(ports, call, &id, head).await {
+        let until = head.state.as_ref().map(|r| r.left_alone_until(ports.now()));
+        let (driven, ()) = join!(drive(ports, call, &id, head), beat(ports, &id, until));
+        let driven = match driven {
             Ok(driven) => driven,
             Err(error) if may_pass(&error) => return Err(error.into()),
             Err(error) => give_up(ports, call, &id, error).await?,
@@ -245,6 +248,14 @@ impl Action for CanaryShift {
             return Ok(reply);
         }
         with_report(reply, store_report(ports, job, &id).await)
+    }
+}
+
+/// Tells the sweep that the release's pipeline is alive. If that fails, the next job tells it.
+async fn beat(ports: &impl Ports, id: &ReleaseId, until: Option<Timestamp>) {
+    let Some(until) = until else { return };
+    if let Err(error) = ports.beat(id, ports.now(), until).await {
+        tracing::warn!(%error, "the sweep does not know that the pipeline is alive");
     }
 }
 

@@ -1,9 +1,10 @@
-//! Turns an outside event into the rollback of the releases that it concerns.
+//! Turns an outside event into the rollback of the releases that it concerns, and looks after those
+//! that nobody else does.
 
-use engine::{Class, Driven, Invocation, PortError, Ports, Trigger, roll_back};
+use engine::{Class, Driven, Invocation, PortError, Ports, Trigger, roll_back, sweep};
 use futures::future::join_all;
 use jiff::SignedDuration;
-use release::sources::{OutsideEvent, RollbackRequest, read};
+use release::sources::{OutsideEvent, RollbackRequest, SWEEP, read};
 use release::{Phase, Release, ReleaseId};
 
 /// From one try to the next, while another run is at work on the target or AWS does not answer.
@@ -18,7 +19,7 @@ pub struct RollbackTrigger;
 impl Trigger for RollbackTrigger {
     const NAME: &'static str = "rollback-trigger";
 
-    /// Rolls back every active release that registered for this event. An event that concerns none
+    /// At the schedule's event, sweeps. Otherwise rolls back every active release that registered for this event. An event that concerns none
     /// is logged and dropped.
     async fn run(
         &self,
@@ -26,6 +27,11 @@ impl Trigger for RollbackTrigger {
         call: &Invocation,
         event: &OutsideEvent<'_>,
     ) -> Result<(), PortError> {
+        if event.detail_type == SWEEP {
+            let swept = Box::pin(sweep(ports, call)).await?;
+            tracing::info!(?swept, "swept");
+            return Ok(());
+        }
         let request = match read(event) {
             Ok(Some(request)) => request,
             Ok(None) => {

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | event | `release#ID` | `event#0000000001` | one fact; on every 16th also the state after it |
 //! | target | `target#NAME` | `holder` | the one active release, and the fence |
+//! | active | `active#ID` | `release` | until when the sweep leaves it alone, by the index `due` |
 //! | watch | `watch#alarm:NAME` | the release | lets an outside event find its release |
 //!
 //! An append is one conditional write on the next sequence number, of several events or with a
@@ -19,10 +20,10 @@ use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem,
+    AttributeValue, CancellationReason, Delete, Put, ReturnValue,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
-use engine::{AppendError, Class, Clock, Invocation, PortError, ReleaseLog};
+use engine::{AppendError, Class, Clock, Due, Invocation, PortError, ReleaseLog};
 use jiff::{SignedDuration, Timestamp};
 use release::account::LOG_EVENTS_MAX;
 use release::{Claim, Generation, Head, ReleaseId, Story, TargetId};
@@ -33,7 +34,12 @@ use crate::error::{failed, odd_answer};
 /// Every so many events one carries the state.
 const SNAPSHOT_EVERY: u64 = 16;
 /// Marks snapshots that this version's `apply` made; others are passed over.
-const SNAPSHOT_VERSION: &str = "2";
+const SNAPSHOT_VERSION: &str = "3";
+/// The sparse index of what is active, by the time when the sweep is to look at it.
+const DUE_INDEX: &str = "due";
+/// The partition of that index: one, since no account has so many releases at once that a
+/// thousand writes a second would not do.
+const SWEEP: &str = "sweep";
 /// One query reads a snapshot and everything after it.
 const PAGE_ITEMS: i32 = 16;
 /// A whole log is read in pages of this size, or of 1 MB, which DynamoDB returns at most.
@@ -65,6 +71,10 @@ fn target_key(target: &TargetId) -> Item {
 
 fn watch_key(name: &str, id: &ReleaseId) -> Item {
     key(format!("watch#{name}"), id.as_str())
+}
+
+fn active_key(id: &ReleaseId) -> Item {
+    key(format!("active#{id}"), "release")
 }
 
 fn story_key<S: Story>(id: &ReleaseId) -> String {
@@ -168,6 +178,71 @@ impl ReleaseLog for Aws {
             .first()
             .and_then(|item| string(item, "held_by"));
         holder.map(|id| release_id(&doing, id)).transpose()
+    }
+
+    async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError> {
+        let told = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(active_key(id)))
+            .update_expression("SET asked = :at, due = :until")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":at", millis(at))
+            .expression_attribute_values(":until", millis(until))
+            .send()
+            .await;
+        match told {
+            Ok(_) => Ok(()),
+            Err(error) if condition_failed(&error) => Ok(()),
+            Err(error) => Err(failed(format!("tell the sweep of {id}"), error)),
+        }
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, PortError> {
+        let doing = "find what nobody looks after";
+        let page = self
+            .dynamodb
+            .query()
+            .table_name(&self.table)
+            .index_name(DUE_INDEX)
+            .key_condition_expression("sweep = :sweep AND due < :now")
+            .expression_attribute_values(":sweep", text(SWEEP))
+            .expression_attribute_values(":now", millis(now))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|e| failed(doing, e))?;
+        // One that cannot be read does not keep the others waiting.
+        let readable = |item| due(item).inspect_err(|error| tracing::error!(%error, "{doing}"));
+        Ok(page.items().iter().map(readable).flatten().collect())
+    }
+
+    async fn take_due(&self, due: &Due, until: Timestamp) -> Result<Option<Timestamp>, PortError> {
+        let doing = format!("look after {}", due.id);
+        let taken = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(active_key(&due.id)))
+            .update_expression("SET due = :until")
+            .condition_expression("due = :since")
+            .expression_attribute_values(":since", millis(due.since))
+            .expression_attribute_values(":until", millis(until))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match taken {
+            Ok(taken) => {
+                let item = taken.attributes.unwrap_or_default();
+                let asked = instant(&item, "asked");
+                asked
+                    .map(Some)
+                    .ok_or_else(|| odd_answer(doing, "it says not when somebody asked"))
+            }
+            Err(error) if condition_failed(&error) => Ok(None),
+            Err(error) => Err(failed(doing, error)),
+        }
     }
 
     async fn fence(
@@ -308,29 +383,53 @@ impl Aws {
         claim: &Claim,
         expires: Timestamp,
     ) -> Vec<Result<TransactWriteItem, PortError>> {
-        let (target, watches) = match claim {
-            Claim::Take { target, watches } => {
+        match claim {
+            Claim::Take {
+                target,
+                watches,
+                since,
+                until,
+            } => {
                 let mut holder = target_key(target);
                 holder.insert("held_by".to_owned(), text(id.as_str()));
                 holder.insert("generation".to_owned(), number(0));
-                (self.put_new(holder), watches)
+                let mut active = active_key(id);
+                active.insert("sweep".to_owned(), text(SWEEP));
+                active.insert("asked".to_owned(), millis(*since));
+                active.insert("due".to_owned(), millis(*until));
+                let watches = watches.iter().map(|name| {
+                    let mut watch = watch_key(name, id);
+                    watch.insert("expires".to_owned(), number(expires.as_second()));
+                    self.put_new(watch)
+                });
+                let held = [self.put_new(holder), self.put_new(active)];
+                held.into_iter().chain(watches).collect()
             }
+            Claim::Wake { at } => vec![self.wake(id, *at)],
             Claim::GiveBack { target, watches } => {
                 let mine = Delete::builder()
                     .condition_expression("held_by = :me")
                     .expression_attribute_values(":me", text(id.as_str()));
-                (self.delete(mine, target_key(target)), watches)
+                let keys = watches.iter().map(|name| watch_key(name, id));
+                let keys = std::iter::once(active_key(id)).chain(keys);
+                let rest = keys.map(|key| self.delete(Delete::builder(), key));
+                let target = self.delete(mine, target_key(target));
+                std::iter::once(target).chain(rest).collect()
             }
-        };
-        let watches = watches.iter().map(|name| match claim {
-            Claim::Take { .. } => {
-                let mut watch = watch_key(name, id);
-                watch.insert("expires".to_owned(), number(expires.as_second()));
-                self.put_new(watch)
-            }
-            Claim::GiveBack { .. } => self.delete(Delete::builder(), watch_key(name, id)),
-        });
-        std::iter::once(target).chain(watches).collect()
+        }
+    }
+
+    /// Also of a story that began before there was a sweep.
+    fn wake(&self, id: &ReleaseId, at: Timestamp) -> Result<TransactWriteItem, PortError> {
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(active_key(id)))
+            .update_expression("SET due = :at, sweep = :sweep, asked = if_not_exists(asked, :at)")
+            .expression_attribute_values(":at", millis(at))
+            .expression_attribute_values(":sweep", text(SWEEP))
+            .build()
+            .map_err(|e| PortError::new(Class::Permanent, "build a write", e))?;
+        Ok(TransactWriteItem::builder().update(update).build())
     }
 
     fn delete(
@@ -407,6 +506,19 @@ fn replay<S: Story>(from: Head<S>, mut newer: Vec<S::Event>) -> Head<S> {
 
 fn millis(time: Timestamp) -> AttributeValue {
     number(time.as_millisecond())
+}
+
+fn instant(item: &Item, name: &str) -> Option<Timestamp> {
+    let millis = item.get(name)?.as_n().ok()?.parse().ok()?;
+    Timestamp::from_millisecond(millis).ok()
+}
+
+fn due(item: &Item) -> Result<Due, PortError> {
+    let doing = "read an item of the sweep's index";
+    let id = string(item, "pk").and_then(|pk| pk.strip_prefix("active#"));
+    let id = release_id(doing, id.unwrap_or_default())?;
+    let since = instant(item, "due").ok_or_else(|| odd_answer(doing, "it has no time"))?;
+    Ok(Due { id, since })
 }
 
 fn condition_failed<R>(error: &SdkError<UpdateItemError, R>) -> bool {

@@ -228,7 +228,7 @@ async fn moved_on(
 }
 
 /// The log after these events, and whether they are in it: else it has moved on.
-async fn append_or_reload(
+pub(crate) async fn append_or_reload(
     ports: &impl Ports,
     id: &ReleaseId,
     head: &Head<Option<Release>>,

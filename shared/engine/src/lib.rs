@@ -13,6 +13,7 @@ mod gate;
 mod job;
 mod ports;
 mod probing;
+mod sweep;
 
 pub use action::{Action, ActionError, Trigger};
 pub use drive::{Driven, OrderError, ROUNDS_MAX, begin, drive, give_order, roll_back};
@@ -23,8 +24,9 @@ pub use gate::{
 };
 pub use job::{Artifact, Credentials, Invocation, Job, PARAMETER_CHARS_MAX, UserParameters};
 pub use ports::{
-    ArtifactStore, Clock, Executions, GateHistory, HealthProbe, JobReporter, MetricSource, Ports,
-    ReleaseLog, ReportSource, Sourced, Telemetry, TrafficTarget,
+    ArtifactStore, Clock, Due, Executions, GateHistory, HealthProbe, JobReporter, MetricSource,
+    Ports, ReleaseLog, ReportSource, Sourced, Telemetry, TrafficTarget,
 };
 pub use probing::look_at;
 pub use reports::Input;
+pub use sweep::{SWEEP_PAGE, Swept, sweep};

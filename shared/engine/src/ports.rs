@@ -43,6 +43,18 @@ pub trait ReleaseLog {
     /// The active release that holds this target.
     async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError>;
 
+    /// Tells the sweep that somebody who asked `at` looks after a story, and to leave it alone
+    /// `until` then. Harmless when it is over.
+    async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError>;
+
+    /// At most `limit` stories that nobody looks after by `now`, those that have been left alone for
+    /// longest first. May be a little old.
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, PortError>;
+
+    /// Takes such a story `until` then, and says when somebody last asked for it; `None` when
+    /// somebody was faster, or it is over.
+    async fn take_due(&self, due: &Due, until: Timestamp) -> Result<Option<Timestamp>, PortError>;
+
     /// Makes `call` the only one to touch `target` until it unfences or has passed its deadline.
     /// Refused ([`crate::Class::Conflict`]) while another call has it, once a later generation has
     /// had it, and when `release` does not hold the target.
@@ -56,6 +68,15 @@ pub trait ReleaseLog {
 
     /// Gives the fence back. Harmless when `call` does not have it.
     async fn unfence(&self, target: &TargetId, call: &Invocation) -> Result<(), PortError>;
+}
+
+/// A story that nobody looks after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub id: ReleaseId,
+    /// Until when it was to be left alone.
+    pub since: Timestamp,
 }
 
 /// What moves requests.

@@ -151,6 +151,7 @@ fn plain_plan() -> Plan {
         hotfix: None,
         ready_within: SignedDuration::from_mins(15),
         retire_after: SignedDuration::ZERO,
+        abandon_after: SignedDuration::from_mins(10),
         alarms: vec!["slow".to_owned()],
         metrics: Metrics::default(),
         judge: JudgePolicy::default(),

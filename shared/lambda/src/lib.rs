@@ -14,7 +14,7 @@ use engine::{Action, ActionError, Invocation, Job, PortError, Ports, Trigger};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
-use release::sources::OutsideEvent;
+use release::sources::{OutsideEvent, SWEEP_SOURCE};
 use release::{JobReply, Token};
 use serde_json::Value;
 use tracing::Instrument;
@@ -128,7 +128,7 @@ async fn handle_event<T: Trigger>(
     async {
         let mut known = extra_sources
             .split(',')
-            .chain([EVENT_SOURCE])
+            .chain([EVENT_SOURCE, SWEEP_SOURCE])
             .map(str::trim);
         if event.source.is_empty() || !known.any(|source| source == event.source) {
             tracing::error!(

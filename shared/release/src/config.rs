@@ -186,6 +186,9 @@ pub struct Plan {
     /// the release takes it down itself: until no node of the load balancer sends anything there.
     #[serde(default = "a_minute", deserialize_with = "read_duration")]
     pub retire_after: SignedDuration,
+    /// For how long the pipeline may be quiet before a release on its way up goes back.
+    #[serde(default = "ten_minutes", deserialize_with = "read_duration")]
+    pub abandon_after: SignedDuration,
     /// The length of an observation window. 60 s is what load balancer metrics allow on AWS.
     #[serde(default = "a_minute", deserialize_with = "read_duration")]
     pub window: SignedDuration,
@@ -256,6 +259,7 @@ impl Check for Plan {
         duration("patience", self.patience, second)?;
         duration("ready-within", self.ready_within, second)?;
         duration("retire-after", self.retire_after, SignedDuration::ZERO)?;
+        duration("abandon-after", self.abandon_after, second)?;
         if self.window.subsec_nanos() != 0 || !whole_periods(self.window.as_secs()) {
             return Err(format!(
                 "`window` is {:#}: CloudWatch has periods of 1, 5, 10, 30 and multiples of 60 \

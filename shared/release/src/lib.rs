@@ -38,6 +38,6 @@ pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
 pub use observation::{Approved, Live, Observation};
 pub use order::{By, HOLD_MAX, Order, take_order};
 pub use reason::Reason;
-pub use release::{Candidate, Phase, Release, WindowQuery};
+pub use release::{Candidate, Phase, Release, SWEEP_PAUSE, WindowQuery};
 pub use reply::{FailureKind, JobReply, TRIES_MAX, Token};
 pub use story::{Claim, Head, Story};

@@ -79,6 +79,11 @@ pub enum Reason {
         /// What CloudWatch says about it, if it said anything.
         detail: Option<String>,
     },
+    /// Its pipeline has not asked for it any more: it was abandoned or stopped, or it timed out.
+    Abandoned {
+        /// For how long.
+        quiet: SignedDuration,
+    },
     /// The release could not go on.
     Stuck {
         /// What could not be done.
@@ -191,6 +196,12 @@ impl fmt::Display for Reason {
                     None => Ok(()),
                 }
             }
+            Self::Abandoned { quiet } => write!(
+                f,
+                "its pipeline has not asked for it for {:#}: the action was abandoned, stopped or \
+                 timed out",
+                whole_seconds(*quiet)
+            ),
             Self::Stuck { why } => f.write_str(why),
             Self::Asked { why, by } => {
                 let by = by.as_deref().unwrap_or("somebody");

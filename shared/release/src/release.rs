@@ -180,6 +180,24 @@ impl Release {
         now.duration_since(self.started.at)
     }
 
+    /// Why a release whose pipeline asked last at `asked` goes back, if it does: nobody would see
+    /// to it on its way up. One whose steps are done but for the watch can be judged without.
+    pub fn abandoned(&self, asked: Timestamp, now: Timestamp) -> Option<Reason> {
+        let quiet = now.duration_since(asked);
+        let begun = self.plan().steps.get(..=self.step);
+        let is_closing = begun.is_none_or(|s| s.iter().any(|s| matches!(s, Step::Watch(_))));
+        let is_abandoned = quiet >= self.plan().abandon_after && !is_closing;
+        (self.phase == Phase::Shifting && is_abandoned).then_some(Reason::Abandoned { quiet })
+    }
+
+    /// Until when the sweep leaves a release alone whose pipeline asks at `now`.
+    pub fn left_alone_until(&self, now: Timestamp) -> Timestamp {
+        now + match self.phase {
+            Phase::Shifting => self.plan().abandon_after,
+            Phase::RollingBack | Phase::Promoted | Phase::RolledBack => SWEEP_PAUSE,
+        }
+    }
+
     /// Whether anything can still happen.
     pub fn is_active(&self) -> bool {
         match self.phase {
@@ -364,6 +382,11 @@ impl Story for Option<Release> {
             Event::Started(started) => Some(Claim::Take {
                 target: started.plan.target.id(),
                 watches: watches(&started.plan),
+                since: started.at,
+                until: started.at + started.plan.abandon_after,
+            }),
+            Event::RollbackDecided { at, .. } => Some(Claim::Wake {
+                at: *at + SWEEP_PAUSE,
             }),
             Event::Ended { .. } => self.as_ref().map(|release| Claim::GiveBack {
                 target: release.plan().target.id(),
@@ -378,8 +401,7 @@ impl Story for Option<Release> {
             | Event::Frozen { .. }
             | Event::CleanupFailed { .. }
             | Event::StepDone { .. }
-            | Event::Ordered { .. }
-            | Event::RollbackDecided { .. } => None,
+            | Event::Ordered { .. } => None,
         }
     }
 }
@@ -508,6 +530,9 @@ impl Release {
         ])
     }
 }
+
+/// From one look of the sweep at a release to the next.
+pub const SWEEP_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Which windows to ask the metrics for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -305,7 +305,10 @@ impl Replaying {
 fn heeds(release: &Release, because: &Reason) -> bool {
     match because {
         Reason::AlarmFired { alarm, .. } => release.plan().alarms.contains(alarm),
-        Reason::Stuck { .. } | Reason::Asked { .. } | Reason::Rejected { .. } => true,
+        Reason::Abandoned { .. }
+        | Reason::Stuck { .. }
+        | Reason::Asked { .. }
+        | Reason::Rejected { .. } => true,
         Reason::NextWeight { .. }
         | Reason::Watching { .. }
         | Reason::Holding { .. }

@@ -1,5 +1,6 @@
 //! What the release log needs to know of a state that is folded from events.
 
+use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::TargetId;
@@ -21,7 +22,8 @@ pub trait Story: Clone + Default + Serialize + DeserializeOwned + 'static {
     }
 }
 
-/// Makes a target exclusive, and lets outside events find the story that concerns them.
+/// Makes a target exclusive, and lets outside events, and the sweep, find the story that concerns
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// The target is held from now on; storing fails when somebody else holds it.
@@ -30,8 +32,17 @@ pub enum Claim {
         target: TargetId,
         /// Names under which [`crate::sources`] find this story, such as `alarm:checkout-5xx`.
         watches: Vec<String>,
+        /// Since when somebody looks after the story.
+        since: Timestamp,
+        /// Until when the sweep leaves it to them.
+        until: Timestamp,
     },
-    /// The target is free again, and the names find nothing any more.
+    /// The sweep looks after the story from this time on, whoever else may.
+    Wake {
+        /// When.
+        at: Timestamp,
+    },
+    /// The target is free again, and neither the names nor the sweep find anything any more.
     GiveBack {
         /// What was held.
         target: TargetId,

@@ -19,7 +19,7 @@ use release::{
 use super::stage::{Call, Cue};
 use super::{Throttled, World};
 use crate::{
-    AppendError, Artifact, ArtifactStore, Class, Clock, Executions, GateHistory, HealthProbe,
+    AppendError, Artifact, ArtifactStore, Class, Clock, Due, Executions, GateHistory, HealthProbe,
     Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled, ReleaseLog,
     ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
 };
@@ -283,6 +283,23 @@ impl ReleaseLog for Run<'_> {
             Ok(world.look().held.get(target).map(|held| held.by.clone()))
         })
         .await
+    }
+
+    async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError> {
+        self.at(Call::Beat, |world| {
+            world.beat(id, at, until);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, PortError> {
+        self.at(Call::Due, |world| Ok(world.due(now, limit))).await
+    }
+
+    async fn take_due(&self, due: &Due, until: Timestamp) -> Result<Option<Timestamp>, PortError> {
+        self.at(Call::TakeDue, |world| Ok(world.take_due(due, until)))
+            .await
     }
 
     async fn fence(

@@ -23,7 +23,9 @@ use release::{TargetId, Weight, Window, WindowQuery};
 use serde_json::Value;
 use stats::Counts;
 
-use crate::{AppendError, Class, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream};
+use crate::{
+    AppendError, Class, Due, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream,
+};
 
 pub use artifact::Throttled;
 pub use choices::{Choices, shrink};
@@ -62,6 +64,10 @@ pub struct State {
     pub logs: BTreeMap<LogKey, Vec<Value>>,
     /// Who holds what.
     pub held: BTreeMap<TargetId, Held>,
+    /// When somebody last asked for an active story, and until when the sweep leaves it alone.
+    pub active: BTreeMap<ReleaseId, (Timestamp, Timestamp)>,
+    /// The same before the last change: what an index may still show.
+    pub active_before: BTreeMap<ReleaseId, (Timestamp, Timestamp)>,
     /// Names registered by active stories.
     pub watches: BTreeMap<String, BTreeSet<ReleaseId>>,
     /// Every weight that a target has been given; its last one is live.
@@ -147,6 +153,8 @@ impl Default for World {
                 now,
                 logs: BTreeMap::new(),
                 held: BTreeMap::new(),
+                active: BTreeMap::new(),
+                active_before: BTreeMap::new(),
                 watches: BTreeMap::new(),
                 weights: Vec::new(),
                 late: Vec::new(),
@@ -238,8 +246,12 @@ impl World {
         let key = (S::KIND, id.clone());
         let folded = self.folded.borrow().get(&key).cloned();
         match folded.and_then(|head| head.downcast::<Head<S>>().ok()) {
-            Some(head) => Ok(Head::clone(&head)),
-            None => self.load_as_stored(id),
+            Some(head)
+                if self.look().logs.get(&key).map(|log| log.len() as u64) == Some(head.seq) =>
+            {
+                Ok(Head::clone(&head))
+            }
+            Some(_) | None => self.load_as_stored(id),
         }
     }
 
@@ -332,6 +344,41 @@ impl World {
         if let Some(held) = state.held.get_mut(target) {
             held.fence = held.fence.take().filter(|(owner, _)| *owner != call.owner);
         }
+    }
+
+    fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) {
+        let mut state = self.change();
+        state.active_before = state.active.clone();
+        if let Some(active) = state.active.get_mut(id) {
+            *active = (at, until);
+        }
+    }
+
+    fn due(&self, now: Timestamp, limit: usize) -> Vec<Due> {
+        let state = self.look();
+        let active = match self.under_way.get() {
+            Some(Fault::Stale) => &state.active_before,
+            Some(_) | None => &state.active,
+        };
+        let due = active.iter().filter(|(_, (_, until))| *until < now);
+        let mut due: Vec<_> = due
+            .map(|(id, (_, until))| Due {
+                id: id.clone(),
+                since: *until,
+            })
+            .collect();
+        due.sort_by_key(|due| due.since);
+        due.truncate(limit);
+        due
+    }
+
+    fn take_due(&self, due: &Due, until: Timestamp) -> Option<Timestamp> {
+        let mut state = self.change();
+        state.active_before = state.active.clone();
+        let active = state.active.get_mut(&due.id);
+        let (asked, left_alone) = active.filter(|(_, since)| *since == due.since)?;
+        *left_alone = until;
+        Some(*asked)
     }
 
     fn arms(&self, target: &TargetId) -> Result<Arms, PortError> {
@@ -522,8 +569,14 @@ impl State {
     }
 
     fn claim(&mut self, id: &ReleaseId, claim: Claim) -> Result<(), AppendError> {
+        self.active_before = self.active.clone();
         match claim {
-            Claim::Take { target, watches } => {
+            Claim::Take {
+                target,
+                watches,
+                since,
+                until,
+            } => {
                 if let Some(held) = self.held.get(&target) {
                     let holder = held.by.clone();
                     return Err(AppendError::Busy { target, holder });
@@ -534,12 +587,17 @@ impl State {
                     fence: None,
                 };
                 self.held.insert(target, held);
+                self.active.insert(id.clone(), (since, until));
                 for name in watches {
                     self.watches.entry(name).or_default().insert(id.clone());
                 }
             }
+            Claim::Wake { at } => {
+                self.active.entry(id.clone()).or_insert((at, at)).1 = at;
+            }
             Claim::GiveBack { target, watches } => {
                 self.held.remove(&target);
+                self.active.remove(id);
                 for name in watches {
                     if let Some(ids) = self.watches.get_mut(&name) {
                         ids.remove(id);

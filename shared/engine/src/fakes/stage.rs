@@ -1,7 +1,7 @@
 //! Several runs at once, of which one at a time makes one port call: whoever directs them decides
 //! whose turn it is, and what happens to the call.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
@@ -19,6 +19,12 @@ pub enum Call {
     Append,
     /// [`crate::ReleaseLog::watching`].
     Watching,
+    /// [`crate::ReleaseLog::beat`].
+    Beat,
+    /// [`crate::ReleaseLog::due`].
+    Due,
+    /// [`crate::ReleaseLog::take_due`].
+    TakeDue,
     /// [`crate::ReleaseLog::fence`].
     Fence,
     /// [`crate::ReleaseLog::unfence`].
@@ -48,10 +54,15 @@ impl Call {
         use Fault::{AnswerLost, Arrives, DieAfter, DieBefore, Ignored, Stale, Throttled};
         match self {
             Self::Load | Self::Watching | Self::Look => &[DieBefore, Throttled],
-            Self::Weight | Self::Live => &[DieBefore, Throttled, Stale],
-            Self::Append | Self::Fence | Self::Unfence | Self::Act | Self::Answer | Self::Other => {
-                &[DieBefore, DieAfter, AnswerLost, Throttled]
-            }
+            Self::Weight | Self::Live | Self::Due => &[DieBefore, Throttled, Stale],
+            Self::Append
+            | Self::Beat
+            | Self::TakeDue
+            | Self::Fence
+            | Self::Unfence
+            | Self::Act
+            | Self::Answer
+            | Self::Other => &[DieBefore, DieAfter, AnswerLost, Throttled],
             Self::SetWeight => &[DieBefore, DieAfter, AnswerLost, Throttled, Ignored, Arrives],
             Self::Sleep => &[DieBefore],
         }
@@ -65,16 +76,18 @@ pub struct Cue {
     goes_on: Cell<Option<Option<Fault>>>,
     is_dead: Cell<bool>,
     heard: Cell<u64>,
+    wakers: RefCell<Vec<Waker>>,
 }
 
 impl Cue {
     /// Waits for this run's turn: what happens to the call then.
     pub(super) async fn turn(&self, call: Call) -> Option<Fault> {
-        poll_fn(|_| match self.goes_on.take() {
+        poll_fn(|context| match self.goes_on.take() {
             Some(fault) => Poll::Ready(fault),
             None => {
                 // Of calls that are made at once, the first is the next.
                 self.waits_at.set(self.waits_at.get().or(Some(call)));
+                self.wakers.borrow_mut().push(context.waker().clone());
                 Poll::Pending
             }
         })
@@ -125,6 +138,8 @@ impl<'w, T> Actor<'w, T> {
             return;
         };
         self.cue.waits_at.set(None);
+        // Combinators that keep a list of who is ready poll nobody else.
+        self.cue.wakers.take().into_iter().for_each(Waker::wake);
         match playing
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
@@ -172,8 +187,8 @@ impl World {
     pub fn digest(&self) -> u64 {
         let state = self.look();
         let mut hasher = DefaultHasher::new();
-        for log in [Self::LOG, Self::TRAFFIC, Self::FENCES] {
-            self.part(log).hash(&mut hasher);
+        for part in [Self::LOG, Self::TRAFFIC, Self::FENCES, Self::ACTIVE] {
+            self.part(part).hash(&mut hasher);
         }
         (&state.now, &state.watches, &state.alarms, &state.late).hash(&mut hasher);
         (&state.test_traffic.is_some(), state.answers.len()).hash(&mut hasher);
@@ -183,6 +198,7 @@ impl World {
     const LOG: u8 = 0;
     const TRAFFIC: u8 = 1;
     const FENCES: u8 = 2;
+    const ACTIVE: u8 = 3;
 
     fn part(&self, part: u8) -> u64 {
         let state = self.look();
@@ -190,7 +206,8 @@ impl World {
         match part {
             Self::LOG => self.hashes.borrow().hash(&mut hasher),
             Self::TRAFFIC => (&state.weights, &state.up, state.ready_at).hash(&mut hasher),
-            _ => state.held.hash(&mut hasher),
+            Self::FENCES => state.held.hash(&mut hasher),
+            _ => (&state.active, &state.active_before).hash(&mut hasher),
         }
         hasher.finish()
     }
@@ -199,9 +216,15 @@ impl World {
     pub(super) fn seen_by(&self, call: Call) -> u64 {
         match call {
             Call::Load => self.part(Self::LOG),
+            Call::Due | Call::TakeDue => self.part(Self::ACTIVE),
             Call::Fence => self.part(Self::FENCES),
             Call::Weight | Call::Live => self.part(Self::TRAFFIC),
-            Call::Unfence | Call::SetWeight | Call::Act | Call::Answer | Call::Sleep => 0,
+            Call::Beat
+            | Call::Unfence
+            | Call::SetWeight
+            | Call::Act
+            | Call::Answer
+            | Call::Sleep => 0,
             Call::Append | Call::Watching | Call::Look | Call::Other => self.digest(),
         }
     }

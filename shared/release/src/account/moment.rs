@@ -146,7 +146,8 @@ impl Who {
             | Reason::Regression { .. } => Self::Judge,
             Reason::AlarmFired { .. } => Self::Alarm,
             Reason::Asked { .. } | Reason::Held { .. } | Reason::Rejected { .. } => Self::Somebody,
-            Reason::Stuck { .. }
+            Reason::Abandoned { .. }
+            | Reason::Stuck { .. }
             | Reason::NotReady { .. }
             | Reason::Drifted { .. }
             | Reason::TurnedBack

@@ -160,6 +160,7 @@ fn check_started(started: &Started) -> Result<(), String> {
     duration("patience", plan.patience, SignedDuration::ZERO)?;
     duration("ready-within", plan.ready_within, SignedDuration::ZERO)?;
     duration("retire-after", plan.retire_after, SignedDuration::ZERO)?;
+    duration("abandon-after", plan.abandon_after, SignedDuration::ZERO)?;
     for step in &plan.steps {
         match step {
             Step::Wait(time) => duration("wait", *time, SignedDuration::ZERO)?,

@@ -10,6 +10,12 @@ use crate::{Phase, Reason, Release};
 /// Reads one kind of event: `Ok(None)` when the event says nothing that a release must heed.
 type Read = fn(&OutsideEvent<'_>) -> Result<Option<RollbackRequest>, SourceError>;
 
+/// The detail type with which the schedule asks for a sweep. No release registers for it.
+pub const SWEEP: &str = "Penstock Sweep";
+
+/// The source of that event, which is of the stack's own making.
+pub const SWEEP_SOURCE: &str = "penstock.schedule";
+
 /// The detail types that are understood. One line a source.
 const SOURCES: &[(&str, Read)] = &[("CloudWatch Alarm State Change", alarm::read)];
 
