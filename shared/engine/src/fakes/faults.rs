@@ -12,8 +12,8 @@ use release::check::{ProbeSpec, Probed, RunCheck};
 use release::config::{TargetSpec, TestTraffic};
 use release::gate::ImageRef;
 use release::{
-    Approved, Arms, Checked, Effect, Generation, Head, JobReply, Live, Release, ReleaseId, Started,
-    Story, TargetId, Weight, Window, WindowQuery,
+    Approved, Arms, Checked, Effect, Event, Generation, Head, JobReply, Live, Release, ReleaseId,
+    Started, Story, TargetId, Weight, Window, WindowQuery,
 };
 
 use super::stage::{Call, Cue};
@@ -67,21 +67,57 @@ pub enum Mutant {
     UnconditionalAppend,
     /// Nobody asks whether somebody else is at work on the target.
     NoFence,
+    /// The fence of a run that died stays for ever.
+    NoLease,
+    /// The fence is given back although the effect may still happen.
+    FenceGivenBackInDoubt,
+    /// The fence admits a release that does not hold the target.
+    FenceForAnyRelease,
     /// The fence admits a generation that has been outranked.
     NoGeneration,
+    /// A rollback has the generation of what it is to outrank.
+    GenerationNotRaised,
+    /// A weight that was set is taken for live.
+    NoReadBack,
     /// A target may be held by two releases.
     NoClaim,
+    /// A release that has ended still holds its target.
+    NeverGivenBack,
+    /// A release does not register for the alarms that it watches.
+    NotRegistered,
+    /// An event turns a release round that began after what it tells of.
+    NotConcerned,
+    /// A release that is held goes on all the same.
+    HoldIgnored,
+    /// Nobody looks after what nobody looks after.
+    NoSweep,
+    /// The sweep leaves a release alone although its rollback has been decided.
+    NotWoken,
+    /// The sweep does not know that a pipeline asks.
+    NoBeat,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 18] = [
         Self::EffectsSkipped,
         Self::ActsBeforeIntent,
         Self::UnconditionalAppend,
         Self::NoFence,
+        Self::NoLease,
+        Self::FenceGivenBackInDoubt,
+        Self::FenceForAnyRelease,
         Self::NoGeneration,
+        Self::GenerationNotRaised,
+        Self::NoReadBack,
         Self::NoClaim,
+        Self::NeverGivenBack,
+        Self::NotRegistered,
+        Self::NotConcerned,
+        Self::HoldIgnored,
+        Self::NoSweep,
+        Self::NotWoken,
+        Self::NoBeat,
     ];
 }
 
@@ -92,6 +128,7 @@ pub struct Run<'w> {
     cue: Option<Rc<Cue>>,
     skew: SignedDuration,
     calls: Cell<usize>,
+    last_set: Cell<Option<Weight>>,
     fault: Option<(usize, Fault)>,
     rival: Option<&'w dyn Fn(&World)>,
     mutant: Option<Mutant>,
@@ -106,6 +143,7 @@ impl<'w> Run<'w> {
             cue: None,
             skew: SignedDuration::ZERO,
             calls: Cell::new(0),
+            last_set: Cell::new(None),
             fault: None,
             rival: None,
             mutant: None,
@@ -238,9 +276,38 @@ fn intended<S: Story>(head: &Head<S>, events: &[S::Event]) -> Option<(TargetId, 
     Some((target, candidate.clone(), weight))
 }
 
+/// The events of a rollback, with the generation before theirs.
+fn lowered<S: Story>(events: &[S::Event]) -> Vec<S::Event> {
+    let is_rollback = |event: &S::Event| {
+        let event: &dyn Any = event;
+        let event = event.downcast_ref::<Event>();
+        matches!(event, Some(Event::RollbackDecided { .. }))
+    };
+    let mut lowered = events.to_vec();
+    if events.iter().any(is_rollback) {
+        for event in &mut lowered {
+            let event: &mut dyn Any = event;
+            if let Some(Event::Intended { generation, .. }) = event.downcast_mut() {
+                generation.0 = generation.0.saturating_sub(1);
+            }
+        }
+    }
+    lowered
+}
+
 impl ReleaseLog for Run<'_> {
     async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
-        self.at(Call::Load, |world| world.load(id)).await
+        self.at(Call::Load, |world| {
+            let mut head: Head<S> = world.load(id)?;
+            let state: &mut dyn Any = &mut head.state;
+            if let Some(Some(release)) = state.downcast_mut::<Option<Release>>()
+                && self.is(Mutant::HoldIgnored)
+            {
+                release.held = None;
+            }
+            Ok(head)
+        })
+        .await
     }
 
     async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
@@ -262,9 +329,13 @@ impl ReleaseLog for Run<'_> {
             if self.is(Mutant::NoClaim) {
                 world.change().held.clear();
             }
+            let lowered = self
+                .is(Mutant::GenerationNotRaised)
+                .then(|| lowered::<S>(events));
+            let events = lowered.as_deref().unwrap_or(events);
             match self.is(Mutant::UnconditionalAppend) {
-                true => world.append(id, &world.load(id)?, events),
-                false => world.append(id, head, events),
+                true => world.append(id, &world.load(id)?, events, self.mutant),
+                false => world.append(id, head, events, self.mutant),
             }
         })
         .await
@@ -287,14 +358,20 @@ impl ReleaseLog for Run<'_> {
 
     async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError> {
         self.at(Call::Beat, |world| {
-            world.beat(id, at, until);
+            if !self.is(Mutant::NoBeat) {
+                world.beat(id, at, until);
+            }
             Ok(())
         })
         .await
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, PortError> {
-        self.at(Call::Due, |world| Ok(world.due(now, limit))).await
+        self.at(Call::Due, |world| match self.is(Mutant::NoSweep) {
+            true => Ok(Vec::new()),
+            false => Ok(world.due(now, limit)),
+        })
+        .await
     }
 
     async fn take_due(&self, due: &Due, until: Timestamp) -> Result<Option<Timestamp>, PortError> {
@@ -315,7 +392,20 @@ impl ReleaseLog for Run<'_> {
         };
         self.at(Call::Fence, |world| match self.is(Mutant::NoFence) {
             true => Ok(()),
-            false => world.fence(target, release, generation, call, self.now()),
+            false => {
+                if self.is(Mutant::FenceForAnyRelease)
+                    && let Some(held) = world.change().held.get_mut(target)
+                {
+                    held.by = release.clone();
+                }
+                world.fence(target, release, generation, call, self.now())?;
+                if self.is(Mutant::NoLease)
+                    && let Some(held) = world.change().held.get_mut(target)
+                {
+                    held.fence = Some((call.owner.clone(), Timestamp::MAX));
+                }
+                Ok(())
+            }
         })
         .await
     }
@@ -346,13 +436,16 @@ impl TrafficTarget for Run<'_> {
         weight: Weight,
     ) -> Result<(), PortError> {
         self.at(Call::SetWeight, |world| {
-            match self.is(Mutant::EffectsSkipped) {
-                true => Ok(()),
-                false => {
-                    let until = self.call.deadline;
-                    world.set_weight(&target.id(), &arms.candidate, weight, until)
-                }
+            self.last_set.set(Some(weight));
+            if self.is(Mutant::EffectsSkipped) {
+                return Ok(());
             }
+            let until = self.call.deadline;
+            let set = world.set_weight(&target.id(), &arms.candidate, weight, until);
+            if set.is_err() && self.is(Mutant::FenceGivenBackInDoubt) {
+                world.unfence(&target.id(), &self.call);
+            }
+            set
         })
         .await
     }
@@ -398,7 +491,8 @@ impl TrafficTarget for Run<'_> {
 
     async fn weight(&self, target: &TargetSpec, arms: &Arms) -> Result<Weight, PortError> {
         self.at(Call::Weight, |world| {
-            Ok(world.live_weight(&target.id(), &arms.candidate))
+            let believed = self.last_set.get().filter(|_| self.is(Mutant::NoReadBack));
+            Ok(believed.unwrap_or_else(|| world.live_weight(&target.id(), &arms.candidate)))
         })
         .await
     }

@@ -273,14 +273,17 @@ impl World {
         id: &ReleaseId,
         head: &Head<S>,
         events: &[S::Event],
+        mutant: Option<Mutant>,
     ) -> Result<Head<S>, AppendError> {
-        let mut state = self.change();
         let key = (S::KIND, id.clone());
-        let stored = state.logs.get(&key).map_or(0, Vec::len);
+        let stored = self.look().logs.get(&key).map_or(0, Vec::len);
         if stored as u64 != head.seq {
             return Err(AppendError::Moved);
         }
         let next = head.after(events);
+        // What the caller makes of the log is its own affair.
+        let truth = self.load::<S>(id)?.after(events);
+        let mut state = self.change();
         let claims: Vec<Claim> = events
             .iter()
             .scan(head.clone(), |so_far, event| {
@@ -291,23 +294,23 @@ impl World {
             .flatten()
             .collect();
         for claim in claims {
-            state.claim(id, claim)?;
+            state.claim(id, claim, mutant)?;
         }
         let as_json = events.iter().map(serde_json::to_value);
         let as_json: Vec<Value> = as_json
             .collect::<Result<_, _>>()
             .map_err(|e| PortError::new(Class::Permanent, format!("write the log of {id}"), e))?;
         let mut hasher = DefaultHasher::new();
-        let so_far = self.hashes.borrow().get(&key).copied();
-        so_far.hash(&mut hasher);
+        self.hashes.borrow().get(&key).hash(&mut hasher);
+        let text = |event: &Value| event.to_string();
         as_json
             .iter()
-            .for_each(|event| event.to_string().hash(&mut hasher));
+            .map(text)
+            .for_each(|event| event.hash(&mut hasher));
         self.hashes
             .borrow_mut()
             .insert(key.clone(), hasher.finish());
-        let folded: Rc<dyn Any> = Rc::new(next.clone());
-        self.folded.borrow_mut().insert(key.clone(), folded);
+        self.folded.borrow_mut().insert(key.clone(), Rc::new(truth));
         state.logs.entry(key).or_default().extend(as_json);
         Ok(next)
     }
@@ -568,7 +571,12 @@ impl State {
         }
     }
 
-    fn claim(&mut self, id: &ReleaseId, claim: Claim) -> Result<(), AppendError> {
+    fn claim(
+        &mut self,
+        id: &ReleaseId,
+        claim: Claim,
+        mutant: Option<Mutant>,
+    ) -> Result<(), AppendError> {
         self.active_before = self.active.clone();
         match claim {
             Claim::Take {
@@ -588,15 +596,19 @@ impl State {
                 };
                 self.held.insert(target, held);
                 self.active.insert(id.clone(), (since, until));
-                for name in watches {
+                let watches = watches.into_iter();
+                for name in watches.filter(|_| mutant != Some(Mutant::NotRegistered)) {
                     self.watches.entry(name).or_default().insert(id.clone());
                 }
             }
+            Claim::Wake { .. } if mutant == Some(Mutant::NotWoken) => {}
             Claim::Wake { at } => {
                 self.active.entry(id.clone()).or_insert((at, at)).1 = at;
             }
             Claim::GiveBack { target, watches } => {
-                self.held.remove(&target);
+                if mutant != Some(Mutant::NeverGivenBack) {
+                    self.held.remove(&target);
+                }
                 self.active.remove(id);
                 for name in watches {
                     if let Some(ids) = self.watches.get_mut(&name) {
