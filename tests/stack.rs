@@ -309,3 +309,18 @@ fn an_alarm_that_cannot_be_handled_is_kept() {
     let destination = &trigger["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
     assert_eq!(destination["Destination"], "LostEvents.Arn");
 }
+
+#[test]
+fn every_minute_somebody_looks_after_what_nobody_else_does() {
+    let template = template();
+    let sweep = &template["Resources"]["RollbackTrigger"]["Properties"]["Events"]["Sweep"];
+    assert_eq!(sweep["Type"], "ScheduleV2");
+    let schedule = &sweep["Properties"];
+    assert_eq!(schedule["ScheduleExpression"], "rate(1 minute)");
+    let event: Value = serde_json::from_str(schedule["Input"].as_str().unwrap()).unwrap();
+    assert_eq!(event["detail-type"], release::sources::SWEEP);
+    assert_eq!(event["source"], release::sources::SWEEP_SOURCE);
+    let index = &template["Resources"]["ReleaseLog"]["Properties"]["GlobalSecondaryIndexes"][0];
+    assert_eq!(index["IndexName"], "due");
+    assert_eq!(index["Projection"]["ProjectionType"], "KEYS_ONLY");
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use console::{measure_text_width, style};
 use jiff::Timestamp;
 use pages::told;
-use release::account::{Account, JudgedWindow};
+use release::account::{Account, JudgedWindow, What};
 use release::forecast::{Awaited, Forecast, next};
 use release::{Phase, Release, Weight};
 use stats::numerals::{grouped, odds, percent};
@@ -92,6 +92,9 @@ impl View<'_> {
             }
             Phase::RollingBack => {
                 lines.extend(self.wrapped("because", &because(release)));
+                if let Some(since) = release.stuck_since {
+                    lines.extend(self.wrapped("stuck", &self.stuck(since)));
+                }
                 lines.extend(self.wrapped("waits for", &self.awaited(&coming)));
             }
             Phase::RolledBack => lines.extend(self.wrapped("because", &because(release))),
@@ -102,6 +105,29 @@ impl View<'_> {
             (None, _) => lines.push(labelled("serves", &plain(&release.serving()))),
         }
         lines
+    }
+
+    /// Since when the rollback is stuck, and what it met last.
+    fn stuck(&self, since: Timestamp) -> String {
+        let moments = self.account.moments.iter().rev();
+        let why = moments.into_iter().find_map(|moment| match &moment.what {
+            What::RollbackStuck { why } => Some(plain(why)),
+            What::Began { .. }
+            | What::Weight { .. }
+            | What::Act { .. }
+            | What::CandidateReady
+            | What::Checked { .. }
+            | What::Frozen { .. }
+            | What::CleanupFailed { .. }
+            | What::Alarms { .. }
+            | What::StepDone { .. }
+            | What::Ordered { .. }
+            | What::RollbackDecided
+            | What::Ended { .. } => None,
+        });
+        let lasted = lasting(self.now.duration_since(since));
+        let why = why.unwrap_or_default();
+        format!("since {lasted}, and tried again and again: {why}")
     }
 
     /// What is waited for, and between when and when it comes.

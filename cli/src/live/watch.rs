@@ -169,6 +169,7 @@ impl Lines {
             | What::StepDone { .. }
             | What::Ordered { .. }
             | What::RollbackDecided
+            | What::RollbackStuck { .. }
             | What::Ended { .. } => false,
         };
         let is_open = account.moments.last().is_some_and(|last| open(&last.what));

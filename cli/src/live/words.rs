@@ -31,6 +31,7 @@ pub(crate) fn fit(line: &str, width: usize) -> String {
 pub(crate) fn phase(release: &Release) -> StyledObject<&'static str> {
     match release.phase {
         Phase::Shifting => style("shifting").cyan(),
+        Phase::RollingBack if release.stuck_since.is_some() => style("rollback stuck").red(),
         Phase::RollingBack => style("rolling back").yellow(),
         Phase::Promoted => style("promoted").green(),
         Phase::RolledBack => style("rolled back").red(),

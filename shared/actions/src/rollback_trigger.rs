@@ -58,7 +58,7 @@ impl Trigger for RollbackTrigger {
     }
 }
 
-/// Drives the rollback until it is over, waiting while another run has the target.
+/// Drives the rollback until the traffic is back, waiting while another run has the target.
 async fn finish(
     ports: &impl Ports,
     call: &Invocation,
@@ -72,6 +72,11 @@ async fn finish(
         };
         match roll_back(ports, call, id, because).await {
             Ok(Some(Driven { release, because })) => match release.phase {
+                // What is left takes time, and is the next job's or the sweep's.
+                Phase::RollingBack if release.is_back() => {
+                    tracing::info!(release = %id, %because, "the traffic is back");
+                    return Ok(());
+                }
                 Phase::RollingBack => {
                     tracing::info!(release = %id, %because, "not rolled back yet");
                 }

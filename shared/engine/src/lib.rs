@@ -24,8 +24,8 @@ pub use gate::{
 };
 pub use job::{Artifact, Credentials, Invocation, Job, PARAMETER_CHARS_MAX, UserParameters};
 pub use ports::{
-    ArtifactStore, Clock, Due, Executions, GateHistory, HealthProbe, JobReporter, MetricSource,
-    Ports, ReleaseLog, ReportSource, Sourced, Telemetry, TrafficTarget,
+    ArtifactStore, Clock, Company, Due, Executions, GateHistory, HealthProbe, JobReporter,
+    MetricSource, Ports, ReleaseLog, ReportSource, Sourced, Telemetry, TrafficTarget,
 };
 pub use probing::look_at;
 pub use reports::Input;

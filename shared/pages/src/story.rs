@@ -157,11 +157,17 @@ fn sub(account: &Account) -> String {
             end.plan().steps.len(),
             after(until)
         ),
-        Phase::RollingBack => format!(
-            "The candidate still has {}; it had {} at most.",
-            end.weight,
-            highest(account)
-        ),
+        Phase::RollingBack => {
+            let stuck = end.stuck_since.map_or_else(String::new, |since| {
+                let since = clock(since);
+                format!(" The rollback is stuck since {since} UTC, and goes on being tried.")
+            });
+            format!(
+                "The candidate still has {}; it had {} at most.{stuck}",
+                end.weight,
+                highest(account)
+            )
+        }
         Phase::Promoted => format!(
             "The candidate has served 100% since {} UTC, {} after the release began, from {serving}.",
             clock(until),
@@ -199,6 +205,7 @@ fn highest(account: &Account) -> Weight {
             | What::StepDone { .. }
             | What::Ordered { .. }
             | What::RollbackDecided
+            | What::RollbackStuck { .. }
             | What::Ended { .. } => None,
         });
     weights.max().unwrap_or(Weight::ZERO)

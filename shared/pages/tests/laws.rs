@@ -310,6 +310,12 @@ fn how_a_release_stands_is_a_word_and_a_symbol_with_the_sentence_that_decided() 
         ),
         (stories::shifting(), "Still shifting", "now", "Errors 0"),
         (
+            stories::stuck(),
+            "Rolling back",
+            "warn",
+            "Somebody asked for it: wrong prices.",
+        ),
+        (
             stories::hostile(),
             "Rolling back",
             "warn",
@@ -328,6 +334,19 @@ fn how_a_release_stands_is_a_word_and_a_symbol_with_the_sentence_that_decided() 
         let lede = html.split("<p class=\"lede\">").nth(1).unwrap();
         let lede = lede.split("</p>").next().unwrap();
         assert!(lede.contains(sentence), "{}: {lede}", tale.name);
+    }
+}
+
+#[test]
+fn a_rollback_that_is_stuck_says_since_when_and_why_and_that_it_goes_on() {
+    let html = stories::stuck().page().html();
+    for part in [
+        "The rollback is stuck since 09:",
+        " UTC, and goes on being tried.",
+        "The rollback is stuck: it goes on being tried",
+        "could not move the traffic: access denied",
+    ] {
+        assert!(html.contains(part), "no '{part}'");
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod error;
 mod metrics;
+mod rollback;
 mod step;
 mod target;
 
@@ -19,6 +20,9 @@ use stats::JudgeConfig;
 pub use error::ConfigError;
 pub use metrics::{
     ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
+};
+pub use rollback::{
+    ALONGSIDE_MAX, Alongside, DeploymentGroupArn, PipelinePolicy, RollbackPolicy, StageArn,
 };
 pub use step::{Approval, Policy, ProbeStep, Step, Watch};
 pub use target::{
@@ -216,6 +220,9 @@ pub struct Plan {
     /// When no weight is raised.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<Freeze>,
+    /// What else goes back with the release.
+    #[serde(default, skip_serializing_if = "RollbackPolicy::is_none")]
+    pub rollback: RollbackPolicy,
 }
 
 fn a_minute() -> SignedDuration {
@@ -278,6 +285,7 @@ impl Check for Plan {
         check_alarms(&self.alarms)?;
         self.metrics.check()?;
         freeze::check(&self.freeze)?;
+        self.rollback.check(&self.target)?;
         self.judge.check()?;
         self.judge_config().validate().map_err(|e| e.to_string())
     }

@@ -5,6 +5,7 @@
 //!
 //! - [`Event`] is a past fact, [`Effect`] a command, [`Release`] what the facts add up to;
 //! - [`decide`] turns a release and an observation into new events, with a [`Reason`];
+//! - [`announce`] tells everybody else what happened, one change at a time;
 //! - [`account`] tells what a release did and why, from its events;
 //! - [`replay`] shows the same events to another plan;
 //! - [`check`] does the same for a health check, [`gate`] for test and coverage reports;
@@ -14,7 +15,9 @@
 //! - [`sources`] turn outside events (an alarm) into rollbacks.
 
 pub mod account;
+pub mod announce;
 pub mod check;
+mod company;
 pub mod config;
 mod decide;
 mod event;
@@ -32,12 +35,15 @@ pub mod sources;
 mod story;
 
 pub use check::{CheckVerdict, Checked};
+pub use company::{STAGE_END_WITHIN, TRANSITION_REASON_CHARS_MAX};
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
-pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
+pub use event::{
+    ArmCounts, Arms, CandidateRequests, Effect, Event, Outcome, Proof, Started, Window,
+};
 pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
 pub use observation::{Approved, Live, Observation};
 pub use order::{By, HOLD_MAX, Order, take_order};
 pub use reason::Reason;
-pub use release::{Candidate, Phase, Release, SWEEP_PAUSE, WindowQuery};
+pub use release::{Candidate, Phase, Release, STUCK_AFTER, STUCK_AGAIN, SWEEP_PAUSE, WindowQuery};
 pub use reply::{FailureKind, JobReply, TRIES_MAX, Token};
 pub use story::{Claim, Head, Story};

@@ -140,7 +140,9 @@ impl Replay {
         while let Some((first, after)) = rest.split_first() {
             rest = match first {
                 Event::Started(_) => after, // a release begins once
-                Event::Performed { .. } | Event::CleanupFailed { .. } => {
+                Event::Performed { .. }
+                | Event::CleanupFailed { .. }
+                | Event::RollbackStuck { .. } => {
                     replaying.perform(first);
                     after
                 }
@@ -333,6 +335,8 @@ fn heeds(release: &Release, because: &Reason) -> bool {
         | Reason::CheckFailed { .. }
         | Reason::CouldNotObserve { .. }
         | Reason::TooFewRequests { .. }
+        | Reason::Proving { .. }
+        | Reason::AwaitingStage { .. }
         | Reason::ReadingBack
         | Reason::Over => false,
     }
@@ -349,6 +353,7 @@ fn moves(events: &[Event]) -> Vec<Move> {
         | Event::Observed { .. }
         | Event::CandidateReady { .. }
         | Event::CleanupFailed { .. }
+        | Event::RollbackStuck { .. }
         | Event::Checked { .. }
         | Event::Frozen { .. }
         | Event::Ordered { .. }
@@ -407,6 +412,7 @@ impl Side {
             | Event::Ordered { .. }
             | Event::CandidateReady { .. }
             | Event::CleanupFailed { .. }
+            | Event::RollbackStuck { .. }
             | Event::Checked { .. }
             | Event::Frozen { .. }
             | Event::StepDone { .. } => {}

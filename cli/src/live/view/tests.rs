@@ -165,12 +165,27 @@ fn what_is_waited_for_changes_with_the_release() {
         "{text}"
     );
     assert!(text.contains("then       rolled back"), "{text}");
+    assert!(!text.contains("stuck"), "{text}");
+    for (second, why) in [(312, "the first refusal"), (316, "access\u{1b}[2J denied")] {
+        events.push(Event::RollbackStuck {
+            at: at(second),
+            why: why.to_owned(),
+        });
+    }
+    let text = shown(&events, 318, 80).join("\n");
+    assert!(text.contains("  rollback stuck  5m 18s"), "{text}");
+    assert!(
+        text.contains("stuck      since 6s, and tried again and again: access"),
+        "{text}"
+    );
+    assert!(text.contains("then       rolled back"), "{text}");
     events.push(Event::Ended {
         at: at(320),
         outcome: Outcome::RolledBack,
         proof: Proof {
             weight: Weight::ZERO,
             healthy_hosts: 2,
+            candidate_requests: None,
         },
     });
     let text = shown(&events, 9_999, 80).join("\n");

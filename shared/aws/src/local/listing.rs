@@ -111,6 +111,7 @@ impl Listing {
                 | Event::StepDone { .. }
                 | Event::Ordered { .. }
                 | Event::RollbackDecided { .. }
+                | Event::RollbackStuck { .. }
                 | Event::Ended { .. },
             )
             | None => self.unreadable += 1,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use release::check::{ProbeSpec, Probed, RunCheck};
-use release::config::{TargetSpec, TestTraffic};
+use release::config::{Alongside, StageArn, TargetSpec, TestTraffic};
 use release::gate::ImageRef;
 use release::{
     Approved, Arms, Checked, Effect, Event, Generation, Head, JobReply, Live, Release, ReleaseId,
@@ -19,9 +19,9 @@ use release::{
 use super::stage::{Call, Cue};
 use super::{Throttled, World};
 use crate::{
-    AppendError, Artifact, ArtifactStore, Class, Clock, Due, Executions, GateHistory, HealthProbe,
-    Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled, ReleaseLog,
-    ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
+    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, Executions, GateHistory,
+    HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled,
+    ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
 };
 
 /// What happens at one port call.
@@ -502,6 +502,28 @@ impl TrafficTarget for Run<'_> {
             Ok(world.live(&target.id(), &arms.candidate))
         })
         .await
+    }
+}
+
+impl Company for Run<'_> {
+    async fn stop(&self, alongside: &Alongside) -> Result<(), PortError> {
+        self.through(|world| world.stop(alongside.arn())).await
+    }
+
+    async fn close_stage(&self, _stage: &StageArn, reason: &str) -> Result<(), PortError> {
+        self.through(|world| {
+            world.change().stage_closed = Some(reason.to_owned());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn in_stage(&self, _stage: &StageArn, _execution: &str) -> Result<bool, PortError> {
+        self.through(|world| Ok(world.look().in_stage)).await
+    }
+
+    async fn roll_back_stage(&self, _stage: &StageArn, _execution: &str) -> Result<(), PortError> {
+        self.through(World::roll_back_stage).await
     }
 }
 

@@ -219,6 +219,7 @@ fn weight(account: &Account, axis: &Axis) -> Graph {
             | What::StepDone { .. }
             | What::Ordered { .. }
             | What::RollbackDecided
+            | What::RollbackStuck { .. }
             | What::Ended { .. } => None,
         });
     let changes: Vec<_> = changes.collect();
@@ -509,6 +510,7 @@ pub(super) fn marks(account: &Account, axis: &Axis) -> Vec<Mark> {
             What::Alarms { .. } => ("alarm", "an alarm fired".to_owned()),
             What::Ordered { order, .. } => ("hand", format!("ordered: {order}")),
             What::RollbackDecided => ("back", "rollback decided".to_owned()),
+            What::RollbackStuck { .. } => ("alarm", "rollback stuck".to_owned()),
             What::Ended {
                 outcome: Outcome::Promoted,
                 ..

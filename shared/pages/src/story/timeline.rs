@@ -110,7 +110,7 @@ impl Happened {
                 What::Ordered { by, .. } => sentence(&by.why),
                 What::Frozen { because, .. } => sentence(because),
                 What::Checked { checked } => sentence(&checked.said),
-                What::CleanupFailed { why, .. } => sentence(why),
+                What::CleanupFailed { why, .. } | What::RollbackStuck { why } => sentence(why),
                 What::Act { .. } => String::new(),
                 What::Began { .. }
                 | What::CandidateReady
@@ -177,6 +177,8 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
                 Effect::Retire => "Idle version taken down",
                 Effect::TestTraffic(true) => "Test traffic to the candidate",
                 Effect::TestTraffic(false) => "Test traffic ended",
+                Effect::StopAlongside => "Deployments alongside stopped",
+                Effect::HoldStage => "Stage held",
                 Effect::SetWeight(_) => "Weight set",
             };
             let done = match performed {
@@ -206,15 +208,21 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
         ),
         What::Ordered { order, .. } => ("hand", format!("Ordered: {order}")),
         What::RollbackDecided => ("back", "Rollback decided".to_owned()),
+        What::RollbackStuck { .. } => (
+            "alarm",
+            "The rollback is stuck: it goes on being tried".to_owned(),
+        ),
         What::Ended { outcome, proof } => {
             let (class, how) = match outcome {
                 Outcome::Promoted => ("done", "Promoted"),
                 Outcome::RolledBack => ("back", "Rolled back"),
             };
             let weight = proof.weight;
+            let requests = proof.candidate_requests;
+            let requests = requests.map_or_else(String::new, |seen| format!("; {seen}"));
             (
                 class,
-                format!("{how}: the target reads {weight}, with {serving}"),
+                format!("{how}: the target reads {weight}, with {serving}{requests}"),
             )
         }
     }

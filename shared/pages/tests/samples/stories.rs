@@ -36,6 +36,7 @@ pub fn all() -> Vec<Tale> {
         rolled_back(),
         shifting(),
         alarmed(),
+        stuck(),
         begun(),
         hostile(),
         day(),
@@ -237,6 +238,24 @@ pub fn alarmed() -> Tale {
     tale("release-alarmed", &events)
 }
 
+/// The rollback cannot be completed, twice found to be so.
+pub fn stuck() -> Tale {
+    let mut events = shop(&json!({}), |_| 0.001).log(14, |_, _| {});
+    let mut release: Option<Release> = None;
+    events.iter().for_each(|event| release.apply(event));
+    let at = events.last().unwrap().at();
+    let because = Reason::Asked {
+        why: "wrong prices".to_owned(),
+        by: None,
+    };
+    events.extend(ask_rollback(release.as_ref().unwrap(), at, because));
+    events.extend([3, 6].map(|minute| Event::RollbackStuck {
+        at: at + SignedDuration::from_mins(minute),
+        why: "could not move the traffic: access denied".to_owned(),
+    }));
+    tale("release-stuck", &events)
+}
+
 /// Nothing has been observed yet.
 pub fn begun() -> Tale {
     shop(&json!({}), |_| 0.001).tale("release-begun", 1)
@@ -293,6 +312,7 @@ pub fn with_texts(texts: &[&str]) -> Tale {
         by: Some(text(3)),
     };
     events.extend(ask_rollback(release.as_ref().unwrap(), at, because));
+    events.push(Event::RollbackStuck { at, why: text(1) });
     tale("release-hostile", &events)
 }
 

@@ -94,6 +94,11 @@ pub enum What {
     },
     /// From here on the release only went back.
     RollbackDecided,
+    /// The rollback should have been over and was not.
+    RollbackStuck {
+        /// What stood in its way.
+        why: String,
+    },
     /// It was over.
     Ended {
         /// How.
@@ -147,11 +152,13 @@ impl Who {
             Reason::AlarmFired { .. } => Self::Alarm,
             Reason::Asked { .. } | Reason::Held { .. } | Reason::Rejected { .. } => Self::Somebody,
             Reason::Abandoned { .. }
+            | Reason::Proving { .. }
             | Reason::Stuck { .. }
             | Reason::NotReady { .. }
             | Reason::Drifted { .. }
             | Reason::TurnedBack
             | Reason::CouldNotObserve { .. }
+            | Reason::AwaitingStage { .. }
             | Reason::ReadingBack
             | Reason::Over => Self::Penstock,
         }
@@ -188,7 +195,11 @@ pub(super) fn of(
                     generation,
                     performed: None,
                 },
-                Effect::Deploy | Effect::Retire | Effect::TestTraffic(_) => What::Act {
+                Effect::Deploy
+                | Effect::Retire
+                | Effect::TestTraffic(_)
+                | Effect::StopAlongside
+                | Effect::HoldStage => What::Act {
                     effect,
                     generation,
                     performed: None,
@@ -232,6 +243,10 @@ pub(super) fn of(
             Some(because.clone()),
             Who::by(because),
         ),
+        Event::RollbackStuck { why, .. } => {
+            let why = why.clone();
+            (What::RollbackStuck { why }, None, Who::Penstock)
+        }
         Event::Ended { outcome, proof, .. } => {
             let what = What::Ended {
                 outcome: *outcome,
@@ -258,7 +273,9 @@ fn why_intended(release: &Release, effect: Effect) -> Reason {
         ) => match effect {
             Effect::SetWeight(weight) => Reason::NextWeight { weight },
             Effect::Retire => Reason::EveryStepDone,
-            Effect::Deploy | Effect::TestTraffic(_) => Reason::Done,
+            Effect::Deploy | Effect::TestTraffic(_) | Effect::StopAlongside | Effect::HoldStage => {
+                Reason::Done
+            }
         },
     }
 }

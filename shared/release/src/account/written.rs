@@ -129,6 +129,7 @@ fn check(event: &Event, plan: Option<&Plan>) -> Result<(), String> {
             | Event::StepDone { .. }
             | Event::Ordered { .. }
             | Event::RollbackDecided { .. }
+            | Event::RollbackStuck { .. }
             | Event::Ended { .. },
             Some(_),
         ) => Ok(()),

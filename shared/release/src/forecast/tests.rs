@@ -100,6 +100,7 @@ fn moves(release: &Release, now: Timestamp) -> bool {
         | Event::Checked { .. }
         | Event::Frozen { .. }
         | Event::CleanupFailed { .. }
+        | Event::RollbackStuck { .. }
         | Event::Ordered { .. } => false,
     })
 }

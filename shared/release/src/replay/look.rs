@@ -10,7 +10,9 @@ use std::mem::discriminant;
 use jiff::Timestamp;
 
 use super::{moves, watched};
-use crate::{Checked, Event, Live, Observation, Proof, Reason, Release, Weight, Window, decide};
+use crate::{
+    Checked, Effect, Event, Live, Observation, Proof, Reason, Release, Weight, Window, decide,
+};
 
 /// The most decisions on one look.
 pub(super) const ROUNDS_MAX: usize = 24;
@@ -27,6 +29,7 @@ fn is_of_no_look(event: &Event) -> bool {
     match event {
         Event::Performed { .. }
         | Event::CleanupFailed { .. }
+        | Event::RollbackStuck { .. }
         | Event::Ordered { .. }
         | Event::Started(_) => true,
         Event::Intended { .. }
@@ -51,6 +54,8 @@ pub(super) struct Seen {
     /// Every alarm that was firing; `None` when they could not be read.
     firing: Option<BTreeSet<String>>,
     target: Target,
+    /// Whether the execution was still in its stage: until the stage was rolled back.
+    in_stage: bool,
     /// What the step's probes or function said.
     checked: Option<Checked>,
     /// Why the recorded release turned round, if it did.
@@ -85,6 +90,7 @@ impl Seen {
             has_alarms: false,
             firing: Some(recorded.alarms_firing.clone()),
             target: Target::AsSet { healthy: 1 },
+            in_stage: true,
             checked: None,
             turned_by: None,
             because: Reason::ReadingBack,
@@ -117,10 +123,15 @@ impl Seen {
                 }
                 Event::StepDone { because, .. } => whole.because = because.clone(),
                 Event::Checked { checked, .. } => whole.checked = Some(checked.clone()),
+                Event::Intended {
+                    effect: Effect::HoldStage,
+                    ..
+                } => whole.in_stage = false,
                 Event::Intended { .. }
                 | Event::CandidateReady { .. }
                 | Event::Frozen { .. }
                 | Event::CleanupFailed { .. }
+                | Event::RollbackStuck { .. }
                 | Event::Started(_)
                 | Event::Performed { .. }
                 | Event::Ordered { .. } => {}
@@ -185,6 +196,7 @@ impl Seen {
             | Event::AlarmsChanged { .. }
             | Event::CandidateReady { .. }
             | Event::CleanupFailed { .. }
+            | Event::RollbackStuck { .. }
             | Event::Checked { .. }
             | Event::Frozen { .. }
             | Event::StepDone { .. }
@@ -217,6 +229,7 @@ impl Seen {
             },
             checked: self.checked.clone(),
             approval: None,
+            in_stage: Some(self.in_stage),
         }
     }
 }
