@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use pages::ReleasePage;
 use release::account::Account;
 use release::check::AllowedChecks;
-use release::config::{AllowList, FindingPolicy, LIFE_MAX, PipelinePolicy, Plan};
+use release::config::{AllowList, FindingPolicy, LIFE_MAX, Plan};
 use release::freeze::{self, Frozen};
 use release::{Arms, FailureKind, Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
 use crate::artifacts::Inputs;
+use crate::company;
 use crate::output;
 
 /// The action `canary-shift`.
@@ -68,7 +69,7 @@ impl CanaryShift {
         plan.functions()
             .try_for_each(|function| self.allowed_checks.permit(function))?;
         self.allowed.permit_rollback(&plan.rollback)?;
-        fits_pipeline(plan, job)?;
+        company::fits_job(plan, job)?;
         let (pipeline, execution) = (&job.parameters.pipeline, &job.parameters.execution);
         match plan.approval_action() {
             Some(action) if pipeline.is_none() || execution.is_none() => Err(format!(
@@ -102,6 +103,7 @@ impl CanaryShift {
         };
         self.permit(&plan, job).map_err(ActionError::Refused)?;
         thaws_in_time(&plan, ports.now()).map_err(ActionError::Refused)?;
+        company::find(ports, &plan, job).await?;
         let arms = match ports.arms(&plan.target).await {
             Ok(arms) => arms,
             Err(error) => return Err(busy_or(ports, &plan.target.id(), error.into()).await),
@@ -121,32 +123,6 @@ impl CanaryShift {
             }
             Err(error) => Err(busy_or(ports, &plan.target.id(), error).await),
         }
-    }
-}
-
-/// Refuses to hold the stage of another pipeline, and to roll one back without knowing in which
-/// execution.
-fn fits_pipeline(plan: &Plan, job: &Job) -> Result<(), String> {
-    let Some(policy) = &plan.rollback.pipeline else {
-        return Ok(());
-    };
-    let (stage, parameters) = (policy.stage(), &job.parameters);
-    match &parameters.pipeline {
-        Some(pipeline) if pipeline != stage.pipeline() => {
-            return Err(format!(
-                "`rollback.pipeline` names {stage}, but UserParameters say that the pipeline is \
-                 {pipeline}: correct one of them; a release holds its own pipeline only"
-            ));
-        }
-        Some(_) | None => {}
-    }
-    match policy {
-        PipelinePolicy::RollBackStage(_) if parameters.execution.is_none() => Err(format!(
-            "{stage} can be rolled back only once the release's execution has left it, and \
-             UserParameters do not say which one that is: add \
-             \"execution\":\"#{{codepipeline.PipelineExecutionId}}\""
-        )),
-        PipelinePolicy::RollBackStage(_) | PipelinePolicy::DisableTransition(_) => Ok(()),
     }
 }
 
@@ -229,11 +205,12 @@ async fn look_before(
         }
         FindingPolicy::Never => {}
     }
+    // Before the alarms are read: one that fires in between must count as having fired since.
+    let at = ports.now();
     let alarms_firing = match plan.alarms.as_slice() {
         [] => Default::default(),
         alarms => ports.firing(alarms).await?,
     };
-    let at = ports.now();
     let percentiles = plan.metrics.percentiles();
     let slower_than = match percentiles.is_empty() {
         true => Default::default(),
@@ -280,7 +257,7 @@ impl Action for CanaryShift {
                 // A duplicate of this job was faster and has moved traffic: go on with its release.
                 Err(error) => match ports.load(&id).await {
                     Ok(begun) if begun.seq > 0 => begun,
-                    Ok(_) | Err(_) => return Err(error),
+                    Ok(_) | Err(_) => return Err(company::unless_it_goes_back(ports, error).await),
                 },
             };
         }

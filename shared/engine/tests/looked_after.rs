@@ -37,6 +37,7 @@ fn started(world: &World, name: &str, steps: &str) -> Started {
         slower_than: [].into(),
         judge: None,
         warnings: Vec::new(),
+        images: [].into(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     By, CandidateRequests, CheckVerdict, Checked, Claim, Effect, Event, FailureKind, Generation,
     JobReply, Order, Outcome, Proof,
 };
-use crate::{Reason, Started, Story, Token, Weight, Window};
+use crate::{Reason, STAGE_END_WITHIN, Started, Story, Token, Weight, Window};
 
 /// Where a release stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,9 +239,10 @@ impl Release {
             .turned_at
             .filter(|_| self.phase == Phase::RollingBack)?;
         // Once the traffic is back, what is left has a time of its own.
-        let since = match self.is_back() {
-            false => turned_at,
-            true => self.weight_since + self.time_to_prove().max(self.plan().retire_after),
+        let since = match (self.is_back(), self.waits_for_stage()) {
+            (false, false) => turned_at,
+            (true, false) => self.weight_since + self.time_to_prove().max(self.plan().retire_after),
+            (_, true) => self.weight_since + STAGE_END_WITHIN,
         };
         let told = self.stuck_told.map(|told| now.duration_since(told));
         let is_due =
