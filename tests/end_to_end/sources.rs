@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
         abandoned,
     ),
     (
-        "a_release_goes_back_when_another_action_of_its_execution_fails",
+        "the_event_of_another_action_that_fails_in_its_execution_takes_a_release_back",
         neighbour,
     ),
     (
@@ -30,11 +30,11 @@ pub const TESTS: &[Test] = &[
         requested,
     ),
     (
-        "a_critical_finding_in_the_image_that_is_released_takes_it_back",
+        "the_event_of_a_critical_finding_in_the_image_that_is_released_takes_it_back",
         finding,
     ),
     (
-        "a_deployment_alongside_that_fails_takes_the_release_back",
+        "the_event_of_a_deployment_alongside_that_fails_takes_the_release_back",
         alongside,
     ),
     (
