@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use pages::ReleasePage;
 use release::account::Account;
 use release::check::AllowedChecks;
-use release::config::{AllowList, LIFE_MAX, Plan};
+use release::config::{AllowList, FindingPolicy, LIFE_MAX, Plan};
 use release::freeze::{self, Frozen};
 use release::{Arms, FailureKind, Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
@@ -88,7 +88,15 @@ impl CanaryShift {
         id: &ReleaseId,
     ) -> Result<Begun, ActionError> {
         let section = job.parameters.section.clone();
-        let plan = Inputs::read(ports, job, move |inputs| inputs.plan(section.as_deref())).await?;
+        let read = Inputs::read(ports, job, move |inputs| {
+            let plan = inputs.plan(section.as_deref())?;
+            let images = match plan.rollback_on_finding {
+                FindingPolicy::Critical | FindingPolicy::High => inputs.images()?,
+                FindingPolicy::Never => BTreeSet::new(),
+            };
+            Ok((plan, images))
+        });
+        let (plan, images) = read.await?;
         let plan = match job.parameters.hotfix.clone() {
             Some(why) => plan.at_once(why),
             None => plan,
@@ -108,7 +116,7 @@ impl CanaryShift {
             }
             return Ok(Begun::Unchanged(arms.stable));
         }
-        match look_before(ports, job, id, &plan, arms).await {
+        match look_before(ports, job, id, (&plan, images), arms).await {
             Ok(started) => {
                 started.check_watches().map_err(ActionError::Refused)?;
                 Ok(Begun::Release(Box::new(begin(ports, id, started).await?)))
@@ -171,7 +179,7 @@ async fn look_before(
     ports: &impl Ports,
     job: &Job,
     id: &ReleaseId,
-    plan: &Plan,
+    (plan, mut images): (&Plan, BTreeSet<String>),
     arms: Arms,
 ) -> Result<Started, ActionError> {
     let live = ports.live(&plan.target, &arms).await?;
@@ -191,11 +199,18 @@ async fn look_before(
             arms.stable
         ));
     }
+    match plan.rollback_on_finding {
+        FindingPolicy::Critical | FindingPolicy::High => {
+            images.extend(ports.images(&plan.target).await?);
+        }
+        FindingPolicy::Never => {}
+    }
+    // Before the alarms are read: one that fires in between must count as having fired since.
+    let at = ports.now();
     let alarms_firing = match plan.alarms.as_slice() {
         [] => Default::default(),
         alarms => ports.firing(alarms).await?,
     };
-    let at = ports.now();
     let percentiles = plan.metrics.percentiles();
     let slower_than = match percentiles.is_empty() {
         true => Default::default(),
@@ -212,7 +227,7 @@ async fn look_before(
         plan: plan.clone(),
         arms,
         alarms_firing,
-        images: BTreeSet::new(),
+        images,
         warnings,
         slower_than,
         judge: Some(plan.judge_config()),

@@ -207,10 +207,15 @@ impl Release {
     /// to it on its way up. One whose steps are done but for the watch can be judged without.
     pub fn abandoned(&self, asked: Timestamp, now: Timestamp) -> Option<Reason> {
         let quiet = now.duration_since(asked);
-        let begun = self.plan().steps.get(..=self.step);
-        let is_closing = begun.is_none_or(|s| s.iter().any(|s| matches!(s, Step::Watch(_))));
-        let is_abandoned = quiet >= self.plan().abandon_after && !is_closing;
+        let is_abandoned = quiet >= self.plan().abandon_after && !self.is_closing();
         (self.phase == Phase::Shifting && is_abandoned).then_some(Reason::Abandoned { quiet })
+    }
+
+    /// Whether its steps are done but for the watch, so that it can come to its end without its
+    /// pipeline.
+    pub(crate) fn is_closing(&self) -> bool {
+        let begun = self.plan().steps.get(..=self.step);
+        begun.is_none_or(|s| s.iter().any(|s| matches!(s, Step::Watch(_))))
     }
 
     /// Until when the sweep leaves a release alone whose pipeline asks at `now`.

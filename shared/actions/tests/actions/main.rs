@@ -2,6 +2,7 @@
 
 use std::io::{Cursor, Read, Write};
 
+mod announce;
 mod company;
 mod gate;
 mod lambda_alias;

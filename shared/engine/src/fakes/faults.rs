@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 
 use jiff::{SignedDuration, Timestamp};
+use release::announce::Announcement;
 use release::check::{ProbeSpec, Probed, RunCheck};
 use release::config::{Alongside, StageArn, TargetSpec, TestTraffic};
 use release::gate::ImageRef;
@@ -14,11 +15,13 @@ use release::{
     Weight, Window, WindowQuery,
 };
 
+use serde_json::Value;
+
 use super::{Throttled, World};
 use crate::{
-    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, Executions, GateHistory,
-    HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled,
-    ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
+    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, EventBus, Executions, Fact,
+    GateHistory, HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError,
+    Recalled, ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
 };
 
 /// What happens at one port call.
@@ -177,6 +180,14 @@ impl ReleaseLog for Run<'_> {
         self.through(|world| world.load(id)).await
     }
 
+    async fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError> {
+        self.through(|world| world.load_at(id, seq)).await
+    }
+
+    fn fact(&self, record: &Value) -> Result<Option<Fact>, PortError> {
+        World::fact(record)
+    }
+
     async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
         self.through(|world| world.events::<S>(id)).await
     }
@@ -264,6 +275,10 @@ impl ReleaseLog for Run<'_> {
 impl TrafficTarget for Run<'_> {
     async fn arms(&self, _target: &TargetSpec) -> Result<Arms, PortError> {
         self.through(World::arms).await
+    }
+
+    async fn images(&self, _target: &TargetSpec) -> Result<BTreeSet<String>, PortError> {
+        self.through(|world| Ok(world.look().images.clone())).await
     }
 
     async fn warnings(&self, _target: &TargetSpec) -> Result<Vec<String>, PortError> {
@@ -385,11 +400,7 @@ impl HealthProbe for Run<'_> {
         self.through(|world| Ok(world.probe())).await
     }
 
-    async fn run_check(
-        &self,
-        _check: &RunCheck,
-        _context: &serde_json::Value,
-    ) -> Result<Checked, PortError> {
+    async fn run_check(&self, _check: &RunCheck, _context: &Value) -> Result<Checked, PortError> {
         self.through(|world| Ok(world.run_check())).await
     }
 
@@ -494,6 +505,12 @@ impl JobReporter for Run<'_> {
             Ok(())
         })
         .await
+    }
+}
+
+impl EventBus for Run<'_> {
+    async fn put(&self, announcements: &[Announcement]) -> Result<usize, PortError> {
+        self.through(|world| world.put(announcements)).await
     }
 }
 

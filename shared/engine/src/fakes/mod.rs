@@ -8,18 +8,19 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use release::announce::Announcement;
 use release::check::Probed;
 use release::config::{ERRORS, TestTraffic};
 use release::{
     Approved, ArmCounts, Arms, CheckVerdict, Checked, Claim, Generation, Head, JobReply, Live,
-    ReleaseId, Story,
+    Release, ReleaseId, Story,
 };
 use release::{TargetId, Weight, Window, WindowQuery};
-use serde_json::Value;
+use serde_json::{Value, json};
 use stats::Counts;
 
 use crate::{
-    AppendError, Class, Due, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream,
+    AppendError, Class, Due, Fact, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream,
 };
 
 pub use artifact::Throttled;
@@ -53,12 +54,18 @@ pub struct State {
     pub arms: Arms,
     /// What there is to know of the target before a release begins.
     pub warnings: Vec<String>,
+    /// The digests of the images that the candidate runs.
+    pub images: BTreeSet<String>,
     /// A weight that the target refuses to be given.
     pub refuses_weight: Option<Weight>,
     /// Alarms that are firing.
     pub alarms: BTreeSet<String>,
     /// Every answer the pipeline got, in order, by job.
     pub answers: Vec<(String, JobReply)>,
+    /// What is on the bus, in order.
+    pub announced: Vec<Announcement>,
+    /// How many announcements the next calls take, in turn; then all. A call that takes none fails.
+    pub bus_takes: Vec<usize>,
     /// Measurements, the oldest first.
     pub measured: Vec<String>,
     /// Artifacts, by bucket and key.
@@ -128,9 +135,12 @@ impl Default for World {
                     candidate: "green".to_owned(),
                 },
                 warnings: Vec::new(),
+                images: BTreeSet::new(),
                 refuses_weight: None,
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),
+                announced: Vec::new(),
+                bus_takes: Vec::new(),
                 measured: Vec::new(),
                 artifacts: BTreeMap::new(),
                 artifact_requests: usize::MAX,
@@ -178,7 +188,13 @@ impl World {
     }
 
     fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
-        Ok(Head::default().after(&self.events::<S>(id)?))
+        self.load_at(id, u64::MAX)
+    }
+
+    fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError> {
+        let mut events = self.events::<S>(id)?;
+        events.truncate(usize::try_from(seq).unwrap_or(usize::MAX));
+        Ok(Head::default().after(&events))
     }
 
     fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
@@ -187,6 +203,58 @@ impl World {
         let events = log.into_iter().flatten().cloned();
         let events: Result<_, _> = events.map(serde_json::from_value).collect();
         events.map_err(|e| PortError::new(Class::Permanent, format!("read the log of {id}"), e))
+    }
+
+    fn put(&self, announcements: &[Announcement]) -> Result<usize, PortError> {
+        let mut state = self.change();
+        let takes = match state.bus_takes.is_empty() {
+            true => announcements.len(),
+            false => state.bus_takes.remove(0).min(announcements.len()),
+        };
+        let taken = announcements.iter().take(takes).cloned();
+        state.announced.extend(taken);
+        match takes {
+            0 => Err(PortError::new(Class::Retryable, "announce", "throttled")),
+            _ => Ok(takes),
+        }
+    }
+
+    /// A record as [`World::records`] makes it.
+    fn fact(record: &Value) -> Result<Option<Fact>, PortError> {
+        let read = || {
+            let release = record["release"].as_str()?.to_owned().try_into().ok()?;
+            let seq = record["seq"].as_u64()?;
+            let event = serde_json::from_value(record["event"].clone()).ok()?;
+            Some(Fact {
+                release,
+                seq,
+                event,
+            })
+        };
+        match (record["release"].is_null(), read()) {
+            (true, _) => Ok(None),
+            (false, Some(fact)) => Ok(Some(fact)),
+            (false, None) => {
+                let doing = "read a record of the log's stream";
+                Err(PortError::new(Class::Permanent, doing, "it is broken"))
+            }
+        }
+    }
+
+    /// What the stream hands over of the whole log of a release.
+    pub fn records(&self, id: &ReleaseId) -> Vec<Value> {
+        let state = self.look();
+        let log = state
+            .logs
+            .get(&(<Option<Release> as Story>::KIND, id.clone()));
+        let events = log.into_iter().flatten().zip(1_u64..);
+        let record = |(event, seq): (&Value, u64)| {
+            json!({
+                "release": id, "seq": seq, "event": event,
+                "dynamodb": {"SequenceNumber": format!("{:021}", 100 + seq)},
+            })
+        };
+        events.map(record).collect()
     }
 
     fn append<S: Story>(
