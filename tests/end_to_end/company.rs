@@ -14,7 +14,7 @@ use cli::pipeline::event::{Event, Status};
 use cli::pipeline::execution::{Execution, Repository, Start};
 use cli::pipeline::submit::Submission;
 use cli::run::Remote;
-use release::{Phase, Release};
+use release::{Phase, Release, ReleaseId};
 use tempfile::TempDir;
 
 use crate::Test;
@@ -196,14 +196,15 @@ fn rolled_back(world: &World) -> anyhow::Result<()> {
             let remote = Remote::new(&world.stack.player().url())?;
             let first = remote.submit(&submission).await?;
             let first = engine.execution(&first.execution_id)?;
-            ensure!(end(&first).await? == Status::Succeeded, "green serves");
+            ensure!(end(&first).await?.0 == Status::Succeeded, "green serves");
             ensure!(world.weights(&service).await? == (0, 1));
 
             commit(repository.path(), &[("penstock.yaml", &config)])?;
             let second = engine.start(&pipeline, Start::default())?;
             world.until_shifted(&service, &second).await?;
             world.set_alarm(&service.alarm, StateValue::Alarm).await?;
-            ensure!(end(&second).await? == Status::Failed, "it went back");
+            let (status, message) = end(&second).await?;
+            ensure!(status == Status::Failed, "it went back");
             ensure!(world.weights(&service).await? == (0, 1));
 
             let rollback = async {
@@ -219,10 +220,8 @@ fn rolled_back(world: &World) -> anyhow::Result<()> {
             let rollback = rollback.context("the stage was not rolled back")?;
             let target = rollback.rollback.map(|rollback| rollback.target);
             ensure!(target == Some(first.id), "to what succeeded last");
-            ensure!(
-                end(&rollback).await? == Status::Succeeded,
-                "it is released again"
-            );
+            let (status, _) = end(&rollback).await?;
+            ensure!(status == Status::Succeeded, "it is released again");
             ensure!(
                 world.weights(&service).await? == (1, 0),
                 "blue has the old version"
@@ -230,8 +229,9 @@ fn rolled_back(world: &World) -> anyhow::Result<()> {
             let rollbacks = engine.executions(&pipeline);
             let rollbacks = rollbacks.iter().filter(|e| e.rollback.is_some());
             ensure!(rollbacks.count() == 1, "it is rolled back once");
-            let release = world.release_of(&second)?;
-            let release = world.release(&release).await?;
+            let told = message.rsplit_once("; release ");
+            let (_, id) = told.with_context(|| format!("it names no release: {message}"))?;
+            let release = world.release(&ReleaseId::try_from(id.to_owned())?).await?;
             ensure!(release.phase == Phase::RolledBack, "{:?}", release.phase);
             ensure!(release.left_behind.is_empty(), "{:?}", release.left_behind);
             Ok(())
@@ -240,9 +240,9 @@ fn rolled_back(world: &World) -> anyhow::Result<()> {
     })
 }
 
-async fn end(execution: &Execution) -> anyhow::Result<Status> {
+/// How it ended, and why.
+async fn end(execution: &Execution) -> anyhow::Result<(Status, String)> {
     let ended = tokio::time::timeout(OVER_WITHIN, execution.end()).await;
     let (status, message) = ended.context("the execution did not end")?;
-    println!("{status:?} {message:?}");
-    Ok(status)
+    Ok((status, message.unwrap_or_default()))
 }

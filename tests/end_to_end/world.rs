@@ -281,17 +281,6 @@ impl World {
             .with_context(|| format!("there is no release {id}"))
     }
 
-    /// The release that the first action of this execution began.
-    pub fn release_of(&self, execution: &Execution) -> anyhow::Result<ReleaseId> {
-        let id = execution.record(|record| {
-            let actions = record.stages.last()?.actions.first()?;
-            let details = actions.run.as_ref().map(|run| run.details.clone());
-            details?.external_execution_id
-        });
-        let id = id.context("no release has begun")?;
-        Ok(ReleaseId::try_from(id)?)
-    }
-
     /// Waits until the release of this execution has moved the weights.
     pub async fn until_shifted(
         &self,
