@@ -151,7 +151,13 @@ async fn given_back(world: &World, events: &[Event]) -> anyhow::Result<Vec<Strin
     let claim = events
         .first()
         .and_then(|first| None::<Release>.claim(first));
-    let Some(Claim::Take { target, watches } | Claim::GiveBack { target, watches }) = claim else {
+    let Some(
+        Claim::Take {
+            target, watches, ..
+        }
+        | Claim::GiveBack { target, watches },
+    ) = claim
+    else {
         return Ok(vec!["it never held its target".to_owned()]);
     };
     let mut broken = Vec::new();
