@@ -7,6 +7,7 @@ mod abandoned;
 mod alb;
 mod bad_input;
 mod by_hand;
+mod company;
 mod ecs;
 mod history;
 mod judged;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         abandoned::TESTS,
         bad_input::TESTS,
         by_hand::TESTS,
+        company::TESTS,
         ecs::TESTS,
         history::TESTS,
         judged::TESTS,
