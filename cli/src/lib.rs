@@ -2,6 +2,7 @@
 
 pub mod alb;
 pub mod aliases;
+pub mod codedeploy;
 pub mod commands;
 pub mod demo;
 pub mod ecs;

@@ -33,6 +33,7 @@ use tower::ServiceExt;
 
 use crate::alb::{Alb, AlbConfig, AlbError};
 use crate::aliases::Aliases;
+use crate::codedeploy::CodeDeploy;
 use crate::ecs::{Ecs, EcsConfig};
 use crate::kept::Kept;
 use crate::pipeline::{Engine, Settings, api, submit};
@@ -133,6 +134,7 @@ pub struct Player {
     account: Account,
     alb: Arc<Alb>,
     ecs: Ecs,
+    codedeploy: CodeDeploy,
     kept: Kept,
     /// The publishers of metrics and the bridge of alarms.
     companions: JoinSet<()>,
@@ -180,10 +182,12 @@ impl Player {
         companions.spawn(Bridge::new(&sdk).run());
 
         let kept = Kept::default();
+        let codedeploy = CodeDeploy::default();
         let apis = Apis {
             engine: engine.clone(),
             balancer: alb.router(),
             ecs: ecs.clone(),
+            codedeploy: codedeploy.clone(),
             kept: kept.clone(),
         };
         let router = router(apis, aliases);
@@ -202,6 +206,7 @@ impl Player {
             account,
             alb,
             ecs,
+            codedeploy,
             kept,
             companions,
             farewell,
@@ -222,6 +227,11 @@ impl Player {
     /// The load balancer.
     pub fn alb(&self) -> &Arc<Alb> {
         &self.alb
+    }
+
+    /// The deployments of CodeDeploy.
+    pub fn codedeploy(&self) -> &CodeDeploy {
+        &self.codedeploy
     }
 
     /// What CodeBuild and ECR keep.
@@ -265,6 +275,7 @@ fn environment(config: &PlayerConfig, address: SocketAddr) -> BTreeMap<String, S
         ("AWS_ENDPOINT_URL_CODEPIPELINE", url(address)),
         ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", url(address)),
         ("AWS_ENDPOINT_URL_ECS", url(address)),
+        ("AWS_ENDPOINT_URL_CODEDEPLOY", url(address)),
         ("AWS_ACCESS_KEY_ID", EMULATOR_KEY.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY.to_owned()),
     ] {
@@ -302,6 +313,7 @@ struct Apis {
     engine: Engine,
     balancer: Router,
     ecs: Ecs,
+    codedeploy: CodeDeploy,
     kept: Kept,
 }
 
@@ -314,6 +326,9 @@ async fn call(State(apis): State<Apis>, request: Request) -> Response {
         return answer;
     }
     if let Some(answer) = apis.ecs.answer(&parts.headers, &body) {
+        return answer;
+    }
+    if let Some(answer) = apis.codedeploy.answer(&parts.headers, &body) {
         return answer;
     }
     if let Some(answer) = apis.kept.answer(&parts.headers, &body) {

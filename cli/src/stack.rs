@@ -250,6 +250,7 @@ impl Emulator {
             .env("AWS_ENDPOINT_URL", emulator.url())
             .env("AWS_ENDPOINT_URL_CODEPIPELINE", player.url())
             .env("AWS_ENDPOINT_URL_CODEBUILD", player.url())
+            .env("AWS_ENDPOINT_URL_CODEDEPLOY", player.url())
             .env("AWS_ENDPOINT_URL_ECR", player.url())
             .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player.url())
             .env("AWS_ENDPOINT_URL_ECS", player.url())

@@ -5,56 +5,145 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use aws::local::cloudwatch::types::StateValue;
 use cli::pipeline::event::Event;
-use release::{Phase, Reason, ReleaseId};
+use engine::ReleaseLog;
+use release::config::Step;
+use release::{Phase, Reason, Release, ReleaseId, Weight};
 
 use crate::Test;
 use crate::world::{Action, World};
 
-pub const TESTS: &[Test] = &[(
-    "an_alarm_takes_the_traffic_back_also_when_the_pipeline_was_abandoned",
-    alarm,
-)];
+pub const TESTS: &[Test] = &[
+    (
+        "an_alarm_takes_the_traffic_back_also_when_the_pipeline_was_abandoned",
+        alarm,
+    ),
+    (
+        "a_release_whose_pipeline_went_quiet_goes_back_by_the_sweep_alone",
+        quiet,
+    ),
+    (
+        "a_watch_that_the_pipeline_no_longer_follows_is_closed_by_the_sweep",
+        watched,
+    ),
+];
 
-/// For the bridge, the rule, and the function.
-const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(60);
+/// For the bridge, the rule and the function; or for the schedule, which comes once a minute.
+const OVER_WITHIN: Duration = Duration::from_secs(240);
+
+/// Runs a release, and abandons its pipeline as soon as the release `is_far_enough`.
+async fn abandoned(
+    world: &World,
+    config: &str,
+    is_far_enough: impl Fn(&Release) -> bool,
+) -> anyhow::Result<ReleaseId> {
+    let mut id = None;
+    let see = async |event: &Event| {
+        if let Event::ActionProgress {
+            external_execution_id: Some(release),
+            ..
+        } = event
+            && id.is_none()
+        {
+            let release_id = ReleaseId::try_from(release.clone())?;
+            let release = world.release(&release_id).await?;
+            if is_far_enough(&release) {
+                let execution = release.started.execution.context("the action passed it")?;
+                world.stack.player().engine().stop(&execution, true)?;
+                id = Some(release_id);
+            }
+        }
+        Ok(())
+    };
+    let actions = [Action::new("canary-shift", "web")];
+    world
+        .run(&[("penstock.yaml", config)], &actions, see)
+        .await?;
+    // The abandoned job's second delivery may still be on its way.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    id.context("the release did not come so far")
+}
+
+/// Waits until the release is over; `what` should have ended it.
+async fn over(world: &World, id: &ReleaseId, what: &str) -> anyhow::Result<Release> {
+    let over = async {
+        loop {
+            let release = world.release(id).await?;
+            if !release.is_active() {
+                return anyhow::Ok(release);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let over = tokio::time::timeout(OVER_WITHIN, over).await;
+    over.with_context(|| format!("{what} did not end it"))?
+}
+
+/// Nobody but the schedule looks at this release once its pipeline is gone.
+fn quiet(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        let service = world.service().await?;
+        let config = service
+            .config()
+            .replace("    patience:", "    abandon-after: 3s\n    patience:");
+        let config = config.replace("{judge: {windows: 3}}", "{wait: 10m}");
+        let has_traffic = |release: &Release| release.weight > Weight::ZERO;
+        let work = async {
+            let id = abandoned(world, &config, has_traffic).await?;
+            ensure!(
+                world.weights(&service).await?.1 > 0,
+                "it went back before it was quiet"
+            );
+            over(world, &id, "the sweep").await
+        };
+        let release = service.under_load(work).await?;
+        ensure!(release.phase == Phase::RolledBack, "{:?}", release.phase);
+        ensure!(world.weights(&service).await? == (1, 0));
+        ensure!(
+            matches!(release.because, Some(Reason::Abandoned { .. })),
+            "{:?}",
+            release.because
+        );
+        let left = world.aws.due(jiff::Timestamp::MAX, 1_000).await?;
+        ensure!(left.iter().all(|due| due.id != release.started.release));
+        Ok(())
+    })
+}
+
+/// Once the candidate serves nearly everything and is only watched, nobody has to go back for want
+/// of a pipeline: the sweep judges on.
+fn watched(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        let service = world.service().await?;
+        let config = service.config().replace(
+            "    patience:",
+            "    abandon-after: 3s\n    watch: {for: 8s, tail: 10%}\n    patience:",
+        );
+        let is_watched = |release: &Release| matches!(release.current_step(), Some(Step::Watch(_)));
+        let work = async {
+            let id = abandoned(world, &config, is_watched).await?;
+            ensure!(
+                world.release(&id).await?.is_active(),
+                "it was over before its pipeline was"
+            );
+            over(world, &id, "the sweep").await
+        };
+        let release = service.under_load(work).await?;
+        ensure!(release.phase == Phase::Promoted, "{:?}", release.because);
+        ensure!(world.weights(&service).await?.0 == 0);
+        Ok(())
+    })
+}
 
 /// Nobody but rollback-trigger looks at this release from the moment that the alarm fires.
 fn alarm(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let service = world.service().await?;
         let config = service.config();
-        let mut id = None;
-        let see = async |event: &Event| {
-            if let Event::ActionProgress {
-                external_execution_id: Some(release),
-                ..
-            } = event
-                && id.is_none()
-            {
-                let release = ReleaseId::try_from(release.clone())?;
-                let started = world.release(&release).await?.started;
-                let execution = started.execution.context("the action passed it")?;
-                world.stack.player().engine().stop(&execution, true)?;
-                id = Some(release);
-            }
-            Ok(())
-        };
-        let actions = [Action::new("canary-shift", "web")];
-        let files = [("penstock.yaml", config.as_str())];
-        service.under_load(world.run(&files, &actions, see)).await?;
-        let id = id.context("the release began")?;
-        // The abandoned job's second delivery may still be on its way.
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        let begun = abandoned(world, &config, |_| true);
+        let id = service.under_load(begun).await?;
         ensure!(world.release(&id).await?.phase == Phase::Shifting);
         world.set_alarm(&service.alarm, StateValue::Alarm).await?;
-        let gone_back = async {
-            while world.release(&id).await?.phase != Phase::RolledBack {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-            anyhow::Ok(())
-        };
-        let gone_back = tokio::time::timeout(ROLLED_BACK_WITHIN, gone_back).await;
-        gone_back.context("rollback-trigger did not roll back")??;
+        over(world, &id, "rollback-trigger").await?;
         ensure!(world.weights(&service).await? == (1, 0));
         let because = world.release(&id).await?.because;
         ensure!(

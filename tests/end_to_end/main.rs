@@ -5,6 +5,7 @@
 
 mod abandoned;
 mod alb;
+mod announced;
 mod bad_input;
 mod by_hand;
 mod ecs;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         releases::TESTS,
         reports::TESTS,
         abandoned::TESTS,
+        announced::TESTS,
         bad_input::TESTS,
         by_hand::TESTS,
         ecs::TESTS,

@@ -29,6 +29,20 @@ impl Home {
         self.arn(&format!("task-set/{cluster}/{service}/{id}"))
     }
 
+    /// `id` is the deployment's own, `ecs-svc/123`, of which the number is told.
+    pub(super) fn service_deployment(&self, cluster: &str, service: &str, id: &str) -> String {
+        let id = id.rsplit('/').next().unwrap_or(id);
+        self.arn(&format!("service-deployment/{cluster}/{service}/{id}"))
+    }
+
+    /// Cluster and service of a service deployment's ARN.
+    pub(super) fn deployed_service<'a>(&self, arn: &'a str) -> Option<(&'a str, &'a str)> {
+        let rest = arn.strip_prefix(&self.arn("service-deployment/"))?;
+        let (cluster, rest) = rest.split_once('/')?;
+        let (service, _id) = rest.split_once('/')?;
+        Some((cluster, service))
+    }
+
     pub(super) fn task(&self, cluster: &str, id: &str) -> String {
         self.arn(&format!("task/{cluster}/{id}"))
     }

@@ -41,6 +41,22 @@ impl EcsError {
         Self::new("ServiceNotActiveException", "Service was not ACTIVE.")
     }
 
+    pub(super) fn service_deployment_not_found() -> Self {
+        Self::new(
+            "ServiceDeploymentNotFoundException",
+            "The service deployment can't be found.",
+        )
+    }
+
+    /// What the resource is not in the state for.
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::new("ConflictException", message)
+    }
+
+    pub(super) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new("UnsupportedFeatureException", message)
+    }
+
     pub(super) fn task_set_not_found() -> Self {
         Self::new(
             "TaskSetNotFoundException",

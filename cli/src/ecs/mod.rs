@@ -20,6 +20,7 @@ mod described;
 mod error;
 mod process;
 mod schedule;
+mod service_deployments;
 mod services;
 mod state;
 mod task_sets;
@@ -159,6 +160,9 @@ impl Ecs {
             "DeleteTaskSet" => state.delete_task_set(&wire::read(body)?, now),
             "DescribeTaskSets" => state.describe_task_sets(&wire::read(body)?, now),
             "UpdateServicePrimaryTaskSet" => state.update_primary_task_set(&wire::read(body)?, now),
+            "ListServiceDeployments" => state.list_service_deployments(&wire::read(body)?),
+            "DescribeServiceDeployments" => state.describe_service_deployments(&wire::read(body)?),
+            "StopServiceDeployment" => state.stop_service_deployment(&wire::read(body)?, now),
             "ListTasks" => state.list_tasks(&wire::read(body)?),
             "DescribeTasks" => state.describe_tasks(&wire::read(body)?),
             "StopTask" => state.stop_task(wire::read(body)?, now),

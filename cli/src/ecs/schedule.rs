@@ -338,29 +338,29 @@ impl Deployments {
             "(deployment {failed}) deployment failed: tasks failed to start."
         ));
         // While it rolls back the former deployment is in progress itself: failing again goes nowhere.
-        let former = if breaker.rollback {
-            self.completed.take()
-        } else {
-            None
-        };
-        let Some(former) = former else {
-            return;
+        if breaker.rollback {
+            self.go_back("ECS deployment circuit breaker", now, told);
+        }
+    }
+
+    /// Deploys again what was completed last; false when nothing was.
+    pub(super) fn go_back(&mut self, why: &str, now: Timestamp, told: &mut Vec<String>) -> bool {
+        let Some(former) = self.completed.take() else {
+            return false;
         };
         told.push(format!("rolling back to (deployment {}).", former.id));
         let listed = self.all.iter().position(|it| it.fleet.id == former.id);
         let mut fleet = listed.map_or(*former, |at| self.all.remove(at).fleet);
         fleet.failures = 0;
         fleet.updated = now;
-        let reason = format!(
-            "ECS deployment circuit breaker: rolling back to deploymentId {}.",
-            fleet.id
-        );
+        let reason = format!("{why}: rolling back to deploymentId {}.", fleet.id);
         let back = Deployment {
             fleet,
             rollout: Rollout::InProgress,
             reason,
         };
         self.all.insert(0, back);
+        true
     }
 }
 

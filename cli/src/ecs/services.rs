@@ -155,6 +155,7 @@ impl State {
                         now,
                     ))],
                     completed: None,
+                    stopped: None,
                 })
             }
         };
@@ -313,6 +314,7 @@ impl Deployments {
             return Ok(());
         }
         let fleet = Fleet::new(definition, placement, now);
+        self.stopped = None;
         self.all.insert(0, Deployment::begun(fleet));
         Ok(())
     }

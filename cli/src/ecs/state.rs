@@ -95,6 +95,18 @@ pub(super) struct Deployments {
     pub(super) all: Vec<Deployment>,
     /// The last one that was completed: where a circuit breaker goes back to.
     pub(super) completed: Option<Box<Fleet>>,
+    /// What is being, or was, rolled back because somebody stopped it; nothing any more once
+    /// something else is deployed.
+    pub(super) stopped: Option<StoppedDeployment>,
+}
+
+/// A service deployment that somebody stopped.
+#[derive(Debug)]
+pub(super) struct StoppedDeployment {
+    /// Of its fleet.
+    pub(super) id: String,
+    /// When it began.
+    pub(super) created: Timestamp,
 }
 
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use super::execution::{
     ActionRun, ActionStatus, Execution, Failure, Registered, Repository, Start, Stop, Verdict,
 };
 use super::jobs::{Details, Jobs};
+use super::transitions::Transitions;
 use super::variables::{Variables, interpolate};
 
 /// So many pipelines are known; AWS allows 1,000 in a region.
@@ -94,6 +95,12 @@ pub enum Refused {
     /// No such stage.
     #[error("the pipeline has no stage {0}")]
     NoStage(String),
+    /// A stage that cannot be rolled back as it is; says why.
+    #[error("could not roll the stage back: {0}")]
+    NoRollback(String),
+    /// An execution of the pipeline as it was before it was changed.
+    #[error("execution {0} ran under another version of the pipeline")]
+    Outdated(String),
     /// No such action.
     #[error("the stage has no action {0}")]
     NoAction(String),
@@ -127,6 +134,7 @@ pub(super) struct Shared {
     pipelines: Mutex<BTreeMap<String, Arc<Registered>>>,
     executions: Mutex<VecDeque<Arc<Execution>>>,
     gates: Mutex<HashMap<(String, String), Arc<Gate>>>,
+    pub(super) transitions: Transitions,
 }
 
 impl Engine {
@@ -141,6 +149,7 @@ impl Engine {
             pipelines: Mutex::default(),
             executions: Mutex::default(),
             gates: Mutex::default(),
+            transitions: Transitions::default(),
         }))
     }
 
@@ -243,26 +252,75 @@ impl Engine {
         if let Some(started) = executions.iter().find(again) {
             return Ok(started.clone());
         }
-        if executions
-            .iter()
-            .filter(|execution| !execution.ended())
-            .count()
-            >= RUNNING_MAX
-        {
-            return Err(Refused::Busy);
-        }
-        if executions.len() >= EXECUTIONS_MAX
-            && let Some(oldest) = executions.iter().position(|execution| execution.ended())
-        {
-            executions.remove(oldest);
-        }
+        make_room(&mut executions)?;
         let number = self.0.starts.fetch_add(1, Ordering::Relaxed);
-        let execution = Arc::new(Execution::new(number, registered, start, variables));
+        let execution = Execution::new(number, registered, start, variables);
+        Ok(self.run(&mut executions, execution))
+    }
+
+    /// Starts a rollback of a stage to an execution that succeeded in it. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Refused`] where CodePipeline refuses.
+    pub fn roll_back(
+        &self,
+        pipeline: &str,
+        stage: &str,
+        target: &str,
+    ) -> Result<Arc<Execution>, Refused> {
+        let declaration = &self.pipeline(pipeline)?.pipeline.declaration;
+        let mut stages = declaration.stages.iter();
+        let position = stages.position(|known| known.name == stage);
+        let position = position.ok_or_else(|| Refused::NoStage(stage.into()))?;
+        let refused = |why: &str| Err(Refused::NoRollback(why.into()));
+        if position == 0 {
+            return refused("it is the source stage");
+        }
+        if declaration.execution_mode == ExecutionMode::Parallel {
+            return refused("the pipeline's execution mode is PARALLEL");
+        }
+        let entered = self.executions(pipeline);
+        let mut entered = entered.iter().filter_map(|e| e.status_in(stage));
+        if entered.any(|status| matches!(status, Status::InProgress | Status::Stopping)) {
+            return refused("an execution is in it");
+        }
+        let target = self.execution(target)?;
+        let of_target = &target.registered.pipeline.declaration;
+        if of_target.name != pipeline {
+            return Err(Refused::NoExecution(target.id.to_string()));
+        }
+        if of_target.version != declaration.version {
+            return Err(Refused::Outdated(target.id.to_string()));
+        }
+        if target.rollback.is_some() {
+            return refused("the target is itself a rollback");
+        }
+        if target.status_in(stage) != Some(Status::Succeeded) {
+            return refused("the target has not succeeded in it");
+        }
+        let mut executions = lock(&self.0.executions);
+        make_room(&mut executions)?;
+        let number = self.0.starts.fetch_add(1, Ordering::Relaxed);
+        let rollback = Execution::rolling_back(number, &target, position);
+        Ok(self.run(&mut executions, rollback))
+    }
+
+    fn run(
+        &self,
+        executions: &mut VecDeque<Arc<Execution>>,
+        execution: Execution,
+    ) -> Arc<Execution> {
+        let execution = Arc::new(execution);
         let own = BTreeMap::from([("PipelineExecutionId".to_owned(), execution.id.to_string())]);
         execution.record(|record| record.variables.insert("codepipeline".into(), own));
         executions.push_back(execution.clone());
         tokio::spawn(supervise(self.0.clone(), execution.clone()));
-        Ok(execution)
+        execution
+    }
+
+    /// The inbound transitions of the stages.
+    pub fn transitions(&self) -> &Transitions {
+        &self.0.transitions
     }
 
     /// Stops an execution: after its running actions, or at once.
@@ -342,6 +400,20 @@ impl Engine {
     }
 }
 
+/// Refuses one more where too many run, and forgets the oldest where too many are remembered.
+fn make_room(executions: &mut VecDeque<Arc<Execution>>) -> Result<(), Refused> {
+    let running = executions.iter().filter(|execution| !execution.ended());
+    if running.count() >= RUNNING_MAX {
+        return Err(Refused::Busy);
+    }
+    if executions.len() >= EXECUTIONS_MAX
+        && let Some(oldest) = executions.iter().position(|execution| execution.ended())
+    {
+        executions.remove(oldest);
+    }
+    Ok(())
+}
+
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -392,7 +464,16 @@ enum Entry {
 
 async fn enter(shared: &Shared, execution: &Execution, stage: &str) -> Entry {
     let declaration = &execution.registered.pipeline.declaration;
+    let transition = shared.transitions.inbound(&declaration.name, stage);
+    // A rollback begins in its stage, so it comes through no transition.
+    let opened = async {
+        match execution.rollback {
+            Some(_) => {}
+            None => transition.opened().await,
+        }
+    };
     if declaration.execution_mode == ExecutionMode::Parallel {
+        opened.await;
         return Entry::In(None);
     }
     let key = (declaration.name.clone(), stage.to_owned());
@@ -423,9 +504,21 @@ async fn enter(shared: &Shared, execution: &Execution, stage: &str) -> Entry {
             std::future::pending::<()>().await;
         }
     };
+    let entered = async {
+        opened.await;
+        loop {
+            let guard = gate.lock.clone().lock_owned().await;
+            if execution.rollback.is_some() || transition.is_open() {
+                return guard;
+            }
+            // It was closed while the stage was taken.
+            drop(guard);
+            transition.opened().await;
+        }
+    };
     tokio::select! {
         biased;
-        guard = gate.lock.clone().lock_owned() => Entry::In(Some(guard)),
+        guard = entered => Entry::In(Some(guard)),
         () = superseded => Entry::Superseded,
     }
 }
@@ -444,7 +537,8 @@ async fn supervise(shared: Arc<Shared>, execution: Arc<Execution>) {
 
 async fn run(shared: &Shared, execution: &Execution) -> (Status, Option<String>) {
     let stages = &execution.registered.pipeline.declaration.stages;
-    for (position, stage) in stages.iter().enumerate() {
+    for position in execution.stages() {
+        let stage = &stages[position];
         let _inside = tokio::select! {
             biased;
             () = execution.stopped(false) => return (Status::Stopped, None),

@@ -71,12 +71,23 @@ pub struct Execution {
     pub registered: Arc<Registered>,
     /// How it began.
     pub start: Start,
+    /// What it rolls back, if it is a rollback.
+    pub rollback: Option<Rollback>,
     /// When it began.
     pub started: Timestamp,
     /// What happened.
     pub journal: Journal,
     pub(super) stop: watch::Sender<Stop>,
     record: Mutex<Record>,
+}
+
+/// What a rollback is about: one stage, run again with what an earlier execution had there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollback {
+    /// The stage's position.
+    pub stage: usize,
+    /// The execution whose revisions, artifacts and variables it has.
+    pub target: Uuid,
 }
 
 /// How an execution stands.
@@ -245,11 +256,51 @@ impl Execution {
             number,
             registered,
             start,
+            rollback: None,
             started: now,
             journal: Journal::default(),
             stop: watch::Sender::new(Stop::No),
             record: Mutex::new(record),
         }
+    }
+
+    /// A rollback of the stage at this position to `target`, which succeeded in it.
+    pub(super) fn rolling_back(number: u64, target: &Self, stage: usize) -> Self {
+        let (revisions, variables, artifacts) = target.record(|record| {
+            (
+                record.revisions.clone(),
+                record.variables.clone(),
+                record.artifacts.clone(),
+            )
+        });
+        let start = Start {
+            token: None,
+            ..target.start.clone()
+        };
+        let rollback = Self::new(number, target.registered.clone(), start, variables);
+        rollback.record(|record| (record.revisions, record.artifacts) = (revisions, artifacts));
+        Self {
+            rollback: Some(Rollback {
+                stage,
+                target: target.id,
+            }),
+            ..rollback
+        }
+    }
+
+    /// The positions of the stages that it runs: all of them, but of a rollback one.
+    pub(super) fn stages(&self) -> std::ops::Range<usize> {
+        match self.rollback {
+            Some(Rollback { stage, .. }) => stage..stage.saturating_add(1),
+            None => 0..self.registered.pipeline.declaration.stages.len(),
+        }
+    }
+
+    /// How it stands in the stage of this name; `None` until it enters it.
+    pub fn status_in(&self, stage: &str) -> Option<Status> {
+        let stages = &self.registered.pipeline.declaration.stages;
+        let position = stages.iter().position(|known| known.name == stage)?;
+        self.record(|record| record.stages[position].status)
     }
 
     /// Looks at, or changes, how it stands.

@@ -4,8 +4,8 @@
 //! run by the [`engine`]: sources from local git repositories, builds in a shell, Lambda functions in the emulator,
 //! which answer through the [`api`] exactly as they would on AWS. [`submit`] is the door for `penstock run`.
 //!
-//! What differs from AWS, on purpose: one version of a pipeline is kept; conditions, rollbacks, retries, triggers and
-//! disabled transitions are not run; a build is a process of yours, not a container.
+//! What differs from AWS, on purpose: one version of a pipeline is kept; conditions, automatic rollbacks, retries and
+//! triggers are not run; a build is a process of yours, not a container.
 
 mod actions;
 pub mod api;
@@ -23,6 +23,7 @@ pub mod rules;
 pub mod shell;
 pub mod submit;
 pub mod template;
+mod transitions;
 pub mod variables;
 
 pub use declaration::{ParseError, Pipeline};

@@ -1,5 +1,7 @@
 //! Moves traffic to the candidate step by step, judging each window.
 
+use std::collections::BTreeSet;
+
 use engine::{
     Action, ActionError, AppendError, Class, Driven, Invocation, Job, PortError, Ports, begin,
     drive, roll_back,
@@ -9,7 +11,7 @@ use jiff::Timestamp;
 use pages::ReleasePage;
 use release::account::Account;
 use release::check::AllowedChecks;
-use release::config::{AllowList, LIFE_MAX, Plan};
+use release::config::{AllowList, LIFE_MAX, PipelinePolicy, Plan};
 use release::freeze::{self, Frozen};
 use release::{Arms, FailureKind, Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
@@ -65,6 +67,8 @@ impl CanaryShift {
         }
         plan.functions()
             .try_for_each(|function| self.allowed_checks.permit(function))?;
+        self.allowed.permit_rollback(&plan.rollback)?;
+        fits_pipeline(plan, job)?;
         let (pipeline, execution) = (&job.parameters.pipeline, &job.parameters.execution);
         match plan.approval_action() {
             Some(action) if pipeline.is_none() || execution.is_none() => Err(format!(
@@ -103,9 +107,38 @@ impl CanaryShift {
             return Ok(Begun::Unchanged(arms.stable));
         }
         match look_before(ports, job, id, &plan, arms).await {
-            Ok(started) => Ok(Begun::Release(Box::new(begin(ports, id, started).await?))),
+            Ok(started) => {
+                started.check_watches().map_err(ActionError::Refused)?;
+                Ok(Begun::Release(Box::new(begin(ports, id, started).await?)))
+            }
             Err(error) => Err(busy_or(ports, &plan.target.id(), error).await),
         }
+    }
+}
+
+/// Refuses to hold the stage of another pipeline, and to roll one back without knowing in which
+/// execution.
+fn fits_pipeline(plan: &Plan, job: &Job) -> Result<(), String> {
+    let Some(policy) = &plan.rollback.pipeline else {
+        return Ok(());
+    };
+    let (stage, parameters) = (policy.stage(), &job.parameters);
+    match &parameters.pipeline {
+        Some(pipeline) if pipeline != stage.pipeline() => {
+            return Err(format!(
+                "`rollback.pipeline` names {stage}, but UserParameters say that the pipeline is \
+                 {pipeline}: correct one of them; a release holds its own pipeline only"
+            ));
+        }
+        Some(_) | None => {}
+    }
+    match policy {
+        PipelinePolicy::RollBackStage(_) if parameters.execution.is_none() => Err(format!(
+            "{stage} can be rolled back only once the release's execution has left it, and \
+             UserParameters do not say which one that is: add \
+             \"execution\":\"#{{codepipeline.PipelineExecutionId}}\""
+        )),
+        PipelinePolicy::RollBackStage(_) | PipelinePolicy::DisableTransition(_) => Ok(()),
     }
 }
 
@@ -203,6 +236,7 @@ async fn look_before(
         plan: plan.clone(),
         arms,
         alarms_firing,
+        images: BTreeSet::new(),
         warnings,
         slower_than,
         judge: Some(plan.judge_config()),
@@ -244,7 +278,8 @@ impl Action for CanaryShift {
             Err(error) => give_up(ports, call, &id, error).await?,
         };
         let reply = driven.release.reply(&driven.because);
-        if driven.release.is_active() {
+        // One that only waits for its stage has been told of already.
+        if matches!(reply, JobReply::Continue { .. }) {
             return Ok(reply);
         }
         with_report(reply, store_report(ports, job, &id).await)

@@ -1,8 +1,10 @@
 //! Turns an outside event into the rollback of the releases that it concerns, and looks after those
 //! that nobody else does.
 
+use std::collections::BTreeSet;
+
 use engine::{Class, Driven, Invocation, PortError, Ports, Trigger, roll_back, sweep};
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use jiff::SignedDuration;
 use release::sources::{OutsideEvent, RollbackRequest, SWEEP, read};
 use release::{Phase, Release, ReleaseId};
@@ -35,10 +37,7 @@ impl Trigger for RollbackTrigger {
         let request = match read(event) {
             Ok(Some(request)) => request,
             Ok(None) => {
-                tracing::info!(
-                    detail_type = event.detail_type,
-                    "the event asks for nothing"
-                );
+                tracing::info!("the event asks for nothing");
                 return Ok(());
             }
             Err(error) => {
@@ -46,19 +45,25 @@ impl Trigger for RollbackTrigger {
                 return Ok(());
             }
         };
-        let releases = ports.watching(&request.watch).await?;
+        let releases = concerned(ports, &request).await?;
         if releases.is_empty() {
-            tracing::info!(
-                watch = request.watch,
-                "the event concerns no active release"
-            );
+            tracing::info!("the event concerns no active release");
         }
         let rollbacks = releases.iter().map(|id| finish(ports, call, id, &request));
         join_all(rollbacks).await.into_iter().collect()
     }
 }
 
-/// Drives the rollback until it is over, waiting while another run has the target.
+/// The active releases that registered one of the request's names.
+async fn concerned(
+    ports: &impl Ports,
+    request: &RollbackRequest,
+) -> Result<BTreeSet<ReleaseId>, PortError> {
+    let found = request.watches.iter().map(|name| ports.watching(name));
+    Ok(try_join_all(found).await?.into_iter().flatten().collect())
+}
+
+/// Drives the rollback until the traffic is back, waiting while another run has the target.
 async fn finish(
     ports: &impl Ports,
     call: &Invocation,
@@ -72,6 +77,11 @@ async fn finish(
         };
         match roll_back(ports, call, id, because).await {
             Ok(Some(Driven { release, because })) => match release.phase {
+                // What is left takes time, and is the next job's or the sweep's.
+                Phase::RollingBack if release.is_back() => {
+                    tracing::info!(release = %id, %because, "the traffic is back");
+                    return Ok(());
+                }
                 Phase::RollingBack => {
                     tracing::info!(release = %id, %because, "not rolled back yet");
                 }

@@ -6,6 +6,7 @@ mod artifacts;
 mod bus;
 mod calls;
 mod clock;
+mod company;
 mod error;
 mod executions;
 mod history;
@@ -56,6 +57,7 @@ pub struct Aws {
     ecs: aws_sdk_ecs::Client,
     // Only some gates and releases ask these, so no other function pays for them at its start.
     codebuild: OnceLock<aws_sdk_codebuild::Client>,
+    codedeploy: OnceLock<aws_sdk_codedeploy::Client>,
     eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
     ecr: OnceLock<aws_sdk_ecr::Client>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
@@ -103,6 +105,7 @@ impl Aws {
             elb: client!(aws_sdk_elasticloadbalancingv2, sdk, calls),
             ecs: client!(aws_sdk_ecs, sdk, calls),
             codebuild: OnceLock::new(),
+            codedeploy: OnceLock::new(),
             eventbridge: OnceLock::new(),
             ecr: OnceLock::new(),
             lambda: OnceLock::new(),
@@ -116,6 +119,12 @@ impl Aws {
     fn codebuild(&self) -> &aws_sdk_codebuild::Client {
         let make = || client!(aws_sdk_codebuild, &self.sdk, self.calls);
         self.codebuild.get_or_init(make)
+    }
+
+    /// Made when first used.
+    fn codedeploy(&self) -> &aws_sdk_codedeploy::Client {
+        let make = || client!(aws_sdk_codedeploy, &self.sdk, self.calls);
+        self.codedeploy.get_or_init(make)
     }
 
     /// Made when first used.

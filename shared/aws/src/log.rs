@@ -217,7 +217,7 @@ impl ReleaseLog for Aws {
             .map_err(|e| failed(doing, e))?;
         // One that cannot be read does not keep the others waiting.
         let readable = |item| due(item).inspect_err(|error| tracing::error!(%error, "{doing}"));
-        Ok(page.items().iter().map(readable).flatten().collect())
+        Ok(page.items().iter().flat_map(readable).collect())
     }
 
     async fn take_due(&self, due: &Due, until: Timestamp) -> Result<Option<Timestamp>, PortError> {

@@ -1,5 +1,6 @@
 //! The only loop that moves a release: load, decide, intend, perform.
 
+mod company;
 mod step;
 
 use futures::join;
@@ -162,7 +163,8 @@ pub async fn drive(
                     why: error.to_string(),
                 },
                 Err(error) => {
-                    head = moved_on(ports, id, &head, error).await?;
+                    let told = tell_if_stuck(ports, id, head, &error.to_string()).await;
+                    head = moved_on(ports, id, &told, error).await?;
                     continue;
                 }
             };
@@ -176,6 +178,7 @@ pub async fn drive(
         let decision = decide(release, &look);
         because = decision.because;
         if decision.events.is_empty() {
+            head = tell_if_stuck(ports, id, head, &because.to_string()).await;
             break;
         }
         let (after, is_ours) = append_or_reload(ports, id, &head, &decision.events).await?;
@@ -205,8 +208,32 @@ fn is_left(effect: Effect, error: &PortError) -> bool {
         Class::Conflict | Class::Retryable => false,
     };
     match effect {
-        Effect::Retire | Effect::TestTraffic(false) => never,
+        Effect::Retire | Effect::TestTraffic(false) | Effect::StopAlongside | Effect::HoldStage => {
+            never
+        }
         Effect::SetWeight(_) | Effect::Deploy | Effect::TestTraffic(true) => false,
+    }
+}
+
+/// The log, with the fact in it that this rollback is stuck, when it is and nobody was told lately.
+/// Whether that can be stored or not, the rollback is tried again.
+async fn tell_if_stuck(
+    ports: &impl Ports,
+    id: &ReleaseId,
+    head: Head<Option<Release>>,
+    why: &str,
+) -> Head<Option<Release>> {
+    let release = head.state.as_ref();
+    let Some(stuck) = release.and_then(|release| release.stuck_for(why, ports.now())) else {
+        return head;
+    };
+    tracing::error!(why, "a rollback is stuck");
+    match ports.append(id, &head, &[stuck]).await {
+        Ok(head) => head,
+        Err(error) => {
+            tracing::warn!(%error, "could not store that a rollback is stuck");
+            head
+        }
     }
 }
 
@@ -290,6 +317,8 @@ async fn act(
             let test = release.plan().test_traffic().filter(|_| on);
             return ports.route(target, arms, test).await;
         }
+        Effect::StopAlongside => return company::stop(ports, release).await,
+        Effect::HoldStage => return company::hold_stage(ports, release).await,
     };
     ports.set_weight(target, arms, weight).await?;
     let live = ports.weight(target, arms).await?;
@@ -325,7 +354,13 @@ async fn observe(ports: &impl Ports, release: &Release) -> Observation {
                 step::approval(ports, release),
             );
         }
-        Phase::RollingBack => seen.live = live.await,
+        Phase::RollingBack => {
+            (seen.windows, seen.live, seen.in_stage) = join!(
+                after(ports, release, seen.now),
+                live,
+                company::in_stage(ports, release),
+            );
+        }
         Phase::Promoted | Phase::RolledBack => {}
     }
     seen
@@ -338,6 +373,20 @@ async fn windows(
 ) -> Option<Vec<release::Window>> {
     // Before the first step, and after the last, there is nothing to compare.
     let is_due = release.candidate == Candidate::Ready && release.current_step().is_some();
+    let Some(query) = release.due_windows(now).filter(|_| is_due) else {
+        return Some(Vec::new());
+    };
+    let windows = ports.windows(&release.started, query).await;
+    could_observe("the metrics", windows)
+}
+
+/// What was seen of the candidate once it was turned back.
+async fn after(
+    ports: &impl Ports,
+    release: &Release,
+    now: Timestamp,
+) -> Option<Vec<release::Window>> {
+    let is_due = release.proving(now).is_some();
     let Some(query) = release.due_windows(now).filter(|_| is_due) else {
         return Some(Vec::new());
     };

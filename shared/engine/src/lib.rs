@@ -26,8 +26,9 @@ pub use gate::{
 pub use job::{Artifact, Credentials, Invocation, Job, PARAMETER_CHARS_MAX, UserParameters};
 pub use listener::{Fact, Heard, Listener};
 pub use ports::{
-    ANNOUNCEMENTS_MAX, ArtifactStore, Clock, Due, EventBus, Executions, GateHistory, HealthProbe,
-    JobReporter, MetricSource, Ports, ReleaseLog, ReportSource, Sourced, Telemetry, TrafficTarget,
+    ANNOUNCEMENTS_MAX, ArtifactStore, Clock, Company, Due, EventBus, Executions, GateHistory,
+    HealthProbe, JobReporter, MetricSource, Ports, ReleaseLog, ReportSource, Sourced, Telemetry,
+    TrafficTarget,
 };
 pub use probing::look_at;
 pub use reports::Input;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use release::announce::Announcement;
 use release::check::{ProbeSpec, Probed, RunCheck};
-use release::config::{TargetSpec, TestTraffic};
+use release::config::{Alongside, StageArn, TargetSpec, TestTraffic};
 use release::gate::{Found, ImageRef};
 use release::{
     Approved, Arms, Checked, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId,
@@ -128,6 +128,29 @@ pub trait TrafficTarget {
 
     /// Reads the live weight back and counts the healthy hosts of both sides.
     async fn live(&self, target: &TargetSpec, arms: &Arms) -> Result<Live, PortError>;
+}
+
+/// What goes along with a release: deployments beside it, and the stage of its pipeline.
+///
+/// What is stopped is whatever is under way, whenever it began: actions of a stage begin in any
+/// order, so one that began a minute before the release belongs to it as well. What is itself a
+/// rollback goes on.
+pub trait Company {
+    /// Stops every deployment of `alongside` that is under way, each with its own rollback. None is
+    /// none, and doing so twice is doing it once.
+    async fn stop(&self, alongside: &Alongside) -> Result<(), PortError>;
+
+    /// Lets no further execution into `stage` until somebody enables its inbound transition again.
+    /// `reason` is shown there; 1 to 300 characters of `[a-zA-Z0-9!@ ().*?-]`.
+    async fn close_stage(&self, stage: &StageArn, reason: &str) -> Result<(), PortError>;
+
+    /// Whether this execution is the one in `stage`, and has not ended there.
+    async fn in_stage(&self, stage: &StageArn, execution: &str) -> Result<bool, PortError>;
+
+    /// Rolls `stage`, in which `execution` was the last, back to the execution that succeeded in it
+    /// before. Does nothing when that has been done. Refused for good while anything runs in it, and
+    /// once another execution has entered it.
+    async fn roll_back_stage(&self, stage: &StageArn, execution: &str) -> Result<(), PortError>;
 }
 
 /// What counts requests.
@@ -278,6 +301,7 @@ pub trait Clock {
 pub trait Ports:
     ReleaseLog
     + TrafficTarget
+    + Company
     + MetricSource
     + HealthProbe
     + ReportSource
@@ -294,6 +318,7 @@ pub trait Ports:
 impl<T> Ports for T where
     T: ReleaseLog
         + TrafficTarget
+        + Company
         + MetricSource
         + HealthProbe
         + ReportSource

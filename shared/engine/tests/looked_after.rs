@@ -33,6 +33,7 @@ fn started(world: &World, name: &str, steps: &str) -> Started {
             candidate: "green".to_owned(),
         },
         alarms_firing: [].into(),
+        images: [].into(),
         slower_than: [].into(),
         judge: None,
         warnings: Vec::new(),
@@ -248,4 +249,37 @@ fn a_run_that_is_nearly_over_begins_nothing() {
     let outcome = sweep(&ports, &call).now_or_never().unwrap().unwrap();
     assert_eq!((outcome.due, outcome.left), (1, 1));
     assert_eq!(swept(&world), DRIVEN, "it is the next run's at once");
+}
+
+#[test]
+fn a_rollback_that_cannot_be_completed_tells_people_and_keeps_trying() {
+    let world = World::default();
+    job(&world, "a", STEPS);
+    world.change().refuses_weight = Some(Weight::ZERO);
+    world.pass(ABANDON_AFTER + SignedDuration::from_secs(1));
+    let told = |world: &World| {
+        let state = world.look();
+        let log = state.logs.values().flatten();
+        log.filter(|event| event["event"] == "rollback-stuck")
+            .count()
+    };
+    assert_eq!(swept(&world).failed, 1);
+    assert_eq!(told(&world), 0, "it has only begun");
+    let sweeps = |minutes: i64| {
+        for _ in 0..minutes {
+            world.pass(SignedDuration::from_secs(61));
+            assert_eq!(swept(&world).failed, 1);
+        }
+    };
+    sweeps(6);
+    assert_eq!(told(&world), 1);
+    assert!(release(&world, "a").stuck_since.is_some());
+    sweeps(30);
+    assert_eq!(told(&world), 1, "people are not told every minute");
+    sweeps(40);
+    assert_eq!(told(&world), 2, "but again");
+    world.change().refuses_weight = None;
+    world.pass(SignedDuration::from_secs(61));
+    assert_eq!(swept(&world).driven, 1);
+    assert_eq!(world.weight(), Weight::ZERO);
 }

@@ -8,7 +8,9 @@ use engine::fakes::{Fault, Mutant, Run, World};
 use engine::{AppendError, Class, Invocation, begin, drive, roll_back};
 use futures::FutureExt;
 use jiff::SignedDuration;
-use release::config::{AlbRule, JudgePolicy, Metrics, Plan, Policy, Step, TargetSpec};
+use release::config::{
+    AlbRule, JudgePolicy, Metrics, Plan, Policy, RollbackPolicy, Step, TargetSpec,
+};
 use release::{Arms, Head, JobReply, Outcome, Reason, Release, ReleaseId, Started, Token, Weight};
 use serde_json::json;
 
@@ -29,7 +31,19 @@ struct Scenario {
     rival: Rival,
     /// Whether it puts the candidate up, shows it to test traffic, and takes one side down at its end.
     deploys: bool,
+    /// What goes along with it.
+    company: Company,
     ends: Ends,
+}
+
+/// What goes along with a release.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Company {
+    None,
+    /// Deployments alongside, and a stage that is closed.
+    Closes,
+    /// Deployments alongside, and a stage that is rolled back.
+    RollsBack,
 }
 
 /// How the release must have ended, whatever was broken.
@@ -56,11 +70,27 @@ const GOOD: Scenario = Scenario {
     alarm: false,
     rival: Rival::Duplicate,
     deploys: false,
+    company: Company::None,
     ends: Ends::As(Outcome::Promoted),
 };
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 10] = [
     GOOD,
+    Scenario {
+        name: "an alarm in the middle, with company whose stage is closed",
+        alarm: true,
+        deploys: true,
+        company: Company::Closes,
+        ends: Ends::As(Outcome::RolledBack),
+        ..GOOD
+    },
+    Scenario {
+        name: "an alarm at any moment, with company whose stage is rolled back",
+        rival: Rival::Alarm,
+        company: Company::RollsBack,
+        ends: Ends::Consistently,
+        ..GOOD
+    },
     Scenario {
         name: "a good version that the release puts up",
         deploys: true,
@@ -107,9 +137,10 @@ fn weight(percent: u16) -> Weight {
     Weight::from_basis_points(percent * 100).unwrap()
 }
 
-fn plan(deploys: bool) -> Plan {
+fn plan(scenario: Scenario) -> Plan {
     let mut plan = plain_plan();
-    if deploys {
+    plan.rollback = rollback(scenario.company);
+    if scenario.deploys {
         let service = |name| {
             json!({
                 "service": format!("arn:aws:ecs:eu-west-1:123456789012:service/shop/{name}"),
@@ -126,6 +157,21 @@ fn plan(deploys: bool) -> Plan {
         plan.steps.insert(0, serde_json::from_value(test).unwrap());
     }
     plan
+}
+
+const ALONGSIDE: &str = "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:shop/workers";
+
+fn rollback(company: Company) -> RollbackPolicy {
+    let policy = match company {
+        Company::None => return RollbackPolicy::default(),
+        Company::Closes => "disable-transition",
+        Company::RollsBack => "roll-back-stage",
+    };
+    serde_json::from_value(json!({
+        "alongside": [{ "codedeploy": ALONGSIDE }],
+        "pipeline": { policy: "arn:aws:codepipeline:eu-west-1:123456789012:shop/Deploy" },
+    }))
+    .unwrap()
 }
 
 fn plain_plan() -> Plan {
@@ -152,25 +198,28 @@ fn plain_plan() -> Plan {
         ready_within: SignedDuration::from_mins(15),
         retire_after: SignedDuration::ZERO,
         abandon_after: SignedDuration::from_mins(10),
+        rollback_on_finding: Default::default(),
         alarms: vec!["slow".to_owned()],
         metrics: Metrics::default(),
         judge: JudgePolicy::default(),
         freeze: Vec::new(),
+        rollback: RollbackPolicy::default(),
     }
 }
 
-fn started(world: &World, release: &ReleaseId, deploys: bool) -> Started {
+fn started(world: &World, release: &ReleaseId, scenario: Scenario) -> Started {
     Started {
         at: world.look().now,
         release: release.clone(),
-        execution: None,
+        execution: Some("e".to_owned()),
         pipeline: None,
-        plan: plan(deploys),
+        plan: plan(scenario),
         arms: Arms {
             stable: "blue".to_owned(),
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         warnings: Vec::new(),
         slower_than: BTreeMap::new(),
         judge: None,
@@ -205,6 +254,7 @@ impl Life {
     fn new(scenario: Scenario, mutant: Option<Mutant>, fault: Option<(usize, Fault)>) -> Self {
         let world = World::default();
         world.change().candidate_fails = scenario.candidate_fails;
+        world.change().under_way.insert(ALONGSIDE.to_owned());
         Self {
             world,
             scenario,
@@ -256,12 +306,53 @@ impl Life {
             if let Ran::Replied(reply) = ran
                 && !matches!(reply, JobReply::Continue { .. })
             {
+                // The action has ended, and with it its stage. What waited for that is done by the
+                // sweep, which drives the release like any other job.
+                self.world.change().in_stage = false;
+                self.sweep_until_over()?;
                 // A duplicate long after the end must change nothing.
                 let _late = self.invoke(Rival::Duplicate);
                 return self.laws(&reply);
             }
         }
         Err(format!("it had not ended after {TICKS_MAX} ticks"))
+    }
+
+    fn sweep_until_over(&mut self) -> Result<(), String> {
+        for _ in 0..TICKS_MAX {
+            if self.world.look().held.is_empty() {
+                return Ok(());
+            }
+            let ran = self.invoke(Rival::Duplicate);
+            self.world.pass(match ran {
+                Ran::Died => LIFE + PAUSE,
+                Ran::Failed | Ran::Replied(_) => PAUSE,
+            });
+        }
+        Err(format!("it was not over after {TICKS_MAX} sweeps"))
+    }
+
+    /// What goes along with a release goes back with it, and else is left alone.
+    fn company_law(&self, outcome: Outcome) -> Result<(), String> {
+        let state = self.world.look();
+        let is_back = outcome == Outcome::RolledBack;
+        let company = self.scenario.company;
+        let expected = (
+            !(is_back && company != Company::None),
+            is_back && company == Company::Closes,
+            is_back && company == Company::RollsBack,
+        );
+        let found = (
+            !state.under_way.is_empty(),
+            state.stage_closed.is_some(),
+            state.stage_rolled_back,
+        );
+        match found == expected {
+            true => Ok(()),
+            false => Err(format!(
+                "under way, closed, rolled back are {found:?} instead of {expected:?}"
+            )),
+        }
     }
 
     fn laws(&self, reply: &JobReply) -> Result<(), String> {
@@ -301,6 +392,7 @@ impl Life {
             return Err(format!("traffic came back after going down: {weights:?}"));
         }
         drop(state);
+        self.company_law(outcome)?;
         log_and_world_agree(&self.world)
     }
 }
@@ -316,9 +408,7 @@ fn tick(run: &Run<'_>, call: &Invocation, world: &World, scenario: Scenario) -> 
     let done = async {
         let mut head: Head<Option<Release>> = run.load(&id).await.ok()?;
         if head.state.is_none() {
-            head = begin(run, &id, started(world, &id, scenario.deploys))
-                .await
-                .ok()?;
+            head = begin(run, &id, started(world, &id, scenario)).await.ok()?;
         }
         let driven = drive(run, call, &id, head).await.ok()?;
         Some(driven.release.reply(&driven.because))
@@ -423,7 +513,7 @@ fn second_release_on_a_busy_target(mutant: Option<Mutant>) -> Result<(), String>
     let call = invocation(&life.world, "second".to_owned());
     let run = Run::new(&life.world, call).with_mutant(mutant);
     let second = id("web-2");
-    let began = begin(&run, &second, started(&life.world, &second, false)).now_or_never();
+    let began = begin(&run, &second, started(&life.world, &second, GOOD)).now_or_never();
     match began {
         Some(Err(AppendError::Busy { holder, .. })) if holder == id("web-1") => {}
         other => return Err(format!("it was told {other:?}")),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use stats::{Counts, Verdict};
 
 use crate::config::Plan;
-use crate::{Effect, Event, Release, Story, Weight, Window};
+use crate::{Effect, Event, Phase, Release, Story, Weight, Window};
 
 pub use moment::{Moment, What, Who};
 pub use written::{LOG_BYTES_MAX, LOG_EVENTS_MAX, LogError, read_log, write_log};
@@ -248,7 +248,7 @@ impl Telling {
         let Some(before) = self.release.as_ref() else {
             return;
         };
-        let (until, verdict) = (before.judged_until, before.verdict());
+        let (until, verdict, phase) = (before.judged_until, before.verdict(), before.phase);
         self.release.apply(&Event::Observed {
             at,
             windows: vec![window.clone()],
@@ -256,8 +256,8 @@ impl Telling {
         let Some(release) = &self.release else {
             return;
         };
-        if release.judged_until == until {
-            return; // used already, so it has changed nothing
+        if release.judged_until == until || phase != Phase::Shifting {
+            return; // used already, or on the way back: it was not judged
         }
         let is_due = self.judged.is_multiple_of(self.stride) || release.verdict() != verdict;
         self.judged += 1;

@@ -4,7 +4,9 @@
 //! command `penstock check` runs this same code.
 
 mod error;
+mod finding;
 mod metrics;
+mod rollback;
 mod step;
 mod target;
 
@@ -17,8 +19,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use stats::JudgeConfig;
 
 pub use error::ConfigError;
+pub use finding::FindingPolicy;
 pub use metrics::{
     ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
+};
+pub use rollback::{
+    ALONGSIDE_MAX, Alongside, DeploymentGroupArn, PipelinePolicy, RollbackPolicy, StageArn,
 };
 pub use step::{Approval, Policy, ProbeStep, Step, Watch};
 pub use target::{
@@ -207,6 +213,9 @@ pub struct Plan {
     /// CloudWatch alarms that roll the release back.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// Which findings in an image that is released roll it back.
+    #[serde(default)]
+    pub rollback_on_finding: FindingPolicy,
     /// What the candidate is judged by.
     #[serde(default)]
     pub metrics: Metrics,
@@ -216,6 +225,9 @@ pub struct Plan {
     /// When no weight is raised.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<Freeze>,
+    /// What else goes back with the release.
+    #[serde(default, skip_serializing_if = "RollbackPolicy::is_none")]
+    pub rollback: RollbackPolicy,
 }
 
 fn a_minute() -> SignedDuration {
@@ -278,6 +290,7 @@ impl Check for Plan {
         check_alarms(&self.alarms)?;
         self.metrics.check()?;
         freeze::check(&self.freeze)?;
+        self.rollback.check(&self.target)?;
         self.judge.check()?;
         self.judge_config().validate().map_err(|e| e.to_string())
     }

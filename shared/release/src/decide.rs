@@ -90,15 +90,23 @@ fn shifting(release: &Release, seen: &Observation) -> Decision {
     }
 }
 
-/// What this look saw that the log does not know yet.
-fn facts(release: &Release, seen: &Observation) -> Vec<Event> {
-    let at = seen.now;
+/// The windows that the log does not know yet.
+fn observed(release: &Release, seen: &Observation) -> Option<Event> {
     let fresh = seen.windows.iter().flatten();
     let windows: Vec<_> = fresh
         .filter(|w| w.start >= release.judged_until)
         .cloned()
         .collect();
-    let observed = (!windows.is_empty()).then_some(Event::Observed { at, windows });
+    (!windows.is_empty()).then_some(Event::Observed {
+        at: seen.now,
+        windows,
+    })
+}
+
+/// What this look saw that the log does not know yet.
+fn facts(release: &Release, seen: &Observation) -> Vec<Event> {
+    let at = seen.now;
+    let observed = observed(release, seen);
     let changed = seen.alarms.as_ref();
     let alarms = changed
         .filter(|firing| **firing != release.alarms_firing)
@@ -492,8 +500,18 @@ fn promote(release: &Release, seen: &Observation) -> Decision {
 }
 
 fn rolling_back(release: &Release, seen: &Observation) -> Decision {
+    let mut events: Vec<_> = observed(release, seen).into_iter().collect();
+    let mut release = release.clone();
+    for event in &events {
+        release.take(event);
+    }
     let because = release.because.clone().unwrap_or(Reason::Over);
-    ended(release, seen, Weight::ZERO, Outcome::RolledBack, because)
+    let next = ended(&release, seen, Weight::ZERO, Outcome::RolledBack, because);
+    events.extend(next.events);
+    Decision {
+        events,
+        because: next.because,
+    }
 }
 
 /// Over only when the target itself, read back, says so; otherwise the weight is set once more.
@@ -520,6 +538,11 @@ fn ended(
             }
         };
     }
+    if outcome == Outcome::RolledBack
+        && let Some(effect) = release.company()
+    {
+        return act(effect, because);
+    }
     if release.test_traffic {
         return act(Effect::TestTraffic(false), because);
     }
@@ -532,6 +555,9 @@ fn ended(
         Outcome::Promoted => live.candidate_healthy,
         Outcome::RolledBack => live.stable_healthy,
     };
+    if let Some(left) = release.proving(seen.now) {
+        return Decision::wait(Reason::Proving { left });
+    }
     // A candidate is left up when nothing else is.
     if release.to_retire && healthy_hosts > 0 {
         let kept = release.plan().retire_after;
@@ -541,9 +567,24 @@ fn ended(
             false => act(Effect::Retire, because),
         };
     }
+    if let Some(stage) = release.awaits_stage() {
+        return match release.stage_left(seen.in_stage, seen.now) {
+            Some(left) => Decision::wait(Reason::AwaitingStage {
+                stage: stage.to_string(),
+                left,
+            }),
+            None => act(Effect::HoldStage, because),
+        };
+    }
     let proof = Proof {
         weight: live.weight,
         healthy_hosts,
+        candidate_requests: match outcome {
+            Outcome::RolledBack if release.exposed && release.plan().target.divides() => {
+                Some(release.candidate_requests)
+            }
+            Outcome::Promoted | Outcome::RolledBack => None,
+        },
     };
     Decision {
         events: vec![Event::Ended {

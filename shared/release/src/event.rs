@@ -38,6 +38,10 @@ pub struct Started {
     pub arms: Arms,
     /// Alarms that were firing already; each is ignored until it clears once.
     pub alarms_firing: BTreeSet<String>,
+    /// The digests of the images that it releases, as far as they are known: a finding in one of
+    /// them may turn it round.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub images: BTreeSet<String>,
     /// What people should know of it: what its target does to weights, what is missing already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -106,6 +110,10 @@ pub enum Effect {
     Retire,
     /// The plan's test traffic goes to the candidate, or no longer.
     TestTraffic(bool),
+    /// The deployments alongside are stopped, with their own rollback.
+    StopAlongside,
+    /// The stage of the pipeline is closed or rolled back, as the plan says.
+    HoldStage,
 }
 
 impl fmt::Display for Effect {
@@ -116,6 +124,8 @@ impl fmt::Display for Effect {
             Self::Retire => f.write_str("take the idle version down"),
             Self::TestTraffic(true) => f.write_str("send test traffic to the candidate"),
             Self::TestTraffic(false) => f.write_str("end the test traffic"),
+            Self::StopAlongside => f.write_str("stop the deployments alongside"),
+            Self::HoldStage => f.write_str("close or roll back the stage"),
         }
     }
 }
@@ -137,6 +147,50 @@ pub struct Proof {
     pub weight: Weight,
     /// Healthy hosts of the side that serves everything.
     pub healthy_hosts: u32,
+    /// What the metrics said of a candidate that was turned back; absent when it never had a request,
+    /// or where the target has no metrics of each side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate_requests: Option<CandidateRequests>,
+}
+
+/// The candidate's requests in one window each, before and after it was turned back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CandidateRequests {
+    /// In the last window that began before; unknown when none was seen.
+    pub before: Option<u64>,
+    /// In the last window that began after; unknown when none was seen.
+    pub after: Option<u64>,
+}
+
+impl CandidateRequests {
+    /// Whether they were seen to fall, or to be none.
+    pub fn fell(&self) -> bool {
+        match (self.before, self.after) {
+            (_, Some(0)) => true,
+            (Some(before), Some(after)) => after < before,
+            (None, Some(_)) | (_, None) => false,
+        }
+    }
+}
+
+impl fmt::Display for CandidateRequests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.before, self.after) {
+            (Some(before), Some(after)) if self.fell() => write!(
+                f,
+                "the candidate's requests fell from {before} to {after} in a window"
+            ),
+            (None, Some(0)) => f.write_str("the candidate has no requests any more"),
+            (_, Some(after)) => write!(
+                f,
+                "but the candidate still had {after} requests in a window: look for sticky clients \
+                 and for connections that stay open"
+            ),
+            (_, None) => {
+                f.write_str("but no metrics have shown yet that the candidate's requests fell")
+            }
+        }
+    }
 }
 
 /// One past fact of a release.
@@ -202,7 +256,8 @@ pub enum Event {
     CleanupFailed {
         /// When.
         at: Timestamp,
-        /// What: the end of test traffic, or taking a version down.
+        /// What: the end of test traffic, taking a version down, stopping what is alongside, or
+        /// holding the stage.
         effect: Effect,
         /// Why not, and what is left.
         why: String,

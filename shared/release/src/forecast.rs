@@ -72,6 +72,8 @@ pub enum Awaited {
     },
     /// That the target shows what was set.
     ReadBack,
+    /// That the stage ends, so that it can be rolled back.
+    Stage,
 }
 
 /// What follows.
@@ -93,7 +95,11 @@ pub fn next(release: &Release, now: Timestamp) -> Forecast {
     match release.phase {
         Phase::Shifting => shifting(release, now),
         Phase::RollingBack => Forecast {
-            awaits: release.intended.map_or(Awaited::ReadBack, Awaited::Effect),
+            awaits: match (release.intended, release.awaits_stage()) {
+                (Some(effect), _) => Awaited::Effect(effect),
+                (None, Some(_)) => Awaited::Stage,
+                (None, None) => Awaited::ReadBack,
+            },
             from: None,
             until: None,
             then: Some(Then::RolledBack),
@@ -113,7 +119,9 @@ fn shifting(release: &Release, now: Timestamp) -> Forecast {
     if let Some(effect) = release.intended {
         let next = match effect {
             Effect::SetWeight(_) | Effect::TestTraffic(_) => release.step + 1,
-            Effect::Deploy | Effect::Retire => release.step,
+            Effect::Deploy | Effect::Retire | Effect::StopAlongside | Effect::HoldStage => {
+                release.step
+            }
         };
         return forecast(release, Awaited::Effect(effect), None, None, next);
     }
@@ -260,6 +268,10 @@ impl fmt::Display for Awaited {
             Self::Effect(Effect::Retire) => f.write_str("the idle version being taken down"),
             Self::Effect(Effect::TestTraffic(true)) => f.write_str("test traffic being sent"),
             Self::Effect(Effect::TestTraffic(false)) => f.write_str("test traffic being ended"),
+            Self::Effect(Effect::StopAlongside) => {
+                f.write_str("the deployments alongside being stopped")
+            }
+            Self::Effect(Effect::HoldStage) => f.write_str("the stage being held"),
             Self::Candidate => f.write_str("the candidate to come up"),
             Self::Windows { seen, needed } => write!(f, "windows: {seen} of {needed} judged"),
             Self::Time => f.write_str("time to pass"),
@@ -268,6 +280,7 @@ impl fmt::Display for Awaited {
             Self::Check { what } => f.write_str(what),
             Self::Thaw { because } => write!(f, "the end of a freeze: {because}"),
             Self::ReadBack => f.write_str("the target to be read back"),
+            Self::Stage => f.write_str("the stage to end"),
         }
     }
 }

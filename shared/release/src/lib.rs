@@ -17,6 +17,7 @@
 pub mod account;
 pub mod announce;
 pub mod check;
+mod company;
 pub mod config;
 mod decide;
 mod event;
@@ -32,14 +33,18 @@ pub mod replay;
 mod reply;
 pub mod sources;
 mod story;
+pub mod watches;
 
 pub use check::{CheckVerdict, Checked};
+pub use company::{STAGE_END_WITHIN, TRANSITION_REASON_CHARS_MAX};
 pub use decide::{Decision, EXTRA_WINDOWS_MAX, ask_rollback, decide};
-pub use event::{ArmCounts, Arms, Effect, Event, Outcome, Proof, Started, Window};
+pub use event::{
+    ArmCounts, Arms, CandidateRequests, Effect, Event, Outcome, Proof, Started, Window,
+};
 pub use ids::{Generation, IdError, ReleaseId, TargetId, Weight, WeightError};
 pub use observation::{Approved, Live, Observation};
 pub use order::{By, HOLD_MAX, Order, take_order};
 pub use reason::Reason;
-pub use release::{Candidate, Phase, Release, SWEEP_PAUSE, WindowQuery};
+pub use release::{Candidate, Phase, Release, STUCK_AFTER, STUCK_AGAIN, SWEEP_PAUSE, WindowQuery};
 pub use reply::{FailureKind, JobReply, TRIES_MAX, Token};
 pub use story::{Claim, Head, Story};

@@ -21,6 +21,8 @@ pub struct Observation {
     pub checked: Option<Checked>,
     /// What somebody decided in the pipeline, if the current step waits for them.
     pub approval: Option<Approved>,
+    /// Whether the release's execution is still in its stage, if the release waits for its end.
+    pub in_stage: Option<bool>,
 }
 
 impl Observation {
@@ -33,6 +35,7 @@ impl Observation {
             live: None,
             checked: None,
             approval: None,
+            in_stage: None,
         }
     }
 }

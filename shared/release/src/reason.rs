@@ -79,6 +79,12 @@ pub enum Reason {
         /// What CloudWatch says about it, if it said anything.
         detail: Option<String>,
     },
+    /// Something happened outside that speaks against going on: the pipeline's execution ended, a
+    /// deployment failed, a vulnerability was found.
+    Happened {
+        /// What, in words.
+        what: String,
+    },
     /// Its pipeline has not asked for it any more: it was abandoned or stopped, or it timed out.
     Abandoned {
         /// For how long.
@@ -161,6 +167,18 @@ pub enum Reason {
         /// Who and why.
         by: By,
     },
+    /// The stable version has everything again; the metrics are to show it.
+    Proving {
+        /// For how long they are waited for at most.
+        left: SignedDuration,
+    },
+    /// The stable version has everything back; the stage is rolled back once it has ended.
+    AwaitingStage {
+        /// Which, in words.
+        stage: String,
+        /// How long it is still waited for.
+        left: SignedDuration,
+    },
     /// The weight is set; the target is being read back.
     ReadingBack,
     /// The release is over.
@@ -196,6 +214,7 @@ impl fmt::Display for Reason {
                     None => Ok(()),
                 }
             }
+            Self::Happened { what } => f.write_str(what),
             Self::Abandoned { quiet } => write!(
                 f,
                 "its pipeline has not asked for it for {:#}: the action was abandoned, stopped or \
@@ -249,6 +268,17 @@ impl fmt::Display for Reason {
             Self::Passed { said } => write!(f, "the check passed: {said}"),
             Self::CheckFailed { said } => write!(f, "the check failed: {said}"),
             Self::Rejected { by } => write!(f, "{} refused to approve: {}", by.who, by.why),
+            Self::Proving { left } => write!(
+                f,
+                "the stable version has every request again; waiting up to {:#} for metrics that \
+                 show it",
+                whole_seconds(*left)
+            ),
+            Self::AwaitingStage { stage, left } => write!(
+                f,
+                "{stage} is rolled back once it has ended, if it does within {:#}",
+                whole_seconds(*left)
+            ),
             Self::ReadingBack => f.write_str("reading the target back"),
             Self::Over => f.write_str("the release is over"),
         }

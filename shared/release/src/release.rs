@@ -9,8 +9,8 @@ use stats::{Judge, JudgeConfig, Verdict};
 use crate::config::{Plan, Step, TargetSpec};
 use crate::freeze::{self, Frozen};
 use crate::{
-    By, CheckVerdict, Checked, Claim, Effect, Event, FailureKind, Generation, JobReply, Order,
-    Outcome, Proof,
+    By, CandidateRequests, CheckVerdict, Checked, Claim, Effect, Event, FailureKind, Generation,
+    JobReply, Order, Outcome, Proof,
 };
 use crate::{Reason, Started, Story, Token, Weight, Window};
 
@@ -63,6 +63,12 @@ pub struct Release {
     pub retiring: bool,
     /// Whether test traffic may be going to the candidate.
     pub test_traffic: bool,
+    /// Whether the deployments alongside are to be stopped should it go back.
+    #[serde(default)]
+    pub to_stop: bool,
+    /// Whether the stage is to be closed or rolled back should it go back.
+    #[serde(default)]
+    pub to_hold: bool,
     /// What could not be tidied up, in words.
     pub left_behind: Vec<String>,
     /// The plan's current step, counted from 0; the number of steps when all are done.
@@ -90,6 +96,14 @@ pub struct Release {
     pub alarms_ignored: BTreeSet<String>,
     /// Why it goes or went back.
     pub because: Option<Reason>,
+    /// Whether the candidate may have had requests.
+    pub exposed: bool,
+    /// How many it had, as far as was seen.
+    pub candidate_requests: CandidateRequests,
+    /// When it was turned back.
+    pub turned_at: Option<Timestamp>,
+    /// When people were last told that its rollback is stuck.
+    pub stuck_told: Option<Timestamp>,
     /// Since when its rollback is known to be stuck.
     pub stuck_since: Option<Timestamp>,
     /// What was read back at the end.
@@ -111,6 +125,8 @@ impl Release {
             to_retire: false,
             retiring: false,
             test_traffic: false,
+            to_stop: !started.plan.rollback.alongside.is_empty(),
+            to_hold: started.plan.rollback.pipeline.is_some(),
             left_behind: Vec::new(),
             step: 0,
             step_since: started.at,
@@ -124,6 +140,10 @@ impl Release {
             alarms_firing: started.alarms_firing.clone(),
             alarms_ignored: started.alarms_firing.clone(),
             because: None,
+            exposed: false,
+            candidate_requests: CandidateRequests::default(),
+            turned_at: None,
+            stuck_told: None,
             stuck_since: None,
             proof: None,
             started,
@@ -201,6 +221,48 @@ impl Release {
         }
     }
 
+    /// Whether it was turned back, and the stable version has been given everything again.
+    pub fn is_back(&self) -> bool {
+        let is_set = self.weight == Weight::ZERO && self.intended.is_none();
+        self.phase == Phase::RollingBack && is_set
+    }
+
+    /// What people are told of a rollback that goes nowhere, because of `why`: once it has taken
+    /// [`STUCK_AFTER`] longer than it may, and again every [`STUCK_AGAIN`].
+    pub fn stuck_for(&self, why: &str, now: Timestamp) -> Option<Event> {
+        let turned_at = self
+            .turned_at
+            .filter(|_| self.phase == Phase::RollingBack)?;
+        // Once the traffic is back, what is left has a time of its own.
+        let since = match self.is_back() {
+            false => turned_at,
+            true => self.weight_since + self.time_to_prove().max(self.plan().retire_after),
+        };
+        let told = self.stuck_told.map(|told| now.duration_since(told));
+        let is_due =
+            now.duration_since(since) >= STUCK_AFTER && told.is_none_or(|told| told >= STUCK_AGAIN);
+        is_due.then(|| Event::RollbackStuck {
+            at: now,
+            why: why.chars().take(STUCK_CHARS_MAX).collect(),
+        })
+    }
+
+    /// For how long the metrics may still show that the candidate's requests fell; `None` when they
+    /// have, or when there is nothing to show.
+    pub fn proving(&self, now: Timestamp) -> Option<SignedDuration> {
+        let shows = self.exposed && self.plan().target.divides();
+        if !self.is_back() || !shows || self.candidate_requests.fell() {
+            return None;
+        }
+        let left = self.time_to_prove() - now.duration_since(self.weight_since);
+        (left > SignedDuration::ZERO).then_some(left)
+    }
+
+    fn time_to_prove(&self) -> SignedDuration {
+        let windows = self.plan().window.saturating_mul(PROOF_WINDOWS_MAX);
+        self.plan().settle.saturating_add(windows)
+    }
+
     /// Whether anything can still happen.
     pub fn is_active(&self) -> bool {
         match self.phase {
@@ -224,7 +286,7 @@ impl Release {
                 generation,
                 effect,
             } => self.performed(*at, *generation, *effect),
-            Event::Observed { windows, .. } => windows.iter().for_each(|w| self.judge_window(w)),
+            Event::Observed { windows, .. } => windows.iter().for_each(|w| self.see(w)),
             Event::AlarmsChanged { firing, .. } => {
                 self.alarms_ignored.retain(|name| firing.contains(name));
                 self.alarms_firing.clone_from(firing);
@@ -250,19 +312,23 @@ impl Release {
                 match effect {
                     Effect::Retire => self.to_retire = false,
                     Effect::TestTraffic(_) => self.test_traffic = false,
+                    Effect::StopAlongside => self.to_stop = false,
+                    Effect::HoldStage => self.to_hold = false,
                     Effect::SetWeight(_) | Effect::Deploy => {}
                 }
                 self.left_behind.push(why.clone());
             }
             Event::StepDone { at, step, .. } => self.enter_step(step + 1, *at),
             Event::Ordered { order, by } => self.ordered(*order, by),
-            Event::RollbackDecided { because, .. } => {
+            Event::RollbackDecided { at, because } => {
                 self.phase = Phase::RollingBack;
+                self.turned_at = Some(*at);
                 self.because = Some(because.clone());
             }
             Event::RollbackStuck { at, .. } => {
                 if self.phase == Phase::RollingBack {
                     self.stuck_since.get_or_insert(*at);
+                    self.stuck_told = Some(*at);
                 }
             }
             Event::Ended { outcome, proof, .. } => {
@@ -294,6 +360,8 @@ impl Release {
             }
             Effect::Deploy => self.step_since = at,
             Effect::Retire => self.to_retire = false,
+            Effect::StopAlongside => self.to_stop = false,
+            Effect::HoldStage => self.to_hold = false,
             Effect::TestTraffic(on) => {
                 self.test_traffic = on;
                 if on && matches!(self.current_step(), Some(Step::HeaderRoute(_))) {
@@ -312,7 +380,8 @@ impl Release {
             }
             Effect::TestTraffic(true) => self.test_traffic = true,
             Effect::Retire => self.retiring = self.phase == Phase::Shifting,
-            Effect::SetWeight(_) | Effect::TestTraffic(false) => {}
+            Effect::SetWeight(weight) => self.exposed |= weight > Weight::ZERO,
+            Effect::TestTraffic(false) | Effect::StopAlongside | Effect::HoldStage => {}
         }
     }
 
@@ -351,10 +420,27 @@ impl Release {
         self.checked = None;
     }
 
-    fn judge_window(&mut self, window: &Window) {
+    fn see(&mut self, window: &Window) {
         if window.start < self.judged_until {
             return; // used already: never bet twice on one window
         }
+        let is_back = self.is_back();
+        let counts = window.metrics.values().map(|counts| counts.canary.count);
+        if let Some(requests) = counts.max() {
+            match is_back && window.start >= self.weight_since {
+                true => self.candidate_requests.after = Some(requests),
+                false => self.candidate_requests.before = Some(requests),
+            }
+        }
+        match self.phase {
+            Phase::Shifting => self.judge_window(window),
+            Phase::RollingBack | Phase::Promoted | Phase::RolledBack => {
+                self.judged_until = window.start + self.plan().window;
+            }
+        }
+    }
+
+    fn judge_window(&mut self, window: &Window) {
         let config = self.judge_config();
         // A metric without a share is stored for replay, not judged.
         let judged = window
@@ -389,7 +475,7 @@ impl Story for Option<Release> {
         match event {
             Event::Started(started) => Some(Claim::Take {
                 target: started.plan.target.id(),
-                watches: watches(&started.plan),
+                watches: started.watches(),
                 since: started.at,
                 until: started.at + started.plan.abandon_after,
             }),
@@ -398,7 +484,7 @@ impl Story for Option<Release> {
             }),
             Event::Ended { .. } => self.as_ref().map(|release| Claim::GiveBack {
                 target: release.plan().target.id(),
-                watches: watches(release.plan()),
+                watches: release.started.watches(),
             }),
             Event::Intended { .. }
             | Event::Performed { .. }
@@ -413,10 +499,6 @@ impl Story for Option<Release> {
             | Event::RollbackStuck { .. } => None,
         }
     }
-}
-
-fn watches(plan: &Plan) -> Vec<String> {
-    plan.alarms.iter().map(|a| format!("alarm:{a}")).collect()
 }
 
 impl Release {
@@ -446,9 +528,24 @@ impl Release {
                 summary: self.going_on(because),
                 percent: self.percent(),
             },
+            // The stage cannot end, and be rolled back, before its action has.
+            Phase::RollingBack if matches!(because, Reason::AwaitingStage { .. }) => {
+                JobReply::Fail {
+                    kind: FailureKind::JobFailed,
+                    message: format!(
+                        "rolled back: {}; the stable version serves 100% again; {because}; release \
+                         {id}{}",
+                        self.why(),
+                        self.warnings()
+                    ),
+                }
+            }
             Phase::RollingBack => JobReply::Continue {
                 token: Token::of(id.clone()),
-                summary: format!("rolling back: {}{}", self.why(), self.stuck()),
+                summary: match self.is_back() {
+                    true => format!("rolled back: {}; {because}{}", self.why(), self.stuck()),
+                    false => format!("rolling back: {}{}", self.why(), self.stuck()),
+                },
                 percent: self.percent(),
             },
             Phase::Promoted => JobReply::Succeed {
@@ -463,9 +560,10 @@ impl Release {
             Phase::RolledBack => JobReply::Fail {
                 kind: FailureKind::JobFailed,
                 message: format!(
-                    "rolled back: {}; the stable version serves 100% again from {}; release {id}{}",
+                    "rolled back: {}; the stable version serves 100% again from {}{}; release {id}{}",
                     self.why(),
                     self.serving(),
+                    self.requests_fell(),
                     self.warnings()
                 ),
             },
@@ -502,6 +600,11 @@ impl Release {
     fn why(&self) -> String {
         let because = self.because.as_ref();
         because.map_or_else(String::new, Reason::to_string)
+    }
+
+    fn requests_fell(&self) -> String {
+        let requests = self.proof.and_then(|proof| proof.candidate_requests);
+        requests.map_or_else(String::new, |requests| format!("; {requests}"))
     }
 
     /// What serves everything once the release is over: `2 healthy hosts`, or `version 8`.
@@ -545,6 +648,16 @@ impl Release {
         ])
     }
 }
+
+/// A rollback that is decided takes seconds: one that takes so much longer needs somebody.
+pub const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(5);
+/// How often people are told of a rollback that stays stuck.
+pub const STUCK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+/// The longest reason that they are told, in characters.
+const STUCK_CHARS_MAX: usize = 1_000;
+
+/// How many windows after a rollback may show that the candidate's requests fell.
+const PROOF_WINDOWS_MAX: i32 = 3;
 
 /// From one look of the sweep at a release to the next.
 pub const SWEEP_PAUSE: SignedDuration = SignedDuration::from_mins(1);

@@ -6,9 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use release::config::{Config, Plan, Step};
 use release::{
-    Approved, Arms, By, Candidate, CheckVerdict, Checked, Effect, Event, Head, Live, Observation,
-    Order, Outcome, Phase, Reason, Release, ReleaseId, Started, Weight, decide, take_order,
+    Approved, ArmCounts, Arms, By, Candidate, CheckVerdict, Checked, Effect, Event, Head, Live,
+    Observation, Order, Outcome, Phase, Reason, Release, ReleaseId, Started, Weight, Window,
+    decide, take_order,
 };
+use stats::Counts;
 
 const BEGAN: i64 = 1_800_000_000; // a Friday, 08:00 UTC
 
@@ -128,6 +130,7 @@ fn begin(plan: Plan) -> Head<Option<Release>> {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         slower_than: [].into(),
         judge: None,
         warnings: Vec::new(),
@@ -163,6 +166,7 @@ impl World {
             }
             Effect::Retire => self.stable_down = true,
             Effect::TestTraffic(on) => self.test_traffic = on,
+            Effect::StopAlongside | Effect::HoldStage => {}
         }
     }
 
@@ -437,7 +441,7 @@ fn weights_that_somebody_else_wrote_turn_the_release_back() {
                 if logged.basis_points() == 500 && live.basis_points() == points),
             "{because:?}"
         );
-        drifted.minutes(2, |_| {});
+        drifted.minutes(6, |_| {});
         assert_eq!(drifted.release().phase, Phase::RolledBack);
     }
     // What a control plane still says right after a change is none.
@@ -540,7 +544,7 @@ fn an_approval_in_the_pipeline_counts_like_one_by_hand_and_a_refusal_turns_back(
     assert_eq!(approved.release().phase, Phase::Promoted);
     let mut rejected = Looked::begin(plan);
     rejected.minutes(2, |_| {});
-    rejected.minutes(2, says(false));
+    rejected.minutes(8, says(false));
     assert_eq!(rejected.release().phase, Phase::RolledBack);
     let because = rejected.release().because.clone().unwrap().to_string();
     assert_eq!(because, "ann refused to approve: the graphs");
@@ -561,9 +565,79 @@ fn what_cannot_be_observed_waits_goes_back_or_goes_on_as_the_plan_says() {
         looked.release().phase
     };
     assert_eq!(after("wait", 6), Phase::Shifting);
-    assert_eq!(after("wait", 20), Phase::RolledBack);
+    assert_eq!(after("wait", 24), Phase::RolledBack);
     assert_eq!(after("fail", 3), Phase::Shifting);
-    assert_eq!(after("fail", 7), Phase::RolledBack);
+    assert_eq!(after("fail", 12), Phase::RolledBack);
     assert_eq!(after("go-on", 3), Phase::Shifting);
     assert_eq!(after("go-on", 7), Phase::Promoted);
+}
+
+/// A window that settled at this look, in which the candidate had so many requests.
+fn settled(seen: &mut Observation, canary: u64) {
+    let settled = seen.now - SignedDuration::from_mins(3);
+    let start = settled.as_second().div_euclid(60) * 60;
+    let counts = |count| Counts { count, bad: 0 };
+    let arms = ArmCounts {
+        canary: counts(canary),
+        baseline: counts(1_000),
+    };
+    seen.windows = Some(vec![Window {
+        start: Timestamp::from_second(start).unwrap(),
+        metrics: [("errors".to_owned(), arms)].into(),
+    }]);
+}
+
+#[test]
+fn a_rollback_is_over_once_the_candidates_requests_were_seen_to_fall() {
+    let plan = "    steps: [{set-weight: 5%}, {wait: 1h}, {set-weight: 100%}]\n";
+    let turned = || {
+        let mut release = Looked::begin(plan);
+        release.minutes(10, |seen| settled(seen, 50));
+        release.minutes(1, |seen| {
+            settled(seen, 50);
+            moved(0)(seen);
+        });
+        assert!(release.release().is_back());
+        release
+    };
+    let proof = |release: &Looked| {
+        let proof = release.release().proof.unwrap();
+        proof.candidate_requests.unwrap()
+    };
+
+    // Windows from before the rollback settle first, and do not end it.
+    let mut falls = turned();
+    let because = falls.minutes(2, |seen| settled(seen, 50));
+    assert!(matches!(because, Reason::Proving { .. }), "{because:?}");
+    falls.minutes(2, |seen| settled(seen, 3));
+    assert_eq!(falls.release().phase, Phase::RolledBack);
+    let seen = proof(&falls);
+    assert_eq!((seen.before, seen.after), (Some(50), Some(3)));
+    let told = format!("{:?}", falls.release().reply(&Reason::Over));
+    assert!(told.contains("fell from 50 to 3"), "{told}");
+
+    let mut sticky = turned();
+    sticky.minutes(10, |seen| settled(seen, 60));
+    assert_eq!(sticky.release().phase, Phase::RolledBack);
+    let seen = proof(&sticky);
+    assert_eq!((seen.after, seen.fell()), (Some(60), false));
+    let told = format!("{:?}", sticky.release().reply(&Reason::Over));
+    assert!(told.contains("still had 60 requests"), "{told}");
+
+    // What nobody measures is not waited for without an end.
+    let mut dark = turned();
+    let because = dark.minutes(4, |seen| seen.windows = None);
+    assert!(matches!(because, Reason::Proving { .. }), "{because:?}");
+    dark.minutes(2, |seen| seen.windows = None);
+    assert_eq!(dark.release().phase, Phase::RolledBack);
+    assert_eq!(proof(&dark).after, None);
+
+    // One that never sent anything to its candidate has nothing to prove.
+    let mut early =
+        Looked::begin("    steps: [{wait: 1h}, {set-weight: 5%}, {set-weight: 100%}]\n");
+    early.minutes(2, |_| {});
+    early.minutes(1, moved(500));
+    early.minutes(1, |_| {});
+    assert_eq!(early.release().phase, Phase::RolledBack);
+    assert_eq!(early.release().proof.unwrap().candidate_requests, None);
 }

@@ -46,6 +46,7 @@ fn events() -> Vec<Event> {
             candidate: "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/green/2".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         slower_than: BTreeMap::new(),
         judge: None,
         warnings: vec!["sticky clients stay".to_owned()],
@@ -185,6 +186,7 @@ fn what_is_waited_for_changes_with_the_release() {
         proof: Proof {
             weight: Weight::ZERO,
             healthy_hosts: 2,
+            candidate_requests: None,
         },
     });
     let text = shown(&events, 9_999, 80).join("\n");

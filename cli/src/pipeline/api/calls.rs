@@ -19,6 +19,7 @@ const EXTERNAL_ID_CHARS_MAX: usize = 1500;
 const CHANGE_ID_CHARS_MAX: usize = 100;
 const MESSAGE_CHARS_MAX: usize = 5000;
 const APPROVAL_CHARS_MAX: usize = 512;
+const TRANSITION_REASON_CHARS_MAX: usize = 300;
 const START_VALUE_CHARS_MAX: usize = 1000;
 const PERCENT_MAX: u8 = 100;
 /// All output variables of an action together.
@@ -285,6 +286,62 @@ pub(super) fn stop(engine: &Engine, call: StopCall) -> Result<Value, ApiError> {
     engine.pipeline(&call.pipeline_name)?;
     length("reason", call.reason.as_deref(), 0..=200)?;
     let execution = engine.stop(&call.pipeline_execution_id, call.abandon)?;
+    Ok(json!({"pipelineExecutionId": execution.id.to_string()}))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TransitionCall {
+    pipeline_name: String,
+    stage_name: String,
+    transition_type: String,
+    reason: Option<String>,
+}
+
+pub(super) fn disable_transition(engine: &Engine, call: TransitionCall) -> Result<Value, ApiError> {
+    transition(engine, &call)?;
+    let reason = call.reason.unwrap_or_default();
+    length("reason", Some(&reason), 1..=TRANSITION_REASON_CHARS_MAX)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "!@ ().*?-".contains(c);
+    if !reason.chars().all(allowed) {
+        return Err(ApiError::validation(
+            "reason must match [a-zA-Z0-9!@ \\(\\)\\.\\*\\?\\-]+",
+        ));
+    }
+    let transitions = engine.transitions();
+    transitions.disable(&call.pipeline_name, &call.stage_name, reason);
+    Ok(json!({}))
+}
+
+pub(super) fn enable_transition(engine: &Engine, call: TransitionCall) -> Result<Value, ApiError> {
+    transition(engine, &call)?;
+    let transitions = engine.transitions();
+    transitions.enable(&call.pipeline_name, &call.stage_name);
+    Ok(json!({}))
+}
+
+/// Refuses what names no stage, and outbound transitions, which the player has none of.
+fn transition(engine: &Engine, call: &TransitionCall) -> Result<(), ApiError> {
+    one_of("transitionType", &call.transition_type, &["Inbound"])?;
+    let registered = engine.pipeline(&call.pipeline_name)?;
+    let mut stages = registered.pipeline.declaration.stages.iter();
+    match stages.any(|stage| stage.name == call.stage_name) {
+        true => Ok(()),
+        false => Err(Refused::NoStage(call.stage_name.clone()).into()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RollbackCall {
+    pipeline_name: String,
+    stage_name: String,
+    target_pipeline_execution_id: String,
+}
+
+pub(super) fn roll_back(engine: &Engine, call: RollbackCall) -> Result<Value, ApiError> {
+    let target = &call.target_pipeline_execution_id;
+    let execution = engine.roll_back(&call.pipeline_name, &call.stage_name, target)?;
     Ok(json!({"pipelineExecutionId": execution.id.to_string()}))
 }
 

@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 use super::ApiError;
 use crate::pipeline::artifact::Location;
 use crate::pipeline::engine::{Engine, Refused};
+use crate::pipeline::event::Status;
 use crate::pipeline::execution::{ActionRun, ActionStatus, Execution};
+use crate::pipeline::transitions::Disabled;
 
 /// A page has at most so many items; AWS's bound.
 const PAGE_MAX: usize = 100;
@@ -109,7 +111,10 @@ pub(super) fn state(engine: &Engine, call: Named) -> Result<Value, ApiError> {
     let declaration = &registered.pipeline.declaration;
     let stages = declaration.stages.iter().map(|stage| {
         let actions = stage.actions.iter().map(|action| action.name.as_str());
-        stage_state(&executions, &stage.name, actions)
+        let disabled = engine.transitions().disabled(&call.name, &stage.name);
+        let mut state = stage_state(&executions, &stage.name, actions);
+        state["inboundTransitionState"] = transition(disabled);
+        state
     });
     let stages: Vec<Value> = stages.collect();
     Ok(json!({
@@ -147,13 +152,44 @@ fn stage_state<'a>(
     let states: Vec<Value> = states.collect();
     let mut state = json!({
         "stageName": stage,
-        "inboundTransitionState": {"enabled": true},
         "actionStates": states,
     });
     if let Some((execution, _, status)) = entered {
-        state["latestExecution"] = json!({"pipelineExecutionId": execution.id.to_string(), "status": status, "type": "STANDARD"});
+        state["latestExecution"] = json!({
+            "pipelineExecutionId": execution.id.to_string(),
+            "status": status,
+            "type": kind(execution),
+        });
     }
     state
+}
+
+fn transition(disabled: Option<Disabled>) -> Value {
+    match disabled {
+        None => json!({"enabled": true}),
+        Some(Disabled { reason, at }) => {
+            json!({"enabled": false, "disabledReason": reason, "lastChangedAt": seconds(at)})
+        }
+    }
+}
+
+fn kind(execution: &Execution) -> &'static str {
+    match execution.rollback {
+        Some(_) => "ROLLBACK",
+        None => "STANDARD",
+    }
+}
+
+fn trigger(execution: &Execution) -> Value {
+    match execution.rollback {
+        Some(_) => json!({"triggerType": "ManualRollback"}),
+        None => json!({"triggerType": "StartPipelineExecution"}),
+    }
+}
+
+fn rollback_metadata(execution: &Execution) -> Option<Value> {
+    let rollback = execution.rollback?;
+    Some(json!({"rollbackTargetPipelineExecutionId": rollback.target.to_string()}))
 }
 
 fn action_state(execution: &Execution, stage: usize, action: &str) -> Option<Value> {
@@ -230,9 +266,10 @@ pub(super) fn execution(engine: &Engine, call: ExecutionCall) -> Result<Value, A
             "artifactRevisions": revisions,
             "variables": variables,
             "executionMode": declaration.execution_mode,
-            "executionType": "STANDARD",
-            "trigger": {"triggerType": "StartPipelineExecution"},
+            "executionType": kind(&execution),
+            "trigger": trigger(&execution),
         });
+        set(&mut shown, "rollbackMetadata", rollback_metadata(&execution));
         set(&mut shown, "statusSummary", record.message.clone());
         shown
     });
@@ -243,8 +280,33 @@ pub(super) fn execution(engine: &Engine, call: ExecutionCall) -> Result<Value, A
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExecutionsCall {
     pipeline_name: String,
+    #[serde(default)]
+    filter: ExecutionFilter,
     #[serde(flatten)]
     page: Page,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecutionFilter {
+    succeeded_in_stage: Option<SucceededInStage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SucceededInStage {
+    stage_name: String,
+}
+
+impl ExecutionFilter {
+    /// Of these, those that succeeded in the stage under this version of the pipeline.
+    fn takes(&self, execution: &Execution, version: u32) -> bool {
+        let Some(SucceededInStage { stage_name }) = &self.succeeded_in_stage else {
+            return true;
+        };
+        execution.registered.pipeline.declaration.version == version
+            && execution.status_in(stage_name) == Some(Status::Succeeded)
+    }
 }
 
 pub(super) fn executions(engine: &Engine, call: ExecutionsCall) -> Result<Value, ApiError> {
@@ -252,6 +314,7 @@ pub(super) fn executions(engine: &Engine, call: ExecutionsCall) -> Result<Value,
     let shown = engine
         .executions(&declaration.name)
         .into_iter()
+        .filter(|execution| call.filter.takes(execution, declaration.version))
         .map(|execution| {
             let (status, updated, message) =
                 execution.record(|record| (record.status, record.updated, record.message.clone()));
@@ -261,9 +324,14 @@ pub(super) fn executions(engine: &Engine, call: ExecutionsCall) -> Result<Value,
                 "startTime": seconds(execution.started),
                 "lastUpdateTime": seconds(updated),
                 "executionMode": execution.registered.pipeline.declaration.execution_mode,
-                "executionType": "STANDARD",
-                "trigger": {"triggerType": "StartPipelineExecution"},
+                "executionType": kind(&execution),
+                "trigger": trigger(&execution),
             });
+            set(
+                &mut shown,
+                "rollbackMetadata",
+                rollback_metadata(&execution),
+            );
             set(&mut shown, "statusSummary", message);
             shown
         });

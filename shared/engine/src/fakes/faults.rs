@@ -8,7 +8,7 @@ use std::future::pending;
 use jiff::{SignedDuration, Timestamp};
 use release::announce::Announcement;
 use release::check::{ProbeSpec, Probed, RunCheck};
-use release::config::{TargetSpec, TestTraffic};
+use release::config::{Alongside, StageArn, TargetSpec, TestTraffic};
 use release::gate::ImageRef;
 use release::{
     Approved, Arms, Checked, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId,
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{Throttled, World};
 use crate::{
-    AppendError, Artifact, ArtifactStore, Class, Clock, Due, EventBus, Executions, Fact,
+    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, EventBus, Executions, Fact,
     GateHistory, HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError,
     Recalled, ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
 };
@@ -340,6 +340,28 @@ impl TrafficTarget for Run<'_> {
 
     async fn live(&self, _target: &TargetSpec, _arms: &Arms) -> Result<Live, PortError> {
         self.through(|world| Ok(world.live())).await
+    }
+}
+
+impl Company for Run<'_> {
+    async fn stop(&self, alongside: &Alongside) -> Result<(), PortError> {
+        self.through(|world| world.stop(alongside.arn())).await
+    }
+
+    async fn close_stage(&self, _stage: &StageArn, reason: &str) -> Result<(), PortError> {
+        self.through(|world| {
+            world.change().stage_closed = Some(reason.to_owned());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn in_stage(&self, _stage: &StageArn, _execution: &str) -> Result<bool, PortError> {
+        self.through(|world| Ok(world.look().in_stage)).await
+    }
+
+    async fn roll_back_stage(&self, _stage: &StageArn, _execution: &str) -> Result<(), PortError> {
+        self.through(World::roll_back_stage).await
     }
 }
 

@@ -84,6 +84,16 @@ pub struct State {
     pub test_traffic: Option<TestTraffic>,
     /// Whether test traffic cannot be ended, for want of a right.
     pub refuses_test_traffic_to_end: bool,
+    /// Deployments alongside that are under way, by ARN.
+    pub under_way: BTreeSet<String>,
+    /// Whether those cannot be stopped, for want of a right.
+    pub refuses_to_stop: bool,
+    /// Why the stage is closed, if it is.
+    pub stage_closed: Option<String>,
+    /// Whether the release's execution is in its stage: until its action has been answered.
+    pub in_stage: bool,
+    /// Whether the stage has been rolled back.
+    pub stage_rolled_back: bool,
     /// What somebody decided in the pipeline.
     pub approval: Option<Approved>,
     /// What gates remember, as it would be on disk, and how often each was stored.
@@ -138,6 +148,11 @@ impl Default for World {
                 ready_at: now,
                 test_traffic: None,
                 refuses_test_traffic_to_end: false,
+                under_way: BTreeSet::new(),
+                refuses_to_stop: false,
+                stage_closed: None,
+                in_stage: true,
+                stage_rolled_back: false,
                 approval: None,
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),
@@ -366,6 +381,26 @@ impl World {
             candidate_healthy: 2,
             candidate_ready: self.look().now >= self.look().ready_at,
         }
+    }
+
+    fn stop(&self, arn: &str) -> Result<(), PortError> {
+        let mut state = self.change();
+        if state.refuses_to_stop {
+            let doing = format!("stop {arn}");
+            return Err(PortError::new(Class::Denied, doing, "AccessDenied"));
+        }
+        state.under_way.remove(arn);
+        Ok(())
+    }
+
+    fn roll_back_stage(&self) -> Result<(), PortError> {
+        let mut state = self.change();
+        if state.in_stage {
+            let doing = "roll the stage back";
+            return Err(PortError::new(Class::Permanent, doing, "it still runs"));
+        }
+        state.stage_rolled_back = true;
+        Ok(())
     }
 
     fn run_check(&self) -> Checked {

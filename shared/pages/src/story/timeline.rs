@@ -177,6 +177,8 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
                 Effect::Retire => "Idle version taken down",
                 Effect::TestTraffic(true) => "Test traffic to the candidate",
                 Effect::TestTraffic(false) => "Test traffic ended",
+                Effect::StopAlongside => "Deployments alongside stopped",
+                Effect::HoldStage => "Stage held",
                 Effect::SetWeight(_) => "Weight set",
             };
             let done = match performed {
@@ -216,9 +218,11 @@ fn what(moment: &Moment, steps: usize, serving: &str) -> (&'static str, String) 
                 Outcome::RolledBack => ("back", "Rolled back"),
             };
             let weight = proof.weight;
+            let requests = proof.candidate_requests;
+            let requests = requests.map_or_else(String::new, |seen| format!("; {seen}"));
             (
                 class,
-                format!("{how}: the target reads {weight}, with {serving}"),
+                format!("{how}: the target reads {weight}, with {serving}{requests}"),
             )
         }
     }
@@ -248,6 +252,7 @@ fn who(moment: &Moment) -> String {
         Who::Plan => "the plan",
         Who::Judge => "the judge",
         Who::Alarm => "an alarm",
+        Who::Outside => "an event outside",
         Who::Somebody => "somebody, by hand",
         Who::Penstock => "Penstock",
     };

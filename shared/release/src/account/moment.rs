@@ -120,6 +120,8 @@ pub enum Who {
     Judge,
     /// A CloudWatch alarm.
     Alarm,
+    /// Something outside: the pipeline's execution, a deployment, a scanner.
+    Outside,
     /// Somebody, by hand.
     Somebody,
     /// Penstock itself: it could not go on, or it read the target back.
@@ -150,13 +152,16 @@ impl Who {
             | Reason::EarlyPromotion { .. }
             | Reason::Regression { .. } => Self::Judge,
             Reason::AlarmFired { .. } => Self::Alarm,
+            Reason::Happened { .. } => Self::Outside,
             Reason::Asked { .. } | Reason::Held { .. } | Reason::Rejected { .. } => Self::Somebody,
             Reason::Abandoned { .. }
+            | Reason::Proving { .. }
             | Reason::Stuck { .. }
             | Reason::NotReady { .. }
             | Reason::Drifted { .. }
             | Reason::TurnedBack
             | Reason::CouldNotObserve { .. }
+            | Reason::AwaitingStage { .. }
             | Reason::ReadingBack
             | Reason::Over => Self::Penstock,
         }
@@ -193,7 +198,11 @@ pub(super) fn of(
                     generation,
                     performed: None,
                 },
-                Effect::Deploy | Effect::Retire | Effect::TestTraffic(_) => What::Act {
+                Effect::Deploy
+                | Effect::Retire
+                | Effect::TestTraffic(_)
+                | Effect::StopAlongside
+                | Effect::HoldStage => What::Act {
                     effect,
                     generation,
                     performed: None,
@@ -267,7 +276,9 @@ fn why_intended(release: &Release, effect: Effect) -> Reason {
         ) => match effect {
             Effect::SetWeight(weight) => Reason::NextWeight { weight },
             Effect::Retire => Reason::EveryStepDone,
-            Effect::Deploy | Effect::TestTraffic(_) => Reason::Done,
+            Effect::Deploy | Effect::TestTraffic(_) | Effect::StopAlongside | Effect::HoldStage => {
+                Reason::Done
+            }
         },
     }
 }

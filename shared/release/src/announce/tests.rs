@@ -80,6 +80,7 @@ fn ended(outcome: Outcome, weight: Weight, second: i64) -> Event {
     let proof = Proof {
         weight,
         healthy_hosts: 2,
+        candidate_requests: None,
     };
     Event::Ended {
         at: at(second),

@@ -11,7 +11,7 @@ pub use ecs::{EcsRolling, EcsServices, EcsTaskSets, ServiceArn, ServiceBehind, T
 pub use lambda_alias::{LambdaAlias, NewVersion, VERSION_FILE_BYTES_MAX};
 pub use test_traffic::TestTraffic;
 
-use super::{Metrics, Step};
+use super::{Metrics, RollbackPolicy, Step};
 use crate::{TargetId, Weight};
 
 /// What a release moves.
@@ -46,7 +46,7 @@ impl TargetSpec {
 
     /// The ARNs by which IAM decides who may move the target: those of the rule and of the services,
     /// but of an alias its function's, because UpdateAlias knows no smaller resource.
-    fn resources(&self) -> Vec<&str> {
+    pub(super) fn resources(&self) -> Vec<&str> {
         match self {
             Self::AlbRule(alb) => vec![&alb.rule],
             Self::LambdaAlias(alias) => vec![&alias.function],
@@ -69,6 +69,16 @@ impl TargetSpec {
             Self::EcsTaskSets(ecs) => of_rule(&ecs.alb()),
             // Their configurations refuse test traffic.
             Self::LambdaAlias(_) | Self::EcsRolling(_) => Vec::new(),
+        }
+    }
+
+    /// The ECS service in which this side runs; of two that take turns, by its target group.
+    pub fn service(&self, arm: &str) -> Option<&ServiceArn> {
+        match self {
+            Self::AlbRule(_) | Self::LambdaAlias(_) => None,
+            Self::EcsServices(ecs) => ecs.behind(arm),
+            Self::EcsTaskSets(ecs) => Some(&ecs.service),
+            Self::EcsRolling(ecs) => Some(&ecs.service),
         }
     }
 
@@ -387,6 +397,22 @@ impl AllowList {
             missing.join(" and "),
             self.0.join(",")
         ))
+    }
+
+    /// Refuses a rollback that stops a deployment, or holds a stage, whose ARN matches no pattern.
+    ///
+    /// # Errors
+    /// Says which pattern is missing.
+    pub fn permit_rollback(&self, rollback: &RollbackPolicy) -> Result<(), String> {
+        match rollback.resources().find(|arn| !self.allows(arn)) {
+            None => Ok(()),
+            Some(arn) => Err(format!(
+                "`rollback` names {arn}, which is not allowed: the stack's parameter AllowedTargets \
+                 has '{}'; deploy the stack with a pattern that matches, or correct the ARN in \
+                 penstock.yaml",
+                self.0.join(",")
+            )),
+        }
     }
 
     fn allows(&self, arn: &str) -> bool {

@@ -128,7 +128,8 @@ fn is_tag(text: &str) -> bool {
     (1..=TAG_CHARS_MAX).contains(&text.len()) && text.bytes().all(inner)
 }
 
-fn is_digest(text: &str) -> bool {
+/// Whether this is `sha256:` and 64 hexadecimal digits.
+pub(crate) fn is_digest(text: &str) -> bool {
     let hex = text.strip_prefix("sha256:");
     hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

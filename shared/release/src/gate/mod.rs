@@ -35,6 +35,7 @@ pub use coverage::CHANGED_LINES_MIN;
 pub use evidence::{Evidence, FileRead, Found, Keeper, Kept, ReadAs};
 pub use findings::{JudgedFinding, Standing};
 pub use history::{History, POINTS_MAX, Point, Run};
+pub(crate) use image::is_digest;
 pub use image::{IMAGE_FILE_BYTES_MAX, IMAGES_MAX, ImageRef, ImageVersion, images};
 pub use limit::{Level, Limit, Percent, Time, Verdict};
 pub use origin::{Caller, Context};

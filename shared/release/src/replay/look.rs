@@ -10,7 +10,9 @@ use std::mem::discriminant;
 use jiff::Timestamp;
 
 use super::{moves, watched};
-use crate::{Checked, Event, Live, Observation, Proof, Reason, Release, Weight, Window, decide};
+use crate::{
+    Checked, Effect, Event, Live, Observation, Proof, Reason, Release, Weight, Window, decide,
+};
 
 /// The most decisions on one look.
 pub(super) const ROUNDS_MAX: usize = 24;
@@ -52,6 +54,8 @@ pub(super) struct Seen {
     /// Every alarm that was firing; `None` when they could not be read.
     firing: Option<BTreeSet<String>>,
     target: Target,
+    /// Whether the execution was still in its stage: until the stage was rolled back.
+    in_stage: bool,
     /// What the step's probes or function said.
     checked: Option<Checked>,
     /// Why the recorded release turned round, if it did.
@@ -86,6 +90,7 @@ impl Seen {
             has_alarms: false,
             firing: Some(recorded.alarms_firing.clone()),
             target: Target::AsSet { healthy: 1 },
+            in_stage: true,
             checked: None,
             turned_by: None,
             because: Reason::ReadingBack,
@@ -118,6 +123,10 @@ impl Seen {
                 }
                 Event::StepDone { because, .. } => whole.because = because.clone(),
                 Event::Checked { checked, .. } => whole.checked = Some(checked.clone()),
+                Event::Intended {
+                    effect: Effect::HoldStage,
+                    ..
+                } => whole.in_stage = false,
                 Event::Intended { .. }
                 | Event::CandidateReady { .. }
                 | Event::Frozen { .. }
@@ -220,6 +229,7 @@ impl Seen {
             },
             checked: self.checked.clone(),
             approval: None,
+            in_stage: Some(self.in_stage),
         }
     }
 }

@@ -216,7 +216,7 @@ impl ServiceArn {
         Some((home, cluster, name))
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(in crate::config) fn check(&self) -> Result<(), String> {
         let known = self.parts().is_some_and(|(home, cluster, name)| {
             is_home(home) && is_name(cluster) && is_name(name)
         });
