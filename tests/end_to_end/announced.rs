@@ -54,12 +54,16 @@ impl Inbox {
     /// Of all pages of the stack.
     fn of_pages(world: &World) -> anyhow::Result<Self> {
         let queue = world.boto3(&format!(
-            "import boto3\n\
+            "import boto3, json\n\
              sqs, sns = boto3.client('sqs'), boto3.client('sns')\n\
              stack = boto3.client('cloudformation').describe_stacks(StackName='{STACK}')['Stacks'][0]\n\
              topic = [o['OutputValue'] for o in stack['Outputs'] if o['OutputKey'] == 'PagesTopic'][0]\n\
              queue = sqs.create_queue(QueueName='{name}')['QueueUrl']\n\
              arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=['QueueArn'])['Attributes']['QueueArn']\n\
+             may = {{'Effect': 'Allow', 'Principal': {{'Service': 'sns.amazonaws.com'}}, 'Action': 'sqs:SendMessage', 'Resource': arn, \
+             'Condition': {{'ArnEquals': {{'aws:SourceArn': topic}}}}}}\n\
+             policy = json.dumps({{'Version': '2012-10-17', 'Statement': [may]}})\n\
+             sqs.set_queue_attributes(QueueUrl=queue, Attributes={{'Policy': policy}})\n\
              sns.subscribe(TopicArn=topic, Protocol='sqs', Endpoint=arn)\n\
              print(queue)",
             name = world.name("pages"),
@@ -165,20 +169,21 @@ fn promoted(world: &World) -> anyhow::Result<()> {
     let service = world.runtime.block_on(world.service())?;
     let inbox = Inbox::of_target(world, &service.balancer.rule)?;
     let due = world.runtime.block_on(async {
-        let mut orders = [Order::Hold, Order::Resume].into_iter();
+        // What is ordered as soon as the action says so.
+        let mut orders = [(": watched ", Order::Hold), ("held by ", Order::Resume)]
+            .into_iter()
+            .peekable();
         let id = run(world, &service, async |event: &Progress| {
             if let Progress::ActionProgress {
                 external_execution_id: Some(id),
+                summary: Some(summary),
                 ..
             } = event
-                && let Some(order) = orders.next()
+                && let Some((_, order)) = orders.next_if(|(said, _)| summary.contains(said))
             {
                 let id = ReleaseId::try_from(id.clone())?;
-                let by = By::new(
-                    "arn:aws:iam::000000000000:user/ann",
-                    "a test",
-                    jiff::Timestamp::now(),
-                );
+                let now = jiff::Timestamp::now();
+                let by = By::new("arn:aws:iam::000000000000:user/ann", "a test", now);
                 engine::give_order(&world.aws, &id, order, &by).await?;
             }
             Ok(())
