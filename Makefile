@@ -56,7 +56,7 @@ check: $(TOOLS) ## Format, lints, templates and architecture
 	cargo fmt --all -- --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	@echo '== checking templates'
-	cfn-lint template.yaml demo/pipeline.yaml
+	cfn-lint template.yaml demo/pipeline.yaml docs/examples/*.yaml
 	sam validate --lint
 	@echo '== checking the architecture'
 	cargo test --locked --quiet --workspace --test architecture

@@ -5,6 +5,7 @@
 
 mod abandoned;
 mod alb;
+mod announced;
 mod bad_input;
 mod by_hand;
 mod company;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         releases::TESTS,
         reports::TESTS,
         abandoned::TESTS,
+        announced::TESTS,
         bad_input::TESTS,
         by_hand::TESTS,
         company::TESTS,
