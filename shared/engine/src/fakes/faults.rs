@@ -198,7 +198,6 @@ impl<'w> Run<'w> {
         if self.world.look().now > self.call.deadline {
             return self.die().await; // the platform has ended this run
         }
-        let seen = self.cue.as_ref().map(|_| self.world.seen_by(call));
         let answer = match fault {
             None | Some(Fault::Rival | Fault::Ignored | Fault::Arrives | Fault::Stale) => {
                 self.world.under(fault, make)
@@ -216,11 +215,11 @@ impl<'w> Run<'w> {
         };
         if let Some(cue) = &self.cue {
             let told = match fault {
-                None | Some(Fault::Rival | Fault::Ignored) => "as it is",
-                Some(Fault::Stale) => "as it was",
-                Some(_) => "nothing",
+                None | Some(Fault::Rival | Fault::Ignored) => self.world.told_to(call),
+                Some(Fault::Stale) => !self.world.told_to(call),
+                Some(_) => 0,
             };
-            cue.hears((call, self.now(), seen.filter(|_| told != "nothing"), told));
+            cue.hears((call, self.now(), told, answer.is_ok()));
         }
         answer
     }

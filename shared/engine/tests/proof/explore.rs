@@ -223,6 +223,9 @@ impl Scenario {
             let world = world.clone();
             let mut stage = Stage::new(&world, Choices::given(choices), mutant, false);
             explored.runs += 1;
+            if explored.runs > std::env::var("MAXRUNS").map_or(usize::MAX, |m| m.parse().unwrap()) {
+                break;
+            }
             let played = self.play(&mut stage, faults, &mut seen, &mut ends);
             if let Err(broken) = played {
                 let choices = stage.choices.taken();
