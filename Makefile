@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-FUNCTIONS := test-gate canary-shift health-check rollback-trigger
+FUNCTIONS := test-gate canary-shift health-check rollback-trigger announce
 TOOLS := .venv/installed
 # The functions for the laptop: built like the tests, so that one build serves all.
 BOOTSTRAPS := target/bootstraps

@@ -69,6 +69,7 @@ impl Production {
                 candidate: "green".to_owned(),
             },
             alarms_firing: BTreeSet::new(),
+            images: Default::default(),
             warnings: Vec::new(),
             slower_than: BTreeMap::new(),
             judge: None,

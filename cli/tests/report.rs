@@ -52,6 +52,7 @@ impl Released {
                 candidate: "green".to_owned(),
             },
             alarms_firing: Default::default(),
+            images: Default::default(),
             warnings: Vec::new(),
             slower_than: Default::default(),
             judge: None,

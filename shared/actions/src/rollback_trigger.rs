@@ -1,8 +1,10 @@
 //! Turns an outside event into the rollback of the releases that it concerns, and looks after those
 //! that nobody else does.
 
+use std::collections::BTreeSet;
+
 use engine::{Class, Driven, Invocation, PortError, Ports, Trigger, roll_back, sweep};
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use jiff::SignedDuration;
 use release::sources::{OutsideEvent, RollbackRequest, SWEEP, read};
 use release::{Phase, Release, ReleaseId};
@@ -19,8 +21,8 @@ pub struct RollbackTrigger;
 impl Trigger for RollbackTrigger {
     const NAME: &'static str = "rollback-trigger";
 
-    /// At the schedule's event, sweeps. Otherwise rolls back every active release that registered for this event. An event that concerns none
-    /// is logged and dropped.
+    /// At the schedule's event, sweeps. Otherwise rolls back every active release that registered for
+    /// this event. An event that concerns none is logged and dropped.
     async fn run(
         &self,
         ports: &impl Ports,
@@ -35,10 +37,7 @@ impl Trigger for RollbackTrigger {
         let request = match read(event) {
             Ok(Some(request)) => request,
             Ok(None) => {
-                tracing::info!(
-                    detail_type = event.detail_type,
-                    "the event asks for nothing"
-                );
+                tracing::info!("the event asks for nothing");
                 return Ok(());
             }
             Err(error) => {
@@ -46,16 +45,22 @@ impl Trigger for RollbackTrigger {
                 return Ok(());
             }
         };
-        let releases = ports.watching(&request.watch).await?;
+        let releases = concerned(ports, &request).await?;
         if releases.is_empty() {
-            tracing::info!(
-                watch = request.watch,
-                "the event concerns no active release"
-            );
+            tracing::info!("the event concerns no active release");
         }
         let rollbacks = releases.iter().map(|id| finish(ports, call, id, &request));
         join_all(rollbacks).await.into_iter().collect()
     }
+}
+
+/// The active releases that registered one of the request's names.
+async fn concerned(
+    ports: &impl Ports,
+    request: &RollbackRequest,
+) -> Result<BTreeSet<ReleaseId>, PortError> {
+    let found = request.watches.iter().map(|name| ports.watching(name));
+    Ok(try_join_all(found).await?.into_iter().flatten().collect())
 }
 
 /// Drives the rollback until the traffic is back, waiting while another run has the target.

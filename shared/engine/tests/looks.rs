@@ -34,6 +34,7 @@ fn started(world: &World, steps: &str) -> Started {
             candidate: "green".to_owned(),
         },
         alarms_firing: [].into(),
+        images: Default::default(),
         slower_than: [].into(),
         judge: None,
         warnings: Vec::new(),

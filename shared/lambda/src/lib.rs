@@ -4,31 +4,31 @@
 //! make Lambda run the same event again, so it is kept for answers that could not be given.
 
 mod answer;
+mod envelope;
 mod job_event;
 mod logging;
 
 use std::panic::AssertUnwindSafe;
 
-use aws_lambda_events::eventbridge::EventBridgeEvent;
-use engine::{Action, ActionError, Invocation, Job, PortError, Ports, Trigger};
+use engine::{Action, ActionError, Invocation, Job, Listener, PortError, Ports, Trigger};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
-use release::sources::{OutsideEvent, SWEEP_SOURCE};
+use release::sources::{Home, StandIns};
 use release::{JobReply, Token};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::Instrument;
 
 use crate::answer::{answer_of, try_again};
+use crate::envelope::Envelope;
 use crate::job_event::{Decoded, decode};
 
 /// Kept back from a function's time for its answer.
 const ANSWER_TIME: SignedDuration = SignedDuration::from_secs(5);
 /// How long a run lives that was started by hand, without a deadline.
 const LIFE_BY_HAND: SignedDuration = SignedDuration::from_secs(60);
-/// Whose alarms roll releases back; the stack's owner may add to it.
-const EVENT_SOURCE: &str = "aws.cloudwatch";
-/// The environment variable with further event sources, separated by commas. Empty on AWS.
+/// The environment variable with the sources that stand in for those of AWS, separated by commas:
+/// `local.cloudwatch` for `aws.cloudwatch`. Empty on AWS.
 pub const EXTRA_SOURCES_VARIABLE: &str = "PENSTOCK_EXTRA_EVENT_SOURCES";
 
 /// Serves a pipeline action for as long as Lambda wants.
@@ -46,11 +46,22 @@ pub async fn serve<A: Action, P: Ports>(action: A, ports: P) -> Result<(), Error
 pub async fn serve_events<T: Trigger, P: Ports>(trigger: T, ports: P) -> Result<(), Error> {
     logging::start();
     let (trigger, ports) = (&trigger, &ports);
-    let extra = std::env::var(EXTRA_SOURCES_VARIABLE).unwrap_or_default();
-    let extra = &extra;
+    let stand_ins = std::env::var(EXTRA_SOURCES_VARIABLE).unwrap_or_default();
+    let stand_ins = &StandIns::parse(&stand_ins);
     let handle = |event: LambdaEvent<Value>| async move {
         let LambdaEvent { payload, context } = event;
-        Ok::<(), Error>(handle_event(trigger, ports, payload, &context, extra).await?)
+        Ok::<(), Error>(handle_event(trigger, ports, &payload, &context, stand_ins).await?)
+    };
+    lambda_runtime::run(service_fn(handle)).await
+}
+
+/// Serves what hears the release log's stream, for as long as Lambda wants.
+pub async fn serve_stream<L: Listener, P: Ports>(listener: L, ports: P) -> Result<(), Error> {
+    logging::start();
+    let (listener, ports) = (&listener, &ports);
+    let handle = |event: LambdaEvent<Value>| async move {
+        let LambdaEvent { payload, context } = event;
+        Ok::<Value, Error>(handle_records(listener, ports, &payload, &context).await?)
     };
     lambda_runtime::run(service_fn(handle)).await
 }
@@ -109,44 +120,75 @@ async fn run_in_time<A: Action>(
     }
 }
 
+/// Heeds an event that may be believed. One that may not is logged and dropped: delivering it again
+/// would not help.
 async fn handle_event<T: Trigger>(
     trigger: &T,
     ports: &impl Ports,
-    event: Value,
+    event: &Value,
     context: &Context,
-    extra_sources: &str,
+    stand_ins: &StandIns,
 ) -> Result<(), PortError> {
-    let event: EventBridgeEvent<Value> = match serde_json::from_value(event) {
-        Ok(event) => event,
-        Err(error) => {
-            tracing::error!(%error, "event dropped: it is no EventBridge event");
+    let envelope = match Envelope::open(event) {
+        Ok(envelope) => envelope,
+        Err(why) => {
+            tracing::error!(why, "event dropped: it is no EventBridge event");
             return Ok(());
         }
     };
-    let id = event.id.as_deref().unwrap_or("-");
-    let span = tracing::info_span!("event", event = id, detail_type = event.detail_type);
+    let event = envelope.event();
+    let span = envelope.span();
     async {
-        let mut known = extra_sources
-            .split(',')
-            .chain([EVENT_SOURCE, SWEEP_SOURCE])
-            .map(str::trim);
-        if event.source.is_empty() || !known.any(|source| source == event.source) {
-            tracing::error!(
-                source = event.source,
-                "event dropped: its source is not trusted"
-            );
+        let Some(home) = Home::of_function(&context.invoked_function_arn) else {
+            tracing::error!("event dropped: Lambda does not say in which account this runs");
+            return Ok(());
+        };
+        if let Err(why) = event.trusted(&home, stand_ins) {
+            tracing::error!(%why, "event dropped");
             return Ok(());
         }
-        let event = OutsideEvent {
-            detail_type: &event.detail_type,
-            detail: &event.detail,
-        };
         let call = invocation(context, ports.now());
         let result = Box::pin(trigger.run(ports, &call, &event)).await;
         result.inspect_err(|error| tracing::error!(%error, "event to be delivered again"))
     }
     .instrument(span)
     .await
+}
+
+/// Hands one batch over. What was not dealt with is asked for again: by the record's number where
+/// something was, by failing where nothing was, so that Lambda counts an error.
+///
+/// Source: "Configuring partial batch response with DynamoDB and Lambda" in the Lambda developer
+/// guide: Lambda goes on with the lowest sequence number in `batchItemFailures`.
+async fn handle_records<L: Listener>(
+    listener: &L,
+    ports: &impl Ports,
+    event: &Value,
+    context: &Context,
+) -> Result<Value, PortError> {
+    let Some(records) = event.get("Records").and_then(Value::as_array) else {
+        tracing::error!("event dropped: it is no batch of a stream's records");
+        return Ok(failures(&[]));
+    };
+    let call = invocation(context, ports.now());
+    let heard = Box::pin(listener.run(ports, &call, records)).await;
+    let Some(error) = heard.stopped_by else {
+        return Ok(failures(&[]));
+    };
+    let number = |record: &Value| {
+        let number = record.pointer("/dynamodb/SequenceNumber");
+        number.and_then(Value::as_str).map(str::to_owned)
+    };
+    tracing::error!(%error, done = heard.done, "records to be handed over again");
+    match records.get(heard.done).and_then(number) {
+        Some(number) if heard.done > 0 => Ok(failures(&[number])),
+        Some(_) | None => Err(error),
+    }
+}
+
+fn failures(numbers: &[String]) -> Value {
+    let failures = numbers.iter().map(|n| json!({"itemIdentifier": n}));
+    json!({"batchItemFailures": failures.collect::<Vec<_>>()})
 }
 
 /// The request id alone would not do: a duplicate delivery has the same one.

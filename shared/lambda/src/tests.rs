@@ -1,7 +1,9 @@
 use std::cell::Cell;
 use std::path::Path;
 
+use engine::Heard;
 use engine::fakes::{Run, World};
+use release::sources::OutsideEvent;
 use release::{FailureKind, TRIES_MAX};
 use serde_json::json;
 
@@ -32,6 +34,8 @@ impl Action for Told {
 fn context() -> Context {
     let soon = Timestamp::now() + SignedDuration::from_secs(60);
     let mut context = Context::default();
+    context.invoked_function_arn =
+        "arn:aws:lambda:eu-west-1:123456789012:function:penstock-rollback-trigger".to_owned();
     context.deadline = u64::try_from(soon.as_millisecond()).unwrap();
     context
 }
@@ -223,6 +227,7 @@ async fn nothing_is_tried_again_for_ever() {
 }
 
 /// A trigger that counts.
+#[derive(Default)]
 struct Counts(Cell<usize>);
 
 impl Trigger for Counts {
@@ -234,63 +239,105 @@ impl Trigger for Counts {
         _: &Invocation,
         event: &OutsideEvent<'_>,
     ) -> Result<(), PortError> {
-        assert_eq!(event.detail_type, "CloudWatch Alarm State Change");
+        assert!(!event.id.is_empty());
         self.0.set(self.0.get() + 1);
         Ok(())
     }
 }
 
-#[tokio::test]
-async fn only_events_of_a_trusted_source_reach_the_trigger() {
+/// How often the trigger is reached by this event.
+async fn reached(event: &Value, context: &Context, stand_ins: &str) -> usize {
     let world = World::default();
-    let run = Run::new(&world, invocation(&context(), Timestamp::now()));
-    for (source, extra, reaches) in [
-        ("aws.cloudwatch", "", 1),
-        ("local.cloudwatch", "", 0),
-        ("local.cloudwatch", "a.b, local.cloudwatch", 1),
-        ("", "", 0),
-    ] {
-        for name in [
-            "alarm-metric.json",
-            "alarm-metric-math.json",
-            "alarm-composite.json",
-            "alarm-cleared.json",
-        ] {
-            let mut event = sample(name);
-            event["source"] = json!(source);
-            let trigger = Counts(Cell::new(0));
-            handle_event(&trigger, &run, event, &context(), extra)
-                .await
-                .unwrap();
-            assert_eq!(trigger.0.get(), reaches, "{name} from '{source}'");
-        }
-    }
-    let trigger = Counts(Cell::new(0));
-    handle_event(&trigger, &run, json!({"no": "event"}), &context(), "")
+    let run = Run::new(&world, invocation(context, Timestamp::now()));
+    let trigger = Counts::default();
+    let stand_ins = StandIns::parse(stand_ins);
+    handle_event(&trigger, &run, event, context, &stand_ins)
         .await
         .unwrap();
-    assert_eq!(trigger.0.get(), 0);
+    trigger.0.get()
+}
+
+/// The samples that are events, by name.
+fn sample_events() -> Vec<(String, Value)> {
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
+    let files = std::fs::read_dir(events).unwrap().map(Result::unwrap);
+    let files = files.filter(|file| file.file_type().unwrap().is_file());
+    let names = files.map(|file| file.file_name().into_string().unwrap());
+    let samples = names.map(|name| (sample(&name), name));
+    samples
+        .filter(|(event, _)| event["detail-type"].is_string())
+        .map(|(event, name)| (name, event))
+        .collect()
+}
+
+#[tokio::test]
+async fn only_events_of_a_trusted_source_reach_the_trigger() {
+    for (source, stand_ins, reaches) in [
+        ("aws.cloudwatch", "", 1),
+        ("local.cloudwatch", "", 0),
+        ("local.cloudwatch", "local.ecs", 0),
+        ("local.cloudwatch", "local.ecs, local.cloudwatch", 1),
+        ("aws.ecs", "local.ecs, local.cloudwatch", 0),
+        ("a.tool", "a.tool", 0),
+        ("", "", 0),
+    ] {
+        let mut event = sample("alarm-metric.json");
+        event["source"] = json!(source);
+        let count = reached(&event, &context(), stand_ins).await;
+        assert_eq!(count, reaches, "'{source}' with '{stand_ins}'");
+    }
+}
+
+#[tokio::test]
+async fn only_events_of_the_functions_own_account_and_region_reach_the_trigger() {
+    for (name, event) in sample_events() {
+        assert_eq!(reached(&event, &context(), "").await, 1, "{name}");
+        for (field, other) in [("account", "210987654321"), ("region", "us-east-1")] {
+            let mut event = event.clone();
+            event[field] = json!(other);
+            assert_eq!(reached(&event, &context(), "").await, 0, "{name}: {other}");
+        }
+        for arn in ["", "function-arn", "arn:aws:lambda:::function:penstock"] {
+            let mut context = context();
+            context.invoked_function_arn = arn.to_owned();
+            assert_eq!(reached(&event, &context, "").await, 0, "{name} in '{arn}'");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_dropped() {
+    let sound = sample("alarm-metric.json");
+    for (field, value) in [
+        ("id", json!(7)),
+        ("time", json!("noon")),
+        ("time", json!("\u{1b}[2J".repeat(10_000))),
+        ("detail-type", Value::Null),
+        ("resources", json!("one")),
+        ("source", json!(["aws.cloudwatch"])),
+    ] {
+        let mut event = sound.clone();
+        event[field] = value;
+        assert_eq!(reached(&event, &context(), "").await, 0, "{field}");
+        event.as_object_mut().unwrap().remove(field);
+        let may_be_absent = usize::from(matches!(field, "resources" | "time"));
+        assert_eq!(reached(&event, &context(), "").await, may_be_absent);
+    }
+    for event in [json!({"no": "event"}), json!([]), json!(null), json!("x")] {
+        assert_eq!(reached(&event, &context(), "").await, 0, "{event}");
+    }
 }
 
 #[test]
 fn every_sample_in_events_is_an_input_of_some_function() {
-    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
-    let mut seen = 0;
-    for entry in std::fs::read_dir(events).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let event = sample(&name);
-        if let Decoded::NotAJob = decode(&event) {
-            let event: EventBridgeEvent<Value> = serde_json::from_value(event).unwrap();
-            let outside = OutsideEvent {
-                detail_type: &event.detail_type,
-                detail: &event.detail,
-            };
-            let request = release::sources::read(&outside).unwrap();
-            assert_eq!(request.is_some(), name != "alarm-cleared.json", "{name}");
-        }
-        seen += 1;
+    let quiet = ["alarm-cleared.json", "sweep.json"];
+    let samples = sample_events();
+    for (name, event) in &samples {
+        let envelope = Envelope::open(event).unwrap();
+        let request = release::sources::read(&envelope.event()).unwrap();
+        assert_eq!(request.is_some(), !quiet.contains(&name.as_str()), "{name}");
     }
-    assert_eq!(seen, 8, "a new sample wants its test");
+    assert_eq!(samples.len(), 18, "a new sample wants its test");
 }
 
 #[test]
@@ -304,4 +351,48 @@ fn a_run_without_a_deadline_of_its_own_still_gets_some_time() {
     );
     context.deadline = 600_000;
     assert_eq!(invocation(&context, now).deadline, now + LIFE_BY_HAND);
+}
+
+/// A listener that comes so far.
+struct Hears(usize);
+
+impl Listener for Hears {
+    const NAME: &'static str = "hears";
+
+    async fn run(&self, _: &impl Ports, _: &Invocation, records: &[Value]) -> Heard {
+        let stopped = || PortError::new(engine::Class::Retryable, "announce", "throttled");
+        Heard {
+            done: self.0,
+            stopped_by: (self.0 < records.len()).then(stopped),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_heard_is_handed_over_again_and_nothing_else() {
+    let record = sample("announce.json")["Records"][0].clone();
+    let numbered = |number: &str| {
+        let mut record = record.clone();
+        record["dynamodb"]["SequenceNumber"] = json!(number);
+        record
+    };
+    let event = json!({"Records": [numbered("7"), numbered("8"), numbered("9")]});
+    let world = World::default();
+    let run = Run::new(&world, invocation(&context(), Timestamp::now()));
+    let hear =
+        async |done, event: &Value| handle_records(&Hears(done), &run, event, &context()).await;
+    let failures = |numbers: &[&str]| {
+        let failures = numbers.iter().map(|n| json!({"itemIdentifier": n}));
+        json!({"batchItemFailures": failures.collect::<Vec<_>>()})
+    };
+    assert_eq!(hear(3, &event).await.unwrap(), failures(&[]));
+    assert_eq!(hear(2, &event).await.unwrap(), failures(&["9"]));
+    assert_eq!(hear(1, &event).await.unwrap(), failures(&["8"]));
+    hear(0, &event).await.unwrap_err();
+    // Without a number Lambda could not be told where to go on.
+    let nameless = json!({"Records": [numbered("7"), {}]});
+    hear(1, &nameless).await.unwrap_err();
+    for nothing in [json!({}), json!([]), json!({"Records": 7}), json!(null)] {
+        assert_eq!(hear(0, &nothing).await.unwrap(), failures(&[]));
+    }
 }

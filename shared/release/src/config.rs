@@ -4,6 +4,7 @@
 //! command `penstock check` runs this same code.
 
 mod error;
+mod finding;
 mod metrics;
 mod rollback;
 mod step;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use stats::JudgeConfig;
 
 pub use error::ConfigError;
+pub use finding::FindingPolicy;
 pub use metrics::{
     ClusterSize, Counting, ERRORS, MetricSpec, Metrics, PLACEHOLDERS, Query, SlowerThan,
 };
@@ -211,6 +213,9 @@ pub struct Plan {
     /// CloudWatch alarms that roll the release back.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// Which findings in an image that is released roll it back.
+    #[serde(default)]
+    pub rollback_on_finding: FindingPolicy,
     /// What the candidate is judged by.
     #[serde(default)]
     pub metrics: Metrics,

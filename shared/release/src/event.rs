@@ -38,6 +38,10 @@ pub struct Started {
     pub arms: Arms,
     /// Alarms that were firing already; each is ignored until it clears once.
     pub alarms_firing: BTreeSet<String>,
+    /// The digests of the images that it releases, as far as they are known: a finding in one of
+    /// them may turn it round.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub images: BTreeSet<String>,
     /// What people should know of it: what its target does to weights, what is missing already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -33,6 +33,7 @@ pub mod replay;
 mod reply;
 pub mod sources;
 mod story;
+pub mod watches;
 
 pub use check::{CheckVerdict, Checked};
 pub use company::{STAGE_END_WITHIN, TRANSITION_REASON_CHARS_MAX};

@@ -79,6 +79,12 @@ pub enum Reason {
         /// What CloudWatch says about it, if it said anything.
         detail: Option<String>,
     },
+    /// Something happened outside that speaks against going on: the pipeline's execution ended, a
+    /// deployment failed, a vulnerability was found.
+    Happened {
+        /// What, in words.
+        what: String,
+    },
     /// Its pipeline has not asked for it any more: it was abandoned or stopped, or it timed out.
     Abandoned {
         /// For how long.
@@ -208,6 +214,7 @@ impl fmt::Display for Reason {
                     None => Ok(()),
                 }
             }
+            Self::Happened { what } => f.write_str(what),
             Self::Abandoned { quiet } => write!(
                 f,
                 "its pipeline has not asked for it for {:#}: the action was abandoned, stopped or \

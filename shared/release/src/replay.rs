@@ -307,7 +307,8 @@ impl Replaying {
 fn heeds(release: &Release, because: &Reason) -> bool {
     match because {
         Reason::AlarmFired { alarm, .. } => release.plan().alarms.contains(alarm),
-        Reason::Abandoned { .. }
+        Reason::Happened { .. }
+        | Reason::Abandoned { .. }
         | Reason::Stuck { .. }
         | Reason::Asked { .. }
         | Reason::Rejected { .. } => true,

@@ -32,6 +32,7 @@ fn started(now: Timestamp, config: &str) -> Started {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         warnings: Vec::new(),
         slower_than: BTreeMap::new(),
         judge: None,

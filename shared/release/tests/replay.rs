@@ -128,6 +128,7 @@ fn log(plan: &Plan, looks: &[Look]) -> Vec<Event> {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         warnings: Vec::new(),
         slower_than: BTreeMap::new(),
         judge: None,

@@ -130,6 +130,7 @@ fn begin(plan: Plan) -> Head<Option<Release>> {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         slower_than: [].into(),
         judge: None,
         warnings: Vec::new(),

@@ -46,6 +46,7 @@ fn events() -> Vec<Event> {
             candidate: "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/green/2".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         slower_than: BTreeMap::new(),
         judge: None,
         warnings: vec!["sticky clients stay".to_owned()],

@@ -2,6 +2,8 @@
 
 use std::io::{Cursor, Read, Write};
 
+mod announce;
+mod company;
 mod gate;
 mod lambda_alias;
 
@@ -513,6 +515,12 @@ fn alarm(world: &World, name: &str, age: SignedDuration) {
         .to_string();
     let detail = json!({"alarmName": name, "state": {"value": "ALARM", "reason": "too slow", "timestamp": at}});
     let event = OutsideEvent {
+        id: "1",
+        source: "aws.cloudwatch",
+        account: "123456789012",
+        region: "eu-west-1",
+        at: world.look().now,
+        resources: &[],
         detail_type: "CloudWatch Alarm State Change",
         detail: &detail,
     };

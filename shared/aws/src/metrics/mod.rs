@@ -491,6 +491,7 @@ mod tests {
                 candidate: format!("{GROUP}/green/2"),
             },
             alarms_firing: BTreeSet::new(),
+            images: Default::default(),
             warnings: Vec::new(),
             slower_than: BTreeMap::from([(
                 "slow:p90".to_owned(),

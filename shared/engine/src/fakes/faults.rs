@@ -8,6 +8,7 @@ use std::future::pending;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
+use release::announce::Announcement;
 use release::check::{ProbeSpec, Probed, RunCheck};
 use release::config::{Alongside, StageArn, TargetSpec, TestTraffic};
 use release::gate::ImageRef;
@@ -16,12 +17,14 @@ use release::{
     Started, Story, TargetId, Weight, Window, WindowQuery,
 };
 
+use serde_json::Value;
+
 use super::stage::{Call, Cue};
 use super::{Throttled, World};
 use crate::{
-    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, Executions, GateHistory,
-    HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled,
-    ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
+    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, EventBus, Executions, Fact,
+    GateHistory, HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError,
+    Recalled, ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
 };
 
 /// What happens at one port call.
@@ -95,11 +98,13 @@ pub enum Mutant {
     NotWoken,
     /// The sweep does not know that a pipeline asks.
     NoBeat,
+    /// A job that was begun before a rollback was decided puts the sweep off all the same.
+    BeatLulls,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::EffectsSkipped,
         Self::ActsBeforeIntent,
         Self::UnconditionalAppend,
@@ -118,6 +123,7 @@ impl Mutant {
         Self::NoSweep,
         Self::NotWoken,
         Self::NoBeat,
+        Self::BeatLulls,
     ];
 }
 
@@ -309,6 +315,14 @@ impl ReleaseLog for Run<'_> {
         .await
     }
 
+    async fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError> {
+        self.at(Call::Load, |world| world.load_at(id, seq)).await
+    }
+
+    fn fact(&self, record: &Value) -> Result<Option<Fact>, PortError> {
+        World::fact(record)
+    }
+
     async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
         self.at(Call::Load, |world| world.events::<S>(id)).await
     }
@@ -358,7 +372,7 @@ impl ReleaseLog for Run<'_> {
     async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError> {
         self.at(Call::Beat, |world| {
             if !self.is(Mutant::NoBeat) {
-                world.beat(id, at, until);
+                world.beat(id, at, until, self.mutant);
             }
             Ok(())
         })
@@ -421,6 +435,10 @@ impl ReleaseLog for Run<'_> {
 impl TrafficTarget for Run<'_> {
     async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError> {
         self.through(|world| world.arms(&target.id())).await
+    }
+
+    async fn images(&self, _target: &TargetSpec) -> Result<BTreeSet<String>, PortError> {
+        self.through(|world| Ok(world.look().images.clone())).await
     }
 
     async fn warnings(&self, _target: &TargetSpec) -> Result<Vec<String>, PortError> {
@@ -505,6 +523,10 @@ impl TrafficTarget for Run<'_> {
 }
 
 impl Company for Run<'_> {
+    async fn find(&self, alongside: &Alongside) -> Result<(), PortError> {
+        self.through(|world| world.find(alongside.arn())).await
+    }
+
     async fn stop(&self, alongside: &Alongside) -> Result<(), PortError> {
         self.through(|world| world.stop(alongside.arn())).await
     }
@@ -554,11 +576,7 @@ impl HealthProbe for Run<'_> {
         self.through(|world| Ok(world.probe())).await
     }
 
-    async fn run_check(
-        &self,
-        _check: &RunCheck,
-        _context: &serde_json::Value,
-    ) -> Result<Checked, PortError> {
+    async fn run_check(&self, _check: &RunCheck, _context: &Value) -> Result<Checked, PortError> {
         self.through(|world| Ok(world.run_check())).await
     }
 
@@ -663,6 +681,12 @@ impl JobReporter for Run<'_> {
             Ok(())
         })
         .await
+    }
+}
+
+impl EventBus for Run<'_> {
+    async fn put(&self, announcements: &[Announcement]) -> Result<usize, PortError> {
+        self.through(|world| world.put(announcements)).await
     }
 }
 

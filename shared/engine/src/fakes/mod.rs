@@ -13,18 +13,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
+use release::announce::Announcement;
 use release::check::Probed;
 use release::config::{ERRORS, TestTraffic};
 use release::{
     Approved, ArmCounts, Arms, CheckVerdict, Checked, Claim, Generation, Head, JobReply, Live,
-    ReleaseId, Started, Story,
+    Release, ReleaseId, Started, Story,
 };
 use release::{TargetId, Weight, Window, WindowQuery};
-use serde_json::Value;
+use serde_json::{Value, json};
 use stats::Counts;
 
 use crate::{
-    AppendError, Class, Due, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream,
+    AppendError, Class, Due, Fact, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream,
 };
 
 pub use artifact::Throttled;
@@ -66,7 +67,9 @@ pub struct State {
     pub held: BTreeMap<TargetId, Held>,
     /// When somebody last asked for an active story, and until when the sweep leaves it alone.
     pub active: BTreeMap<ReleaseId, (Timestamp, Timestamp)>,
-    /// The same before the last change: what an index may still show.
+    /// Active stories whose rollback has been decided: nobody puts the sweep off any more.
+    pub woken: BTreeSet<ReleaseId>,
+    /// `active` before its last change: what an index may still show.
     pub active_before: BTreeMap<ReleaseId, (Timestamp, Timestamp)>,
     /// Names registered by active stories.
     pub watches: BTreeMap<String, BTreeSet<ReleaseId>>,
@@ -82,12 +85,18 @@ pub struct State {
     pub arms: Arms,
     /// What there is to know of the target before a release begins.
     pub warnings: Vec<String>,
+    /// The digests of the images that the candidate runs.
+    pub images: BTreeSet<String>,
     /// A weight that the target refuses to be given.
     pub refuses_weight: Option<Weight>,
     /// Alarms that are firing.
     pub alarms: BTreeSet<String>,
     /// Every answer the pipeline got, in order, by job.
     pub answers: Vec<(String, JobReply)>,
+    /// What is on the bus, in order.
+    pub announced: Vec<Announcement>,
+    /// How many announcements the next calls take, in turn; then all. A call that takes none fails.
+    pub bus_takes: Vec<usize>,
     /// Measurements, the oldest first.
     pub measured: Vec<String>,
     /// Artifacts, by bucket and key.
@@ -108,8 +117,8 @@ pub struct State {
     pub test_traffic: Option<TestTraffic>,
     /// Whether test traffic cannot be ended, for want of a right.
     pub refuses_test_traffic_to_end: bool,
-    /// Deployments alongside that are under way, by ARN.
-    pub under_way: BTreeSet<String>,
+    /// What deploys alongside, by ARN, and whether a deployment of it is under way.
+    pub alongside: BTreeMap<String, bool>,
     /// Whether those cannot be stopped, for want of a right.
     pub refuses_to_stop: bool,
     /// Why the stage is closed, if it is.
@@ -164,6 +173,7 @@ impl Default for World {
                 logs: BTreeMap::new(),
                 held: BTreeMap::new(),
                 active: BTreeMap::new(),
+                woken: BTreeSet::new(),
                 active_before: BTreeMap::new(),
                 watches: BTreeMap::new(),
                 weights: Vec::new(),
@@ -175,9 +185,12 @@ impl Default for World {
                     candidate: "green".to_owned(),
                 },
                 warnings: Vec::new(),
+                images: BTreeSet::new(),
                 refuses_weight: None,
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),
+                announced: Vec::new(),
+                bus_takes: Vec::new(),
                 measured: Vec::new(),
                 artifacts: BTreeMap::new(),
                 artifact_requests: usize::MAX,
@@ -188,7 +201,7 @@ impl Default for World {
                 ready_at: now,
                 test_traffic: None,
                 refuses_test_traffic_to_end: false,
-                under_way: BTreeSet::new(),
+                alongside: BTreeMap::new(),
                 refuses_to_stop: false,
                 stage_closed: None,
                 in_stage: true,
@@ -275,12 +288,70 @@ impl World {
         Ok(Head::default().after(&self.events::<S>(id)?))
     }
 
+    fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError> {
+        let mut events = self.events::<S>(id)?;
+        events.truncate(usize::try_from(seq).unwrap_or(usize::MAX));
+        Ok(Head::default().after(&events))
+    }
+
     fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
         let state = self.look();
         let log = state.logs.get(&(S::KIND, id.clone()));
         let events = log.into_iter().flatten().cloned();
         let events: Result<_, _> = events.map(serde_json::from_value).collect();
         events.map_err(|e| PortError::new(Class::Permanent, format!("read the log of {id}"), e))
+    }
+
+    fn put(&self, announcements: &[Announcement]) -> Result<usize, PortError> {
+        let mut state = self.change();
+        let takes = match state.bus_takes.is_empty() {
+            true => announcements.len(),
+            false => state.bus_takes.remove(0).min(announcements.len()),
+        };
+        let taken = announcements.iter().take(takes).cloned();
+        state.announced.extend(taken);
+        match takes {
+            0 => Err(PortError::new(Class::Retryable, "announce", "throttled")),
+            _ => Ok(takes),
+        }
+    }
+
+    /// A record as [`World::records`] makes it.
+    fn fact(record: &Value) -> Result<Option<Fact>, PortError> {
+        let read = || {
+            let release = record["release"].as_str()?.to_owned().try_into().ok()?;
+            let seq = record["seq"].as_u64()?;
+            let event = serde_json::from_value(record["event"].clone()).ok()?;
+            Some(Fact {
+                release,
+                seq,
+                event,
+            })
+        };
+        match (record["release"].is_null(), read()) {
+            (true, _) => Ok(None),
+            (false, Some(fact)) => Ok(Some(fact)),
+            (false, None) => {
+                let doing = "read a record of the log's stream";
+                Err(PortError::new(Class::Permanent, doing, "it is broken"))
+            }
+        }
+    }
+
+    /// What the stream hands over of the whole log of a release.
+    pub fn records(&self, id: &ReleaseId) -> Vec<Value> {
+        let state = self.look();
+        let log = state
+            .logs
+            .get(&(<Option<Release> as Story>::KIND, id.clone()));
+        let events = log.into_iter().flatten().zip(1_u64..);
+        let record = |(event, seq): (&Value, u64)| {
+            json!({
+                "release": id, "seq": seq, "event": event,
+                "dynamodb": {"SequenceNumber": format!("{:021}", 100 + seq)},
+            })
+        };
+        events.map(record).collect()
     }
 
     fn append<S: Story>(
@@ -364,9 +435,12 @@ impl World {
         }
     }
 
-    fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) {
+    fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp, mutant: Option<Mutant>) {
         let mut state = self.change();
         state.active_before = state.active.clone();
+        if state.woken.contains(id) && mutant != Some(Mutant::BeatLulls) {
+            return;
+        }
         if let Some(active) = state.active.get_mut(id) {
             *active = (at, until);
         }
@@ -470,13 +544,24 @@ impl World {
         }
     }
 
+    fn find(&self, arn: &str) -> Result<(), PortError> {
+        match self.look().alongside.contains_key(arn) {
+            true => Ok(()),
+            false => Err(PortError::new(
+                Class::Misconfigured,
+                format!("find {arn}"),
+                "there is no such thing",
+            )),
+        }
+    }
+
     fn stop(&self, arn: &str) -> Result<(), PortError> {
         let mut state = self.change();
         if state.refuses_to_stop {
             let doing = format!("stop {arn}");
             return Err(PortError::new(Class::Denied, doing, "AccessDenied"));
         }
-        state.under_way.remove(arn);
+        state.alongside.insert(arn.to_owned(), false);
         Ok(())
     }
 
@@ -638,6 +723,7 @@ impl State {
             }
             Claim::Wake { .. } if mutant == Some(Mutant::NotWoken) => {}
             Claim::Wake { at } => {
+                self.woken.insert(id.clone());
                 self.active.entry(id.clone()).or_insert((at, at)).1 = at;
             }
             Claim::GiveBack { target, watches } => {
@@ -645,6 +731,7 @@ impl State {
                     self.held.remove(&target);
                 }
                 self.active.remove(id);
+                self.woken.remove(id);
                 for name in watches {
                     if let Some(ids) = self.watches.get_mut(&name) {
                         ids.remove(id);

@@ -210,7 +210,7 @@ impl World {
             Self::LOG => self.hashes.borrow().hash(&mut hasher),
             Self::TRAFFIC => (&state.weights, &state.up, state.ready_at).hash(&mut hasher),
             Self::FENCES => state.held.hash(&mut hasher),
-            _ => (&state.active, &state.active_before).hash(&mut hasher),
+            _ => (&state.active, &state.active_before, &state.woken).hash(&mut hasher),
         }
         hasher.finish()
     }

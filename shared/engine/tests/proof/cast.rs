@@ -10,9 +10,9 @@ use engine::{
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use release::config::{Config, Plan};
-use release::sources::RollbackRequest;
+use release::sources::{HeededBy, RollbackRequest};
 use release::{
-    By, FailureKind, Head, JobReply, Order, Reason, Release, ReleaseId, Started, TargetId,
+    By, FailureKind, Head, JobReply, Order, Reason, Release, ReleaseId, Started,
 };
 
 /// How long a run may last; the platform ends it then.
@@ -81,10 +81,6 @@ fn read_plan(section: &str) -> Plan {
     );
     let config = Config::parse(&text).unwrap_or_else(|e| panic!("{}", e.message));
     config.release(None).unwrap().1.clone()
-}
-
-pub fn target(release: &ReleaseId) -> TargetId {
-    plan(release).target.id()
 }
 
 /// A run of its own, which nothing happens to, from its beginning to its end.
@@ -196,6 +192,7 @@ async fn first(run: &Run<'_>, id: &ReleaseId) -> Result<Head<Option<Release>>, A
         plan,
         arms,
         alarms_firing,
+        images: [].into(),
         warnings: Vec::new(),
         slower_than: [].into(),
         judge: None,
@@ -212,7 +209,8 @@ async fn alarm(
     mutant: Option<Mutant>,
 ) -> Result<(), PortError> {
     let request = RollbackRequest {
-        watch: format!("alarm:{ALARM}"),
+        watches: vec![release::watches::alarm(ALARM)],
+        heeded_by: HeededBy::All,
         at,
         because: Reason::AlarmFired {
             alarm: ALARM.to_owned(),
@@ -220,7 +218,7 @@ async fn alarm(
         },
     };
     let mut met = Ok(());
-    for id in run.watching(&request.watch).await? {
+    for id in run.watching(&request.watches[0]).await? {
         let because = |release: &Release| {
             let is_concerned = mutant == Some(Mutant::NotConcerned) || request.concerns(release);
             is_concerned.then(|| request.because.clone())

@@ -198,6 +198,7 @@ fn plain_plan() -> Plan {
         ready_within: SignedDuration::from_mins(15),
         retire_after: SignedDuration::ZERO,
         abandon_after: SignedDuration::from_mins(10),
+        rollback_on_finding: Default::default(),
         alarms: vec!["slow".to_owned()],
         metrics: Metrics::default(),
         judge: JudgePolicy::default(),
@@ -218,6 +219,7 @@ fn started(world: &World, release: &ReleaseId, scenario: Scenario) -> Started {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         warnings: Vec::new(),
         slower_than: BTreeMap::new(),
         judge: None,
@@ -252,7 +254,8 @@ impl Life {
     fn new(scenario: Scenario, mutant: Option<Mutant>, fault: Option<(usize, Fault)>) -> Self {
         let world = World::default();
         world.change().candidate_fails = scenario.candidate_fails;
-        world.change().under_way.insert(ALONGSIDE.to_owned());
+        let alongside = (ALONGSIDE.to_owned(), true);
+        world.change().alongside.extend([alongside]);
         Self {
             world,
             scenario,
@@ -341,7 +344,7 @@ impl Life {
             is_back && company == Company::RollsBack,
         );
         let found = (
-            !state.under_way.is_empty(),
+            state.alongside.values().any(|is_under_way| *is_under_way),
             state.stage_closed.is_some(),
             state.stage_rolled_back,
         );
@@ -522,6 +525,12 @@ fn second_release_on_a_busy_target(mutant: Option<Mutant>) -> Result<(), String>
     Ok(())
 }
 
+/// What breaks first under a broken rule, if anything does.
+pub fn notices(mutant: Mutant) -> Option<String> {
+    let busy = second_release_on_a_busy_target(Some(mutant)).err();
+    busy.or_else(|| sweep(Some(mutant)).flatten().next())
+}
+
 #[test]
 fn no_single_fault_changes_where_a_release_ends() {
     let lives: Vec<_> = sweep(None).collect();
@@ -539,16 +548,6 @@ fn no_single_fault_changes_where_a_release_ends() {
 #[test]
 fn a_second_release_on_a_busy_target_is_told_who_holds_it_and_moves_nothing() {
     second_release_on_a_busy_target(None).unwrap();
-}
-
-#[test]
-fn every_broken_rule_of_the_protocol_is_noticed() {
-    for mutant in Mutant::ALL {
-        let busy = second_release_on_a_busy_target(Some(mutant)).err();
-        let first = busy.or_else(|| sweep(Some(mutant)).flatten().next());
-        println!("{mutant:?}: {}", first.as_deref().unwrap_or("NOT NOTICED"));
-        assert!(first.is_some(), "nothing notices {mutant:?}");
-    }
 }
 
 #[test]

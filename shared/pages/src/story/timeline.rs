@@ -252,6 +252,7 @@ fn who(moment: &Moment) -> String {
         Who::Plan => "the plan",
         Who::Judge => "the judge",
         Who::Alarm => "an alarm",
+        Who::Outside => "an event outside",
         Who::Somebody => "somebody, by hand",
         Who::Penstock => "Penstock",
     };

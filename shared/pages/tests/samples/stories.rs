@@ -138,6 +138,7 @@ impl Service {
             plan: self.plan.clone(),
             arms: self.arms.clone(),
             alarms_firing: BTreeSet::new(),
+            images: Default::default(),
             warnings: Vec::new(),
             slower_than: BTreeMap::new(),
             judge: None,

@@ -120,6 +120,8 @@ pub enum Who {
     Judge,
     /// A CloudWatch alarm.
     Alarm,
+    /// Something outside: the pipeline's execution, a deployment, a scanner.
+    Outside,
     /// Somebody, by hand.
     Somebody,
     /// Penstock itself: it could not go on, or it read the target back.
@@ -150,6 +152,7 @@ impl Who {
             | Reason::EarlyPromotion { .. }
             | Reason::Regression { .. } => Self::Judge,
             Reason::AlarmFired { .. } => Self::Alarm,
+            Reason::Happened { .. } => Self::Outside,
             Reason::Asked { .. } | Reason::Held { .. } | Reason::Rejected { .. } => Self::Somebody,
             Reason::Abandoned { .. }
             | Reason::Proving { .. }

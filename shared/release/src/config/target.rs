@@ -72,6 +72,16 @@ impl TargetSpec {
         }
     }
 
+    /// The ECS service in which this side runs; of two that take turns, by its target group.
+    pub fn service(&self, arm: &str) -> Option<&ServiceArn> {
+        match self {
+            Self::AlbRule(_) | Self::LambdaAlias(_) => None,
+            Self::EcsServices(ecs) => ecs.behind(arm),
+            Self::EcsTaskSets(ecs) => Some(&ecs.service),
+            Self::EcsRolling(ecs) => Some(&ecs.service),
+        }
+    }
+
     /// The file of the input artifacts that must be read before a release of this target can begin.
     pub fn version_file(&self) -> Option<&str> {
         match self {

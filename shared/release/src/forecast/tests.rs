@@ -32,6 +32,7 @@ fn begin() -> Head<Option<Release>> {
             candidate: "green".to_owned(),
         },
         alarms_firing: BTreeSet::new(),
+        images: Default::default(),
         slower_than: BTreeMap::new(),
         judge: None,
         warnings: Vec::new(),
