@@ -11,9 +11,7 @@ use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use release::config::{Config, Plan};
 use release::sources::{HeededBy, RollbackRequest};
-use release::{
-    By, FailureKind, Head, JobReply, Order, Reason, Release, ReleaseId, Started,
-};
+use release::{By, FailureKind, Head, JobReply, Order, Reason, Release, ReleaseId, Started};
 
 /// How long a run may last; the platform ends it then.
 pub const LIFE: SignedDuration = SignedDuration::from_secs(30);

@@ -239,8 +239,6 @@ impl Scenario {
             let world = world.clone();
             let mut stage = Stage::new(&world, Choices::given(choices), mutant, false);
             explored.runs += 1;
-                break;
-            }
             let played = self.play(&mut stage, faults, &mut seen, &mut ends);
             if let Err(broken) = played {
                 let choices = stage.choices.taken();
@@ -403,7 +401,10 @@ fn every_order_of_calls_with_every_fault_keeps_every_law() {
             scope.spawn(move || scenario.explore(None, faults_of(scenario)))
         };
         let threads: Vec<_> = SCENARIOS.iter().map(explore).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     let mut states = 0;
     for (scenario, explored) in SCENARIOS.iter().zip(&explored) {

@@ -23,7 +23,11 @@ fn killer(mutant: Mutant) -> Option<String> {
     }
     for seed in 0..SEEDS_MAX {
         if let Some((broken, trace)) = sim::simulate(seed, Some(mutant)).broken {
-            return Some(format!("{} (simulation, {} lines)", broken.law, trace.len()));
+            return Some(format!(
+                "{} (simulation, {} lines)",
+                broken.law,
+                trace.len()
+            ));
         }
     }
     sweep::notices(mutant).map(|law| format!("{law} (sweep)"))
@@ -33,7 +37,10 @@ fn killer(mutant: Mutant) -> Option<String> {
 fn every_broken_rule_of_the_protocol_breaks_a_law() {
     let killers: Vec<_> = std::thread::scope(|scope| {
         let threads = Mutant::ALL.map(|mutant| scope.spawn(move || killer(mutant)));
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     for (mutant, killer) in Mutant::ALL.iter().zip(&killers) {
         println!("{mutant:?}: {}", killer.as_deref().unwrap_or("SURVIVES"));

@@ -70,7 +70,9 @@ fn play(choices: Choices, mutant: Option<Mutant>, is_told: bool) -> (Simulated, 
         events: stage.witness.events(),
         faults: stage.faults,
         ends,
-        broken: played.err().map(|broken| (broken, stage.trace.unwrap_or_default())),
+        broken: played
+            .err()
+            .map(|broken| (broken, stage.trace.unwrap_or_default())),
     };
     (simulated, stage.choices.taken())
 }
@@ -94,7 +96,10 @@ impl Sim<'_> {
         let is_full = playing.len() >= AT_ONCE_MAX;
         if !playing.is_empty() && (is_full || self.stage.choices.any(8) != 7) {
             let at = playing[self.stage.choices.any(playing.len())];
-            let call = self.stage.seats[at].actor.next_call().unwrap_or(Call::Other);
+            let call = self.stage.seats[at]
+                .actor
+                .next_call()
+                .unwrap_or(Call::Other);
             let faults = call.faults();
             let chosen = self.stage.choices.rarely(faults.len() + 1, FAULT_ODDS);
             let fault = chosen.checked_sub(1).and_then(|n| faults.get(n).copied());
@@ -196,7 +201,10 @@ fn draw(seed: u64, scenarios: u64) {
     for seed in seed..seed.saturating_add(scenarios) {
         let simulated = simulate(seed, None);
         if let Some((broken, trace)) = simulated.broken {
-            panic!("make sim SEED={seed} breaks a law: {broken}\n{}", trace.join("\n"));
+            panic!(
+                "make sim SEED={seed} breaks a law: {broken}\n{}",
+                trace.join("\n")
+            );
         }
         all.events += simulated.events;
         for (sum, part) in [
