@@ -22,7 +22,12 @@ const FUNCTIONS: [&str; 4] = [
     "rollback-trigger",
 ];
 /// The releases whose calls are made to fail: between them all functions are at work.
-const SCENARIOS: [Scenario; 3] = [Scenario::Promoted, Scenario::Judged, Scenario::Abandoned];
+const SCENARIOS: [Scenario; 4] = [
+    Scenario::Promoted,
+    Scenario::Judged,
+    Scenario::Abandoned,
+    Scenario::Forgotten,
+];
 
 /// Each call in each way.
 pub fn single(chaos: &Chaos) -> anyhow::Result<()> {

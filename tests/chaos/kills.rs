@@ -14,11 +14,12 @@ use crate::lane::{Ended, Lane, Scenario};
 const LANES: usize = 20;
 /// From one kill to the next, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 100..900;
-const SCENARIOS: [Scenario; 4] = [
+const SCENARIOS: [Scenario; 5] = [
     Scenario::Promoted,
     Scenario::Judged,
     Scenario::Alarmed,
     Scenario::Abandoned,
+    Scenario::Forgotten,
 ];
 /// What the emulator says of a function that went away while it was at work.
 const DIED_AT_WORK: &str = "Warm provided-runtime execution error";

@@ -10,6 +10,7 @@ mod fault;
 mod faults;
 mod kills;
 mod lane;
+mod latency;
 mod laws;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
@@ -25,7 +26,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use lane::Fleet;
 use world::World;
 
-/// Set to `whole` for everything.
+/// `whole` for everything, `timed` for the time from an alarm to the stable weight, and nothing else.
 const EXTENT: &str = "PENSTOCK_CHAOS";
 /// Chooses what is random.
 const SEED: &str = "PENSTOCK_SEED";
@@ -49,6 +50,8 @@ pub struct Extent {
     pub crowd: usize,
     /// Targets on which one release follows the other while events come late.
     pub late: usize,
+    /// Rollbacks that are timed, with nothing failing.
+    pub timed: usize,
 }
 
 const SMALL: Extent = Extent {
@@ -57,6 +60,7 @@ const SMALL: Extent = Extent {
     killed: 8,
     crowd: 20,
     late: 4,
+    timed: 0,
 };
 
 const WHOLE: Extent = Extent {
@@ -65,6 +69,16 @@ const WHOLE: Extent = Extent {
     killed: 120,
     crowd: 200,
     late: 24,
+    timed: 0,
+};
+
+const TIMED: Extent = Extent {
+    single_faults: Some(0),
+    fault_pairs: 0,
+    killed: 0,
+    crowd: 0,
+    late: 0,
+    timed: 240,
 };
 
 /// The stack, what releases are of, and what to do with them.
@@ -87,11 +101,12 @@ impl Chaos {
         };
         let extent = match std::env::var(EXTENT).as_deref() {
             Ok("whole") => WHOLE,
+            Ok("timed") => TIMED,
             Ok(_) | Err(_) => SMALL,
         };
         println!("seed {seed}, {extent:?}");
         let world = World::start_with(PIPELINE_TIME_MAX, |config| {
-            config.faults = true;
+            config.faults = extent.timed == 0;
             config.deliver_twice = false;
             config.continuation_delay = CONTINUATION_DELAY;
         })?;
@@ -107,7 +122,12 @@ impl Chaos {
 
 type Test = (&'static str, fn(&Chaos) -> anyhow::Result<()>);
 
-const TESTS: [Test; 5] = [
+const TIMED_TESTS: &[Test] = &[(
+    "every_alarm_has_a_rollback_whose_time_is_known",
+    latency::timed,
+)];
+
+const TESTS: &[Test] = &[
     (
         "no_fault_of_a_single_call_changes_where_a_release_ends",
         faults::single,
@@ -141,7 +161,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let trials = TESTS.iter().map(|(name, test)| {
+    let tests = match chaos.extent.timed {
+        0 => TESTS,
+        _ => TIMED_TESTS,
+    };
+    let trials = tests.iter().map(|(name, test)| {
         let (chaos, test) = (chaos.clone(), *test);
         Trial::test(*name, move || {
             test(&chaos).map_err(|error| Failed::from(format!("{error:#}")))
