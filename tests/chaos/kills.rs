@@ -14,20 +14,18 @@ use crate::lane::{Ended, Lane, Scenario};
 const LANES: usize = 20;
 /// From one kill to the next, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 100..900;
-const SCENARIOS: [Scenario; 5] = [
-    Scenario::Promoted,
-    Scenario::Judged,
-    Scenario::Alarmed,
-    Scenario::Abandoned,
-    Scenario::Forgotten,
-];
 /// What the emulator says of a function that went away while it was at work.
 const DIED_AT_WORK: &str = "Warm provided-runtime execution error";
 
 pub fn killed(chaos: &Chaos) -> anyhow::Result<()> {
     chaos.world.runtime.block_on(async {
         let before = died_at_work(chaos)?;
-        let scenarios = SCENARIOS.iter().cycle().take(chaos.extent.killed);
+        let scenarios = chaos
+            .extent
+            .killed_scenarios
+            .iter()
+            .cycle()
+            .take(chaos.extent.killed);
         let releases = scenarios.map(|scenario| release(chaos, *scenario));
         let releases = stream::iter(releases)
             .buffer_unordered(LANES)

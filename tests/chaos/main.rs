@@ -17,13 +17,14 @@ mod laws;
 mod world;
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use lane::Fleet;
+use fault::Fault;
+use lane::{Fleet, Scenario};
 use world::World;
 
 /// `whole` for everything, `timed` for the time from an alarm to the stable weight, and nothing else.
@@ -40,12 +41,16 @@ const CONTINUATION_DELAY: Duration = Duration::from_millis(2_500);
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
+    /// The releases whose calls are made to fail.
+    pub scenarios: &'static [Scenario],
     /// Single faults; each of them, when absent.
     pub single_faults: Option<usize>,
     /// Pairs of faults.
     pub fault_pairs: usize,
     /// Releases during which functions are killed.
     pub killed: usize,
+    /// What these are, in turn.
+    pub killed_scenarios: &'static [Scenario],
     /// Releases at once.
     pub crowd: usize,
     /// Targets on which one release follows the other while events come late.
@@ -55,27 +60,45 @@ pub struct Extent {
 }
 
 const SMALL: Extent = Extent {
+    // Those that only rollback-trigger and the sweep look after take minutes.
+    scenarios: &[Scenario::Promoted, Scenario::Judged],
     single_faults: Some(16),
     fault_pairs: 4,
-    killed: 8,
+    killed: 6,
+    killed_scenarios: &[Scenario::Promoted, Scenario::Judged, Scenario::Alarmed],
     crowd: 20,
-    late: 4,
+    late: 2,
     timed: 0,
 };
 
 const WHOLE: Extent = Extent {
+    scenarios: &[
+        Scenario::Promoted,
+        Scenario::Judged,
+        Scenario::Abandoned,
+        Scenario::Forgotten,
+    ],
     single_faults: None,
     fault_pairs: 200,
     killed: 120,
+    killed_scenarios: &[
+        Scenario::Promoted,
+        Scenario::Judged,
+        Scenario::Alarmed,
+        Scenario::Abandoned,
+        Scenario::Forgotten,
+    ],
     crowd: 200,
     late: 24,
     timed: 0,
 };
 
 const TIMED: Extent = Extent {
+    scenarios: &[],
     single_faults: Some(0),
     fault_pairs: 0,
     killed: 0,
+    killed_scenarios: &[],
     crowd: 0,
     late: 0,
     timed: 240,
@@ -89,6 +112,8 @@ pub struct Chaos {
     pub fleet: Fleet,
     /// How much is done.
     pub extent: Extent,
+    /// Every fault of every call of clean releases, once these are recorded.
+    pub faults: OnceLock<Vec<(Scenario, Fault)>>,
     /// Chooses what is random.
     pub seed: u64,
 }
@@ -115,6 +140,7 @@ impl Chaos {
             world,
             fleet,
             extent,
+            faults: OnceLock::new(),
             seed,
         })
     }
