@@ -20,8 +20,9 @@ use crate::world::{Action, Ran, Version, World};
 
 /// The address of every target.
 const HOST: &str = "127.0.0.1";
-/// Requests a second that a release gets where it is judged by them.
-const RPS: u32 = 20;
+/// Requests a second that a release gets where it is judged by them, and where it is only watched.
+const JUDGED_RPS: u32 = 20;
+const WATCHED_RPS: u32 = 4;
 /// So many percent of a bad version's purchases fail.
 const FAILING_PERCENT: u32 = 60;
 /// How long after its first weight a release's alarm fires.
@@ -37,7 +38,7 @@ const ABANDONED_TIME_MAX: Duration = Duration::from_secs(360);
 pub enum Scenario {
     /// The candidate is good: tested, promoted, and checked.
     Promoted,
-    /// The candidate is good, and nobody sends requests by which to judge it.
+    /// The candidate is good, and there are few requests by which to see that.
     Quiet,
     /// The candidate fails requests.
     Judged,
@@ -81,8 +82,13 @@ impl Scenario {
         }
     }
 
-    fn has_traffic(self) -> bool {
-        matches!(self, Self::Promoted | Self::Judged)
+    /// Requests a second.
+    fn rps(self) -> Option<u32> {
+        match self {
+            Self::Promoted | Self::Judged => Some(JUDGED_RPS),
+            Self::Quiet => Some(WATCHED_RPS),
+            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left => None,
+        }
     }
 
     /// Whether its pipeline is abandoned when it has its first weight.
@@ -212,10 +218,10 @@ impl Lane {
     /// Releases, to the end, and checks the laws.
     pub async fn run(&self, world: &World) -> anyhow::Result<Ended> {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let load = self.scenario.has_traffic().then(|| {
+        let load = self.scenario.rps().map(|rps| {
             let load = Load {
                 url: format!("{}/buy", self.balancer.url).parse()?,
-                rps: RPS.try_into()?,
+                rps: rps.try_into()?,
                 duration: Duration::from_secs(3_600),
             };
             anyhow::Ok(tokio::spawn(load::run(load, async {

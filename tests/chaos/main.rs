@@ -27,7 +27,8 @@ use fault::Fault;
 use lane::{Fleet, Scenario};
 use world::World;
 
-/// `whole` for everything, `timed` for the time from an alarm to the stable weight, and nothing else.
+/// A share of everything in percent; or `timed`, for the time from an alarm to the stable weight and
+/// nothing else.
 const EXTENT: &str = "PENSTOCK_CHAOS";
 /// Chooses what is random.
 const SEED: &str = "PENSTOCK_SEED";
@@ -58,6 +59,23 @@ pub struct Extent {
     /// Rollbacks that are timed, with nothing failing.
     pub timed: usize,
 }
+
+impl Extent {
+    /// So many percent of it; but the crowd stays whole.
+    fn share(self, percent: usize) -> Self {
+        let share = |of: usize| (of * percent).div_ceil(100);
+        Self {
+            single_faults: Some(share(SINGLE_FAULTS)),
+            fault_pairs: share(self.fault_pairs),
+            killed: share(self.killed),
+            late: share(self.late),
+            ..self
+        }
+    }
+}
+
+/// About as many single faults are possible.
+const SINGLE_FAULTS: usize = 2_000;
 
 const SMALL: Extent = Extent {
     // Those that only rollback-trigger and the sweep look after take minutes.
@@ -125,9 +143,12 @@ impl Chaos {
             Err(_) => USUAL_SEED,
         };
         let extent = match std::env::var(EXTENT).as_deref() {
-            Ok("whole") => WHOLE,
             Ok("timed") => TIMED,
-            Ok(_) | Err(_) => SMALL,
+            Ok(text) => match text.parse().with_context(|| format!("{EXTENT}={text}"))? {
+                100 => WHOLE,
+                percent => WHOLE.share(percent),
+            },
+            Err(_) => SMALL,
         };
         println!("seed {seed}, {extent:?}");
         let world = World::start_with(PIPELINE_TIME_MAX, |config| {
