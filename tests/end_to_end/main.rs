@@ -19,6 +19,7 @@ mod reports;
 mod requests;
 mod sources;
 mod steps;
+mod sweep_cost;
 mod tools;
 mod world;
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         requests::TESTS,
         sources::TESTS,
         steps::TESTS,
+        sweep_cost::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use async_trait::async_trait;
+use aws::local::bus::{BusEvent, Teller};
 use aws::local::pipeline::{CallError, JobCredentials};
 use axum::body::{Bytes, to_bytes};
 use axum::http::{HeaderMap, HeaderValue};
@@ -600,6 +601,62 @@ async fn a_start_gives_the_variables_that_the_pipeline_declares() {
         shown["pipelineExecution"]["variables"],
         json!([{"name": "Percent", "resolvedValue": "5"}])
     );
+}
+
+/// What the event bus is told until this execution's end: what each event is about, and its state.
+async fn told(news: &mut mpsc::Receiver<BusEvent>) -> Vec<String> {
+    let mut told = Vec::new();
+    loop {
+        let event = tokio::time::timeout(PATIENCE, news.recv()).await;
+        let BusEvent {
+            source,
+            detail_type,
+            detail,
+            resources,
+        } = event.expect("the bus is told of the end").unwrap();
+        assert_eq!(source, "local.codepipeline");
+        assert_eq!(resources, ["arn:aws:codepipeline:us-east-1:000000000000:p"]);
+        assert_eq!(detail["pipeline"], "p");
+        let level = detail_type.strip_prefix("CodePipeline ").unwrap();
+        let level = level.strip_suffix(" Execution State Change").unwrap();
+        let state = detail["state"].as_str().unwrap();
+        told.push(match level {
+            "Pipeline" => state.to_owned(),
+            "Stage" => format!("{} {state}", detail["stage"].as_str().unwrap()),
+            _ => {
+                assert_eq!(detail["type"]["owner"], "AWS");
+                format!("{} {state}", detail["action"].as_str().unwrap())
+            }
+        });
+        if level == "Pipeline" && !["STARTED", "STOPPING"].contains(&state) {
+            return told;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_event_bus_is_told_of_the_pipeline_its_stages_and_its_actions() {
+    let (teller, mut news) = Teller::new();
+    let mut stand = Stand::new(|settings| settings.news = teller);
+    let actions = json!([lambda("a", 1), lambda("b", 2)]);
+    let execution = stand.start(with("PARALLEL", actions), false);
+    let job = stand.job().await;
+    stand.succeed(&job).await.unwrap();
+    stand.job().await;
+    stand.engine.stop(&execution.id.to_string(), true).unwrap();
+    let told = told(&mut news).await;
+    let end = &told[told.len() - 7..];
+    let expected = [
+        "a STARTED",
+        "a SUCCEEDED",
+        "b STARTED",
+        "STOPPING",
+        "b ABANDONED",
+    ];
+    assert_eq!(end[..5], expected, "{told:?}");
+    assert!(end[5].ends_with(" STOPPED"), "{told:?}");
+    assert_eq!(told.last().unwrap(), "STOPPED");
+    assert_eq!(told[0], "STARTED");
 }
 
 /// Waits until it stands so in the stage.
