@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
         abandoned,
     ),
     (
-        "a_release_goes_back_when_another_action_of_its_execution_fails",
+        "the_event_of_another_action_that_fails_in_its_execution_takes_a_release_back",
         neighbour,
     ),
     (
@@ -30,11 +30,11 @@ pub const TESTS: &[Test] = &[
         requested,
     ),
     (
-        "a_critical_finding_in_the_image_that_is_released_takes_it_back",
+        "the_event_of_a_critical_finding_in_the_image_that_is_released_takes_it_back",
         finding,
     ),
     (
-        "a_deployment_alongside_that_fails_takes_the_release_back",
+        "the_event_of_a_deployment_alongside_that_fails_takes_the_release_back",
         alongside,
     ),
     (
@@ -46,8 +46,9 @@ pub const TESTS: &[Test] = &[
 /// The emulator's account.
 const ACCOUNT: &str = "000000000000";
 const DIGEST: &str = "sha256:4f3b2a1908f7e6d5c4b3a2918070605f4e3d2c1b0a99887766554433221100ff";
-/// For the bus, the rule and the function.
-const BACK_WITHIN: Duration = Duration::from_secs(60);
+/// For the bus, the rule and the function; and, where no pipeline follows any more, for the schedule,
+/// which comes once a minute and sees to the end of what is back.
+const BACK_WITHIN: Duration = Duration::from_secs(240);
 
 /// The action, which says of which execution it is.
 fn canary_shift() -> Action {
@@ -121,7 +122,7 @@ async fn back(world: &World, service: &Service, id: &ReleaseId) -> anyhow::Resul
         }
     };
     let back = tokio::time::timeout(BACK_WITHIN, back).await;
-    let release = back.context("no event turned it round")??;
+    let release = back.with_context(|| format!("{id} did not go back, or did not end"))??;
     ensure!(release.phase == Phase::RolledBack, "{:?}", release.phase);
     ensure!(world.weights(service).await? == (1, 0));
     Ok(release)
