@@ -15,7 +15,7 @@ const SEEDS_MAX: u64 = 60;
 fn killer(mutant: Mutant) -> Option<String> {
     for seed in 0..DRAWS_MAX {
         for scenario in SCENARIOS {
-            if let Some((broken, trace)) = scenario.draw(seed, mutant) {
+            if let Some((broken, trace)) = scenario.draw(seed, Some(mutant)) {
                 let (law, lines) = (broken.law, trace.len());
                 return Some(format!("{law} ({}, {lines} lines)", scenario.name));
             }
