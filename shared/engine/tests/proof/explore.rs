@@ -20,7 +20,7 @@ use crate::stage::{Pipeline, SKEW, SKEW_BACK, Stage};
 const FAULTS_VARIABLE: &str = "PENSTOCK_EXPLORE_FAULTS";
 
 /// Histories of each scenario that are drawn by lot.
-const DRAWS: u64 = 300;
+const DRAWS: u64 = 60;
 /// Faults in a history that is drawn by lot.
 const FAULTS_DRAWN: u32 = 2;
 
