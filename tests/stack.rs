@@ -416,21 +416,6 @@ fn every_event_that_asks_for_a_rollback_passes_one_rule_and_no_other_does() {
 }
 
 #[test]
-fn every_minute_somebody_looks_after_what_nobody_else_does() {
-    let template = template();
-    let sweep = &template["Resources"]["RollbackTrigger"]["Properties"]["Events"]["Sweep"];
-    assert_eq!(sweep["Type"], "ScheduleV2");
-    let schedule = &sweep["Properties"];
-    assert_eq!(schedule["ScheduleExpression"], "rate(1 minute)");
-    let event: Value = serde_json::from_str(schedule["Input"].as_str().unwrap()).unwrap();
-    assert_eq!(event["detail-type"], release::sources::SWEEP);
-    assert_eq!(event["source"], release::sources::SWEEP_SOURCE);
-    let index = &template["Resources"]["ReleaseLog"]["Properties"]["GlobalSecondaryIndexes"][0];
-    assert_eq!(index["IndexName"], "due");
-    assert_eq!(index["Projection"]["ProjectionType"], "KEYS_ONLY");
-}
-
-#[test]
 fn only_what_is_stored_of_releases_is_announced_and_in_nobody_elses_name() {
     let template = template();
     let resources = &template["Resources"];
@@ -517,4 +502,90 @@ fn pages_are_not_encrypted_with_a_key_that_no_page_gets_through() {
     let key = &template["Resources"]["Pages"]["Properties"]["KmsMasterKeyId"];
     assert_eq!(*key, json!(["PagesHaveKey", "PagesKey", "AWS::NoValue"]));
     assert_eq!(template["Parameters"]["PagesKey"]["Default"], "");
+}
+
+#[test]
+fn every_minute_somebody_looks_after_what_nobody_else_does() {
+    let template = template();
+    let sweep = &template["Resources"]["RollbackTrigger"]["Properties"]["Events"]["Sweep"];
+    assert_eq!(sweep["Type"], "ScheduleV2");
+    let schedule = &sweep["Properties"];
+    assert_eq!(schedule["ScheduleExpression"], "rate(1 minute)");
+    let event: Value = serde_json::from_str(schedule["Input"].as_str().unwrap()).unwrap();
+    assert_eq!(event["detail-type"], release::sources::SWEEP);
+    assert_eq!(event["source"], release::sources::SWEEP_SOURCE);
+    let index = &template["Resources"]["ReleaseLog"]["Properties"]["GlobalSecondaryIndexes"][0];
+    assert_eq!(index["IndexName"], "due");
+    assert_eq!(index["Projection"]["ProjectionType"], "KEYS_ONLY");
+}
+
+/// What EventBridge makes of an event for a target: each `<name>` becomes what its path finds, as it
+/// is, without escaping; nothing where there is nothing.
+fn transformed(transformer: &Value, event: &Value) -> String {
+    let template = transformer["InputTemplate"].as_str().unwrap().to_owned();
+    let paths = transformer["InputPathsMap"].as_object().unwrap();
+    paths.iter().fold(template, |text, (name, path)| {
+        let path = path.as_str().unwrap().replace("$.", "/").replace('.', "/");
+        let found = event.pointer(&path).and_then(Value::as_str);
+        text.replace(&format!("<{name}>"), found.unwrap_or_default())
+    })
+}
+
+fn announced() -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/announced");
+    let samples = std::fs::read_dir(folder).unwrap();
+    let samples = samples.map(|sample| std::fs::read_to_string(sample.unwrap().path()).unwrap());
+    samples
+        .map(|text| serde_json::from_str(&text).unwrap())
+        .collect()
+}
+
+fn example(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs/examples")
+        .join(name);
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn every_announcement_becomes_a_notification_that_a_chat_shows() {
+    let rule = example("slack.yaml")["Resources"]["Announcements"]["Properties"].clone();
+    let wanted = rule["EventPattern"]["detail-type"].as_array().unwrap();
+    let events = announced();
+    assert_eq!(events.len(), wanted.len());
+    for event in events {
+        assert!(wanted.contains(&event["detail-type"]), "{event:#}");
+        let text = transformed(&rule["Targets"][0]["InputTransformer"], &event);
+        let notification: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(notification["version"], "1.0");
+        assert_eq!(notification["source"], "custom");
+        assert_eq!(notification["id"], event["detail"]["id"]);
+        let description = &notification["content"]["description"];
+        assert_eq!(*description, event["detail"]["text"]);
+        assert_eq!(
+            notification["metadata"]["threadId"],
+            event["detail"]["release"]
+        );
+    }
+}
+
+#[test]
+fn what_people_are_written_is_one_sentence_of_text() {
+    let page = template()["Resources"]["StuckRollbacks"]["Properties"].clone();
+    let mail = example("email.yaml")["Resources"]["Ends"]["Properties"].clone();
+    for rule in [page, mail] {
+        let types = rule["EventPattern"]["detail-type"].as_array().unwrap();
+        let mut seen = 0;
+        for event in announced()
+            .iter()
+            .filter(|e| types.contains(&e["detail-type"]))
+        {
+            let text = transformed(&rule["Targets"][0]["InputTransformer"], event);
+            let read: String = serde_json::from_str(&text).unwrap();
+            assert!(read.contains(event["detail"]["text"].as_str().unwrap()));
+            assert!(!read.contains(['<', '>']), "{read}");
+            seen += 1;
+        }
+        assert_eq!(seen, types.len());
+    }
 }

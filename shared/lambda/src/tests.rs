@@ -261,6 +261,7 @@ async fn reached(event: &Value, context: &Context, stand_ins: &str) -> usize {
 fn sample_events() -> Vec<(String, Value)> {
     let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
     let files = std::fs::read_dir(events).unwrap().map(Result::unwrap);
+    // What is announced is what comes out, and has a folder of its own.
     let files = files.filter(|file| file.file_type().unwrap().is_file());
     let names = files.map(|file| file.file_name().into_string().unwrap());
     let samples = names.map(|name| (sample(&name), name));

@@ -181,9 +181,10 @@ async fn first(run: &Run<'_>, id: &ReleaseId) -> Result<Head<Option<Release>>, A
             });
         }
     };
+    let at = run.now();
     let alarms_firing = run.firing(&plan.alarms).await?;
     let started = Started {
-        at: run.now(),
+        at,
         release: id.clone(),
         execution: None,
         pipeline: None,
