@@ -15,7 +15,7 @@ export SAM_CLI_TELEMETRY := 0
 # cfn-lint and sam validate ask for a region, and nothing else, of AWS.
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-sweep bench-rollback bench-gate bench-judge chaos fuzz clean
+.PHONY: help setup bootstraps demo test sim explore check build sizes bench-start bench-calls bench-sweep bench-rollback bench-gate bench-judge chaos fuzz clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,18 @@ test: $(TOOLS) bootstraps ## Every test: unit, property, end to end, stack, arch
 	@echo '== testing'
 	python3 -m pytest --quiet -p no:cacheprovider tests/aws_requests
 	cargo test --locked --workspace
+
+# Long histories of the protocol in memory. One that breaks a law is shown as short as it can be found.
+SCENARIOS ?= 2000
+sim: ## Random histories of releases from SEED=n on, SCENARIOS of them
+	PENSTOCK_SIM_SEED=$(SEED) PENSTOCK_SIM_SCENARIOS=$(SCENARIOS) cargo test --locked --quiet --workspace \
+	  --test proof -- nobody_has_seen --nocapture
+
+# Faults in each history: 1 takes minutes, 2 hours.
+FAULTS ?= 1
+explore: ## Every order of port calls of a few runs, with up to FAULTS faults
+	PENSTOCK_EXPLORE_FAULTS=$(FAULTS) cargo test --locked --quiet --workspace \
+	  --test proof -- every_order --nocapture
 
 # Everything takes more than an hour; SHARE=n does so many percent. `make test` runs a small part of it.
 SHARE ?= 100

@@ -445,9 +445,16 @@ impl Aws {
             }
             Claim::Wake { at } => vec![self.wake(id, *at)],
             Claim::GiveBack { target, watches } => {
+                // A run that has the fence may still act, under this release and no other.
                 let mine = Delete::builder()
-                    .condition_expression("held_by = :me")
-                    .expression_attribute_values(":me", text(id.as_str()));
+                    .condition_expression(
+                        "held_by = :me AND (attribute_not_exists(fence_owner) OR fence_until < :now)",
+                    )
+                    .expression_attribute_values(":me", text(id.as_str()))
+                    .expression_attribute_values(":now", millis(self.now()))
+                    .return_values_on_condition_check_failure(
+                        ReturnValuesOnConditionCheckFailure::AllOld,
+                    );
                 let keys = watches.iter().map(|name| watch_key(name, id));
                 let keys = std::iter::once(active_key(id)).chain(keys);
                 let rest = keys.map(|key| self.delete(Delete::builder(), key));
@@ -584,6 +591,10 @@ fn refusal(
     match failed_check {
         Some(index) if index < event_count => AppendError::Moved,
         Some(index) => match busy(&reasons[index]) {
+            Some((target, holder)) if holder == *id && is_fenced(&reasons[index]) => {
+                let why = format!("another run is at work on {target}");
+                PortError::new(Class::Conflict, append_to(id), why).into()
+            }
             Some((_, holder)) if holder == *id => AppendError::Moved,
             Some((target, holder)) => AppendError::Busy { target, holder },
             None => AppendError::Moved,
@@ -600,6 +611,12 @@ fn refusal(
         }
         None => failed(append_to(id), error).into(),
     }
+}
+
+/// Whether a run has the fence of the item that stands in the way.
+fn is_fenced(reason: &CancellationReason) -> bool {
+    let item = reason.item();
+    item.is_some_and(|item| item.contains_key("fence_owner"))
 }
 
 /// The item that stands in the way says whose the target is.

@@ -37,7 +37,8 @@ pub trait ReleaseLog {
     async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError>;
 
     /// Stores all of `events` right after `head`, or none of them. Claims ([`Story::claim`]) are
-    /// taken and given back in the same write.
+    /// taken and given back in the same write. What is given back while a run has its fence is
+    /// refused ([`crate::Class::Conflict`]): that run may still act.
     async fn append<S: Story>(
         &self,
         id: &ReleaseId,

@@ -84,6 +84,8 @@ pub enum Mutant {
     NoReadBack,
     /// A target may be held by two releases.
     NoClaim,
+    /// A release ends although another run of it has the fence.
+    EndsBesideOthers,
     /// A release that has ended still holds its target.
     NeverGivenBack,
     /// A release does not register for the alarms that it watches.
@@ -104,7 +106,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::EffectsSkipped,
         Self::ActsBeforeIntent,
         Self::UnconditionalAppend,
@@ -116,6 +118,7 @@ impl Mutant {
         Self::GenerationNotRaised,
         Self::NoReadBack,
         Self::NoClaim,
+        Self::EndsBesideOthers,
         Self::NeverGivenBack,
         Self::NotRegistered,
         Self::NotConcerned,

@@ -727,6 +727,14 @@ impl State {
                 self.active.entry(id.clone()).or_insert((at, at)).1 = at;
             }
             Claim::GiveBack { target, watches } => {
+                let fence = self.held.get(&target).and_then(|held| held.fence.as_ref());
+                if fence.is_some_and(|(_, until)| *until >= self.now)
+                    && mutant != Some(Mutant::EndsBesideOthers)
+                {
+                    let doing = format!("append to the log of {id}");
+                    let why = format!("another run is at work on {target}");
+                    return Err(PortError::new(Class::Conflict, doing, why).into());
+                }
                 if mutant != Some(Mutant::NeverGivenBack) {
                     self.held.remove(&target);
                 }

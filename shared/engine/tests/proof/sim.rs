@@ -59,6 +59,8 @@ fn play(choices: Choices, mutant: Option<Mutant>, is_told: bool) -> (Simulated, 
         numbers: [1; TARGETS.len()],
         is_quiet: [false; TARGETS.len()],
     };
+    // Any pipeline may be quiet for long here, because nobody happens to come.
+    sim.stage.was_quiet = true;
     let played = (0..TURNS).try_for_each(|_| sim.turn());
     let played = played.and_then(|()| sim.stage.quiesce(Pipeline::Asks));
     let stage = sim.stage;
@@ -125,7 +127,6 @@ impl Sim<'_> {
                     true => 4,
                     false => self.stage.choices.any(4),
                 };
-                self.stage.was_quiet |= time == 4;
                 return self.stage.pass(SignedDuration::from_secs(times[time]));
             }
             4..10 => match self.next_job(target) {
@@ -148,7 +149,6 @@ impl Sim<'_> {
             13 => Role::Sweep,
             14 => {
                 self.is_quiet[target] |= self.stage.choices.seldom(4);
-                self.stage.was_quiet |= self.is_quiet[target];
                 return Ok(());
             }
             _ => {

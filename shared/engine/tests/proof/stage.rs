@@ -12,11 +12,11 @@ use crate::laws::{Broken, ROLLBACK_DRIVES_MAX, Witness, quiescent, undisturbed};
 
 /// Undisturbed runs after which every release has ended, however it was left.
 const RUNS_TO_END_MAX: usize = 60;
-/// How far a clock may be wrong.
-pub const SKEW: SignedDuration = SignedDuration::from_mins(3);
+/// How far a clock may be ahead: less than [`FENCE_SLACK`], which is what the fence stands.
+pub const SKEW: SignedDuration = SignedDuration::from_secs(4);
 
 /// The same, behind.
-pub const SKEW_BACK: SignedDuration = SignedDuration::from_mins(-3);
+pub const SKEW_BACK: SignedDuration = SignedDuration::from_secs(-4);
 
 /// What becomes of a pipeline once the play is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
