@@ -64,6 +64,15 @@ fn each_function_may_do_exactly_what_it_does() {
         "ecs:UpdateServicePrimaryTaskSet",
         "ecs:DeleteTaskSet",
         "iam:PassRole",
+        "codedeploy:BatchGetDeployments",
+        "codedeploy:ListDeployments",
+        "codedeploy:StopDeployment",
+        "ecs:ListServiceDeployments",
+        "ecs:StopServiceDeployment",
+        "codepipeline:DisableStageTransition",
+        "codepipeline:RollbackStage",
+        "codepipeline:GetPipelineState",
+        "codepipeline:ListPipelineExecutions",
     ];
     let set = |parts: &[&[&str]]| -> BTreeSet<String> {
         parts
@@ -165,6 +174,11 @@ fn only_allowed_targets_can_be_moved_or_changed() {
         (shared, "ecs:DescribeServices"),
         (shared, "ecs:UpdateService"),
         (shared, "ecs:UpdateServicePrimaryTaskSet"),
+        (shared, "codedeploy:BatchGetDeployments"),
+        (shared, "codedeploy:ListDeployments"),
+        (shared, "ecs:ListServiceDeployments"),
+        (shared, "codepipeline:DisableStageTransition"),
+        (shared, "codepipeline:RollbackStage"),
         (own, "lambda:PublishVersion"),
         (own, "elasticloadbalancing:CreateRule"),
         (own, "elasticloadbalancing:AddTags"),
@@ -180,6 +194,15 @@ fn only_allowed_targets_can_be_moved_or_changed() {
     assert_eq!(joined[0], "${Functions},${Versions}:*");
     assert_eq!(joined[1]["Functions"], json!([",", "AllowedTargets"]));
     assert_eq!(joined[1]["Versions"], json!([":*,", "AllowedTargets"]));
+    // Of each service's pattern the one of its deployments as well.
+    let statements = statements_with(shared, "ecs:StopServiceDeployment");
+    assert_eq!(statements.len(), 2);
+    assert_eq!(statements[0]["Resource"], "AllowedTargets");
+    let joined = &statements[1]["Resource"][1];
+    assert_eq!(joined[0], "${Deployments}/*");
+    let of_services = json!([":service/", ["/*,", "AllowedTargets"]]);
+    let of_deployments = json!([":service-deployment/", of_services]);
+    assert_eq!(joined[1]["Deployments"], of_deployments);
     // Of each service's pattern the one of its task sets.
     for (document, action) in [(shared, "ecs:DeleteTaskSet"), (own, "ecs:CreateTaskSet")] {
         let statements = statements_with(document, action);
@@ -310,14 +333,101 @@ fn the_release_log_is_kept_safe() {
     assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
 }
 
+/// The rules that hand events to rollback-trigger, by name.
+fn rules() -> Vec<(String, Value)> {
+    let template = template();
+    let events = &template["Resources"]["RollbackTrigger"]["Properties"]["Events"];
+    let events = events.as_object().unwrap().iter();
+    events
+        .filter(|(_, event)| event["Type"] == "EventBridgeRule")
+        .map(|(name, event)| (name.clone(), event["Properties"].clone()))
+        .collect()
+}
+
 #[test]
-fn an_alarm_that_cannot_be_handled_is_kept() {
-    let trigger = template()["Resources"]["RollbackTrigger"]["Properties"].clone();
-    let rule = &trigger["Events"]["OnAlarm"]["Properties"];
-    assert_eq!(rule["DeadLetterConfig"]["Arn"], "LostEvents.Arn");
-    assert_eq!(rule["RetryPolicy"]["MaximumRetryAttempts"], 20);
+fn an_event_that_cannot_be_handled_is_kept() {
+    let template = template();
+    let trigger = &template["Resources"]["RollbackTrigger"]["Properties"];
+    let policy = &template["Resources"]["LostEventsPolicy"]["Properties"]["PolicyDocument"];
+    let may_keep = &policy["Statement"][0]["Condition"]["ArnEquals"]["aws:SourceArn"];
+    let mut may_keep: Vec<_> = may_keep.as_array().unwrap().iter().collect();
+    let rules = rules();
+    assert_eq!(rules.len(), 7);
+    for (name, rule) in &rules {
+        assert_eq!(rule["DeadLetterConfig"]["Arn"], "LostEvents.Arn", "{name}");
+        assert_eq!(rule["RetryPolicy"]["MaximumRetryAttempts"], 20, "{name}");
+        may_keep.retain(|arn| **arn != format!("RollbackTrigger{name}.Arn"));
+    }
+    assert_eq!(may_keep, Vec::<&Value>::new());
     let destination = &trigger["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
     assert_eq!(destination["Destination"], "LostEvents.Arn");
+}
+
+/// Whether EventBridge hands this event on: each field of the pattern has one of its values. `!If`
+/// has lost its tag, and stands for what is so on AWS.
+fn matches(pattern: &Value, event: &Value) -> bool {
+    match pattern {
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(name, pattern)| matches(pattern, &event[name])),
+        Value::Array(choice) if choice.first() == Some(&json!("IsLocal")) => {
+            matches(&choice[2], event)
+        }
+        Value::Array(any) => any.iter().any(|one| match one {
+            Value::Object(rule) => {
+                let prefix = rule["anything-but"]["prefix"].as_str().unwrap();
+                event.as_str().is_some_and(|text| !text.starts_with(prefix))
+            }
+            literal => literal == event,
+        }),
+        other => panic!("no pattern: {other}"),
+    }
+}
+
+#[test]
+fn every_event_that_asks_for_a_rollback_passes_one_rule_and_no_other_does() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    let rules = rules();
+    let mut used = BTreeSet::new();
+    let paths = std::fs::read_dir(folder).unwrap();
+    let paths = paths.map(|file| file.unwrap().path());
+    for path in paths.filter(|path| path.is_file()) {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let event: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let passed = rules
+            .iter()
+            .filter(|(_, rule)| matches(&rule["Pattern"], &event));
+        let passed: Vec<_> = passed.map(|(rule, _)| rule.as_str()).collect();
+        let is_outside = event["detail-type"].is_string();
+        let asks = is_outside && !["alarm-cleared", "sweep"].contains(&name.as_str());
+        assert_eq!(passed.len(), usize::from(asks), "{name}: {passed:?}");
+        used.extend(passed.into_iter().map(str::to_owned));
+        if asks {
+            // AWS's own service sends it, or it is a request.
+            let mut event = event.clone();
+            event["source"] = json!("aws.s3");
+            let passes = rules
+                .iter()
+                .any(|(_, rule)| matches(&rule["Pattern"], &event));
+            assert!(!passes, "{name} from another service");
+        }
+    }
+    assert_eq!(used.len(), rules.len(), "a rule without a sample: {used:?}");
+}
+
+#[test]
+fn every_minute_somebody_looks_after_what_nobody_else_does() {
+    let template = template();
+    let sweep = &template["Resources"]["RollbackTrigger"]["Properties"]["Events"]["Sweep"];
+    assert_eq!(sweep["Type"], "ScheduleV2");
+    let schedule = &sweep["Properties"];
+    assert_eq!(schedule["ScheduleExpression"], "rate(1 minute)");
+    let event: Value = serde_json::from_str(schedule["Input"].as_str().unwrap()).unwrap();
+    assert_eq!(event["detail-type"], release::sources::SWEEP);
+    assert_eq!(event["source"], release::sources::SWEEP_SOURCE);
+    let index = &template["Resources"]["ReleaseLog"]["Properties"]["GlobalSecondaryIndexes"][0];
+    assert_eq!(index["IndexName"], "due");
+    assert_eq!(index["Projection"]["ProjectionType"], "KEYS_ONLY");
 }
 
 #[test]
@@ -407,21 +517,6 @@ fn pages_are_not_encrypted_with_a_key_that_no_page_gets_through() {
     let key = &template["Resources"]["Pages"]["Properties"]["KmsMasterKeyId"];
     assert_eq!(*key, json!(["PagesHaveKey", "PagesKey", "AWS::NoValue"]));
     assert_eq!(template["Parameters"]["PagesKey"]["Default"], "");
-}
-
-#[test]
-fn every_minute_somebody_looks_after_what_nobody_else_does() {
-    let template = template();
-    let sweep = &template["Resources"]["RollbackTrigger"]["Properties"]["Events"]["Sweep"];
-    assert_eq!(sweep["Type"], "ScheduleV2");
-    let schedule = &sweep["Properties"];
-    assert_eq!(schedule["ScheduleExpression"], "rate(1 minute)");
-    let event: Value = serde_json::from_str(schedule["Input"].as_str().unwrap()).unwrap();
-    assert_eq!(event["detail-type"], release::sources::SWEEP);
-    assert_eq!(event["source"], release::sources::SWEEP_SOURCE);
-    let index = &template["Resources"]["ReleaseLog"]["Properties"]["GlobalSecondaryIndexes"][0];
-    assert_eq!(index["IndexName"], "due");
-    assert_eq!(index["Projection"]["ProjectionType"], "KEYS_ONLY");
 }
 
 /// What EventBridge makes of an event for a target: each `<name>` becomes what its path finds, as it

@@ -120,6 +120,7 @@ pub async fn run(config: &DemoConfig, screen: &mut Screen) -> anyhow::Result<boo
         work: work.clone(),
         continuation_delay: CONTINUATION_DELAY,
         deliver_twice: false,
+        faults: false,
         answer_time_min: Duration::ZERO,
         build_environment: Default::default(),
         instances: Default::default(),

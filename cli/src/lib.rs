@@ -6,6 +6,7 @@ pub mod codedeploy;
 pub mod commands;
 pub mod demo;
 pub mod ecs;
+pub mod faults;
 pub mod kept;
 pub mod live;
 pub mod load;

@@ -21,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{self, HeaderMap};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -118,6 +118,20 @@ impl Recorder {
         recording: &Arc<Recording>,
         answer_time_min: Duration,
     ) -> anyhow::Result<Self> {
+        Self::start_behind(None, endpoint, recording, answer_time_min).await
+    }
+
+    /// As [`Recorder::start`], behind something that gives requests another Host than they were signed
+    /// with: each gets `signed_host` back.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub async fn start_behind(
+        signed_host: Option<HeaderValue>,
+        endpoint: &str,
+        recording: &Arc<Recording>,
+        answer_time_min: Duration,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("could not open a port to record AWS requests at")?;
         let address = listener
@@ -133,6 +147,7 @@ impl Recorder {
             recording: Arc::clone(recording),
             client: client(),
             answer_time_min,
+            signed_host,
         };
         let router = Router::new().fallback(pass_on).with_state(passing);
         let server = tokio::spawn(async {
@@ -175,6 +190,7 @@ struct Passing {
     recording: Arc<Recording>,
     client: Upstream,
     answer_time_min: Duration,
+    signed_host: Option<HeaderValue>,
 }
 
 /// Passes one request on with its own Host, which is signed, and its answer back.
@@ -193,6 +209,9 @@ async fn pass_on(State(passing): State<Passing>, request: Request) -> Response {
     };
     head.uri = uri;
     forget_connection(&mut head.headers);
+    if let Some(host) = passing.signed_host {
+        head.headers.insert(header::HOST, host);
+    }
     let request = hyper::Request::from_parts(head, Full::new(body));
     let soonest = Instant::now() + passing.answer_time_min;
     let answer = async {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -17,6 +18,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
+use crate::faults::Faults;
 use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
 use crate::recorder::{Recorder, Recording};
 
@@ -24,13 +26,15 @@ use crate::recorder::{Recorder, Recording};
 pub const STACK: &str = "penstock";
 /// The emulator's region.
 pub const REGION: &str = "us-east-1";
-/// What releases may move in the deployed stack: every rule, listener and ECS service, and functions by
-/// their name.
-pub const ALLOWED_TARGETS: [&str; 4] = [
+/// What releases may move in the deployed stack: every rule, listener and ECS service, functions and
+/// CodeDeploy's applications by their name, and the stages of every pipeline.
+pub const ALLOWED_TARGETS: [&str; 6] = [
     "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
     "arn:aws:elasticloadbalancing:*:*:listener/app/*",
     "arn:aws:lambda:*:*:function:shop*",
     "arn:aws:ecs:*:*:service/*",
+    "arn:aws:codedeploy:*:*:deploymentgroup:shop*",
+    "arn:aws:codepipeline:*:*:*",
 ];
 /// What health checks may invoke in the deployed stack: functions by their name.
 pub const ALLOWED_CHECKS: &str = "arn:aws:lambda:*:*:function:check-*";
@@ -64,6 +68,8 @@ pub struct StackConfig {
     pub build_environment: BTreeMap<String, String>,
     /// EC2 instances by id, each with the loopback address that stands for it.
     pub instances: BTreeMap<String, IpAddr>,
+    /// What the functions ask AWS for can be made to fail: see [`Stack::faults`].
+    pub faults: bool,
 }
 
 /// A running stack. [`Stack::stop`] ends it; dropping it kills the emulator.
@@ -74,8 +80,8 @@ pub struct Stack {
     sdk: SdkConfig,
     table: String,
     requests: PathBuf,
-    /// In front of the emulator and of the player.
-    _recorders: [Recorder; 2],
+    /// Of the emulator and of the player.
+    fronts: [Front; 2],
 }
 
 impl Stack {
@@ -110,11 +116,12 @@ impl Stack {
         ));
         let requests = config.work.join(REQUESTS_FILE);
         let recording = Recording::create(&requests)?;
-        let recorders = [
-            Recorder::start(&endpoint, &recording, config.answer_time_min).await?,
-            Recorder::start(&player.url(), &recording, config.answer_time_min).await?,
+        let fronts = [
+            Front::start(config, "emulator", &endpoint, &recording).await?,
+            Front::start(config, "player", &player.url(), &recording).await?,
         ];
-        let emulator_process = Emulator::start(config, &endpoint, &recorders)?;
+        let emulator_process =
+            Emulator::start(config, &endpoint, fronts.each_ref().map(Front::url))?;
         emulator_process.wait_until_ready(&player).await?;
         say("deploying template.yaml with sam deploy");
         let table = deploy(config, &endpoint).await?;
@@ -124,7 +131,7 @@ impl Stack {
             player,
             table,
             requests,
-            _recorders: recorders,
+            fronts,
         })
     }
 
@@ -151,6 +158,18 @@ impl Stack {
     /// Every AWS request that a function sent, one JSON object a line: see [`crate::recorder`].
     pub fn requests(&self) -> &Path {
         &self.requests
+    }
+
+    /// What can make the functions' AWS requests fail: those to the emulator, and those to the player.
+    /// None unless [`StackConfig::faults`] says so.
+    pub fn faults(&self) -> Vec<&Faults> {
+        let fronts = self.fronts.iter();
+        fronts.filter_map(|front| front.faults.as_ref()).collect()
+    }
+
+    /// The processes in which the emulator runs functions now: those at work, and those that wait.
+    pub fn function_processes(&self) -> Vec<Pid> {
+        self.emulator.functions()
     }
 
     /// A client of the player's load balancer.
@@ -186,13 +205,51 @@ impl Stack {
     }
 }
 
+/// What the functions' requests to an endpoint go through.
+#[derive(Debug)]
+struct Front {
+    recorder: Recorder,
+    /// Before the recorder, so that what is recorded is what arrived.
+    faults: Option<Faults>,
+}
+
+impl Front {
+    async fn start(
+        config: &StackConfig,
+        name: &str,
+        endpoint: &str,
+        recording: &Arc<Recording>,
+    ) -> anyhow::Result<Self> {
+        let port = config.faults.then(free_port).transpose()?;
+        let signed_host = port.and_then(|port| format!("127.0.0.1:{port}").parse().ok());
+        let least = config.answer_time_min;
+        let recorder = Recorder::start_behind(signed_host, endpoint, recording, least).await?;
+        let mut front = Self {
+            recorder,
+            faults: None,
+        };
+        if let Some(port) = port {
+            let log = config.work.join(format!("faults-{name}.log"));
+            let search = tools_path(&config.project);
+            front.faults = Some(Faults::start(port, front.recorder.url(), &search, &log).await?);
+        }
+        Ok(front)
+    }
+
+    /// The endpoint that the functions are told.
+    fn url(&self) -> &str {
+        let faults = self.faults.as_ref().map(Faults::url);
+        faults.unwrap_or_else(|| self.recorder.url())
+    }
+}
+
 /// The Python tools first, then the usual places.
 fn tools_path(project: &Path) -> String {
     let usual = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".into());
     format!("{}:{usual}", project.join(".venv/bin").display())
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
     Ok(listener
@@ -212,11 +269,11 @@ struct Emulator {
 }
 
 impl Emulator {
-    /// The functions get the recorders' ports for the emulator's own and for the player's.
+    /// The functions get the ports in front for the emulator's own and for the player's.
     fn start(
         config: &StackConfig,
         endpoint: &str,
-        [emulator, player]: &[Recorder; 2],
+        [emulator, player]: [&str; 2],
     ) -> anyhow::Result<Self> {
         let program = config.project.join(".venv/bin/ministack");
         ensure!(
@@ -247,13 +304,13 @@ impl Emulator {
             .env("AUTH", "true")
             .env("AWS_ACCESS_KEY_ID", EMULATOR_KEY)
             .env("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY)
-            .env("AWS_ENDPOINT_URL", emulator.url())
-            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player.url())
-            .env("AWS_ENDPOINT_URL_CODEBUILD", player.url())
-            .env("AWS_ENDPOINT_URL_CODEDEPLOY", player.url())
-            .env("AWS_ENDPOINT_URL_ECR", player.url())
-            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player.url())
-            .env("AWS_ENDPOINT_URL_ECS", player.url())
+            .env("AWS_ENDPOINT_URL", emulator)
+            .env("AWS_ENDPOINT_URL_CODEPIPELINE", player)
+            .env("AWS_ENDPOINT_URL_CODEBUILD", player)
+            .env("AWS_ENDPOINT_URL_CODEDEPLOY", player)
+            .env("AWS_ENDPOINT_URL_ECR", player)
+            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", player)
+            .env("AWS_ENDPOINT_URL_ECS", player)
             .stdin(Stdio::null())
             .stdout(
                 output
@@ -280,6 +337,21 @@ impl Emulator {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
+    }
+
+    /// Processes of its group that run what a function's package begins with.
+    fn functions(&self) -> Vec<Pid> {
+        let group = self.process.id();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let functions = processes.filter_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+            // PID (NAME) STATE PARENT GROUP ..
+            let (before, after) = stat.rsplit_once(')')?;
+            let in_group = after.split_whitespace().nth(2)?.parse().ok() == group;
+            (in_group && before.ends_with("(bootstrap")).then(|| Pid::from_raw(pid))
+        });
+        functions.collect()
     }
 
     /// Functions are processes of their own, in the emulator's group.

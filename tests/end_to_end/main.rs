@@ -17,6 +17,7 @@ mod probes;
 mod releases;
 mod reports;
 mod requests;
+mod sources;
 mod steps;
 mod tools;
 mod world;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         lambda_alias::TESTS,
         probes::TESTS,
         requests::TESTS,
+        sources::TESTS,
         steps::TESTS,
         tools::TESTS,
     ];

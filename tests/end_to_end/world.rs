@@ -38,6 +38,9 @@ const HOST: &str = "127.0.0.1";
 /// milliseconds, and every event is delivered once.
 const ROUND_TRIP_MS: &str = "PENSTOCK_ROUND_TRIP_MS";
 
+/// How long a pipeline may take.
+const PIPELINE_TIME_MAX: Duration = Duration::from_secs(180);
+
 /// Requests a second that a release under test gets.
 const RPS: u32 = 200;
 
@@ -48,12 +51,22 @@ pub struct World {
     pub aws: Aws,
     pub cloudwatch: cloudwatch::Client,
     pub project: PathBuf,
+    /// A pipeline that takes longer has failed its test.
+    time_max: Duration,
     number: AtomicU32,
     _work: TempDir,
 }
 
 impl World {
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(PIPELINE_TIME_MAX, |_| {})
+    }
+
+    /// As [`World::start`], with other settings.
+    pub fn start_with(
+        time_max: Duration,
+        change: impl FnOnce(&mut StackConfig),
+    ) -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
         let project = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("..")
@@ -61,7 +74,7 @@ impl World {
         let work = TempDir::with_prefix("penstock-")?;
         let round_trip = std::env::var(ROUND_TRIP_MS).ok();
         let round_trip: Option<u64> = round_trip.map(|text| text.parse()).transpose()?;
-        let config = StackConfig {
+        let mut config = StackConfig {
             bootstraps: project.join("target/bootstraps"),
             project: project.clone(),
             work: work.path().to_owned(),
@@ -72,7 +85,9 @@ impl World {
             instances: INSTANCES
                 .map(|id| (id.to_owned(), Ipv4Addr::LOCALHOST.into()))
                 .into(),
+            faults: false,
         };
+        change(&mut config);
         ensure!(
             config.bootstraps.is_dir(),
             "there are no functions to test: run `make test`"
@@ -84,6 +99,7 @@ impl World {
             runtime,
             stack,
             project,
+            time_max,
             number: AtomicU32::new(0),
             _work: work,
         })
@@ -211,7 +227,7 @@ impl World {
             ran.note(&entry.event);
             see(&entry.event).await
         });
-        let ending = tokio::time::timeout(Duration::from_secs(180), follow).await;
+        let ending = tokio::time::timeout(self.time_max, follow).await;
         ran.ending = Some(ending.context("the pipeline did not end")??);
         Ok(ran)
     }
@@ -545,7 +561,7 @@ pub struct Version {
 }
 
 impl Version {
-    async fn start() -> anyhow::Result<Self> {
+    pub async fn start() -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let failing = Arc::new(AtomicU32::new(0));

@@ -46,7 +46,7 @@ impl From<Refused> for ApiError {
             Refused::Exists(_) => "PipelineNameInUseException",
             Refused::Start(_) => "ValidationException",
             Refused::Limit(_) => "LimitExceededException",
-            Refused::Busy => "ConcurrentPipelineExecutionsLimitExceededException",
+            Refused::Busy(_) => "ConcurrentPipelineExecutionsLimitExceededException",
             Refused::NotStoppable(_) => "PipelineExecutionNotStoppableException",
             Refused::NoStage(_) => "StageNotFoundException",
             Refused::NoRollback(_) => "UnableToRollbackStageException",

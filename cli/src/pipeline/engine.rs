@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aws::local::bus::Teller;
 use futures::future::join_all;
 use tokio::sync::{Mutex as Lock, OwnedMutexGuard, watch};
 use uuid::Uuid;
@@ -19,6 +20,7 @@ use super::execution::{
     ActionRun, ActionStatus, Execution, Failure, Registered, Repository, Start, Stop, Verdict,
 };
 use super::jobs::{Details, Jobs};
+use super::news;
 use super::transitions::Transitions;
 use super::variables::{Variables, interpolate};
 
@@ -26,8 +28,10 @@ use super::variables::{Variables, interpolate};
 const PIPELINES_MAX: usize = 1000;
 /// So many executions are remembered.
 const EXECUTIONS_MAX: usize = 100;
-/// So many may run at a time; AWS's bound for one pipeline.
+/// So many of a pipeline may run at a time, as on AWS.
 const RUNNING_MAX: usize = 50;
+/// So many of all pipelines may.
+const RUNNING_IN_ALL_MAX: usize = 250;
 /// A start may give so many variables.
 const START_VARIABLES_MAX: usize = 50;
 
@@ -50,6 +54,8 @@ pub struct Settings {
     pub build_environment: BTreeMap<String, String>,
     /// Where builds run; each in a new directory, which is removed at its end.
     pub work: PathBuf,
+    /// Who is told what happens in executions.
+    pub news: Teller,
 }
 
 impl Default for Settings {
@@ -64,6 +70,7 @@ impl Default for Settings {
             deliver_twice: false,
             build_environment: BTreeMap::new(),
             work: std::env::temp_dir(),
+            news: Teller::default(),
         }
     }
 }
@@ -87,8 +94,8 @@ pub enum Refused {
     #[error("{0}")]
     Limit(String),
     /// Too much is running.
-    #[error("{RUNNING_MAX} executions are running; wait for one, or stop one")]
-    Busy,
+    #[error("{0} executions are running; wait for one, or stop one")]
+    Busy(usize),
     /// It has ended, or is stopping already.
     #[error("execution {0} cannot be stopped: it has ended, or is stopping")]
     NotStoppable(Uuid),
@@ -124,8 +131,19 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// Copies of a job's event that come late: beside the jobs that follow, after the action's end, and in
+/// the middle of what comes then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LateCopies {
+    /// How many of each event.
+    pub copies: u32,
+    /// Each comes at a random moment within this time.
+    pub within: Duration,
+}
+
 pub(super) struct Shared {
     pub(super) settings: Settings,
+    late_copies: Mutex<Option<LateCopies>>,
     pub(super) cloud: Arc<dyn Cloud>,
     pub(super) jobs: Jobs,
     /// Numbers builds.
@@ -142,6 +160,7 @@ impl Engine {
     pub fn new(settings: Settings, cloud: Arc<dyn Cloud>) -> Self {
         Self(Arc::new(Shared {
             settings,
+            late_copies: Mutex::default(),
             cloud,
             jobs: Jobs::default(),
             builds: AtomicU64::new(0),
@@ -156,6 +175,11 @@ impl Engine {
     /// How it behaves.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// From now on events come late as well, or no longer.
+    pub fn deliver_late(&self, copies: Option<LateCopies>) {
+        *lock(&self.0.late_copies) = copies;
     }
 
     /// The jobs that functions answer.
@@ -252,7 +276,7 @@ impl Engine {
         if let Some(started) = executions.iter().find(again) {
             return Ok(started.clone());
         }
-        make_room(&mut executions)?;
+        make_room(&mut executions, pipeline)?;
         let number = self.0.starts.fetch_add(1, Ordering::Relaxed);
         let execution = Execution::new(number, registered, start, variables);
         Ok(self.run(&mut executions, execution))
@@ -299,7 +323,7 @@ impl Engine {
             return refused("the target has not succeeded in it");
         }
         let mut executions = lock(&self.0.executions);
-        make_room(&mut executions)?;
+        make_room(&mut executions, pipeline)?;
         let number = self.0.starts.fetch_add(1, Ordering::Relaxed);
         let rollback = Execution::rolling_back(number, &target, position);
         Ok(self.run(&mut executions, rollback))
@@ -315,6 +339,8 @@ impl Engine {
         execution.record(|record| record.variables.insert("codepipeline".into(), own));
         executions.push_back(execution.clone());
         tokio::spawn(supervise(self.0.clone(), execution.clone()));
+        let (shared, told) = (self.0.clone(), execution.clone());
+        tokio::spawn(async move { news::tell(&shared.settings, &told).await });
         execution
     }
 
@@ -336,6 +362,7 @@ impl Engine {
             return Err(Refused::NotStoppable(execution.id));
         }
         execution.record(|record| record.status = Status::Stopping);
+        execution.journal.record(Event::ExecutionStopping);
         execution.stop.send_replace(wanted);
         Ok(execution)
     }
@@ -400,11 +427,25 @@ impl Engine {
     }
 }
 
+impl Shared {
+    pub(super) fn late_copies(&self) -> Option<LateCopies> {
+        *lock(&self.late_copies)
+    }
+}
+
 /// Refuses one more where too many run, and forgets the oldest where too many are remembered.
-fn make_room(executions: &mut VecDeque<Arc<Execution>>) -> Result<(), Refused> {
+fn make_room(executions: &mut VecDeque<Arc<Execution>>, pipeline: &str) -> Result<(), Refused> {
     let running = executions.iter().filter(|execution| !execution.ended());
-    if running.count() >= RUNNING_MAX {
-        return Err(Refused::Busy);
+    let of_it = running
+        .clone()
+        .filter(|execution| execution.registered.pipeline.declaration.name == pipeline);
+    for (running, most) in [
+        (of_it.count(), RUNNING_MAX),
+        (running.count(), RUNNING_IN_ALL_MAX),
+    ] {
+        if running >= most {
+            return Err(Refused::Busy(running));
+        }
     }
     if executions.len() >= EXECUTIONS_MAX
         && let Some(oldest) = executions.iter().position(|execution| execution.ended())

@@ -1,8 +1,10 @@
 """What the emulator's Python does before anything else."""
 
+import json
 import re
 import secrets
 import socketserver
+import threading
 import time
 
 from ministack.core import iam_actions
@@ -38,10 +40,26 @@ def lambda_action(method, path, known=iam_actions._lambda_action):
 iam_actions._lambda_action = lambda_action
 
 
+invoked = threading.local()
+
+
+def execute(func, event, request_id, known=lambda_svc._execute_function_provided_warm):
+    """Remembers the lane that an event names: a word such as lane-0123456789abcdef."""
+    lane = re.search(r"\blane-([0-9a-f]{16})", json.dumps(event))
+    invoked.lane = lane and lane.group(1)
+    return known(func, event, request_id)
+
+
+lambda_svc._execute_function_provided_warm = execute
+
+
 def trace_id(_config, inbound=None):
     """On AWS every invocation has one, also when nothing is traced. The SDK sends it with each
-    request, which tells what belongs to one invocation."""
-    return inbound or f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Sampled=0"
+    request, which tells what belongs to one invocation. It ends with the event's lane, where it has
+    one, which tells what belongs to one of many releases."""
+    last = getattr(invoked, "lane", None) or secrets.token_hex(8)
+    root = f"{int(time.time()):08x}-{secrets.token_hex(4)}{last}"
+    return inbound or f"Root=1-{root};Sampled=0"
 
 
 lambda_svc._xray_trace_id_for_invocation = trace_id

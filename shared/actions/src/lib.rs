@@ -3,6 +3,7 @@
 mod announce;
 mod artifacts;
 mod canary_shift;
+mod company;
 pub mod gather;
 mod health_check;
 mod output;

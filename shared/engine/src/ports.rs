@@ -100,6 +100,10 @@ pub trait TrafficTarget {
     /// sentence each. Usually nothing.
     async fn warnings(&self, target: &TargetSpec) -> Result<Vec<String>, PortError>;
 
+    /// The digests (`sha256:..`) of the images that the candidate runs, as far as its definition
+    /// names them by digest. Asked when a release begins; none where the target runs no images.
+    async fn images(&self, target: &TargetSpec) -> Result<BTreeSet<String>, PortError>;
+
     /// Gives the candidate this share of the requests. Nothing else of the target changes.
     async fn set_weight(
         &self,
@@ -136,6 +140,9 @@ pub trait TrafficTarget {
 /// order, so one that began a minute before the release belongs to it as well. What is itself a
 /// rollback goes on.
 pub trait Company {
+    /// Finds what deploys alongside. One that is not there is refused ([`crate::Class::Misconfigured`]).
+    async fn find(&self, alongside: &Alongside) -> Result<(), PortError>;
+
     /// Stops every deployment of `alongside` that is under way, each with its own rollback. None is
     /// none, and doing so twice is doing it once.
     async fn stop(&self, alongside: &Alongside) -> Result<(), PortError>;

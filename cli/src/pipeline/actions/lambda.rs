@@ -3,6 +3,7 @@
 //! As on AWS the event is queued, so that it may come twice; the answer is an API call with the job's id; an answer
 //! with a continuation token ends the job and begins a new one, with a new id, after a while.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -11,7 +12,8 @@ use uuid::Uuid;
 
 use super::{Context, Done};
 use crate::pipeline::artifact::Location;
-use crate::pipeline::engine::Shared;
+use crate::pipeline::cloud::Cloud;
+use crate::pipeline::engine::{LateCopies, Shared};
 use crate::pipeline::execution::Failure;
 use crate::pipeline::jobs::Answer;
 use aws::local::pipeline::JobCredentials;
@@ -105,7 +107,24 @@ async fn deliver(
     for _ in 0..if settings.deliver_twice { 2 } else { 1 } {
         cloud.invoke(function, event.clone()).await?;
     }
+    if let Some(late) = context.shared.late_copies() {
+        deliver_late(cloud, function, &event, late);
+    }
     Ok(())
+}
+
+/// Whether the job is still open then, and what has come after it, is nobody's concern.
+fn deliver_late(cloud: &Arc<dyn Cloud>, function: &str, event: &[u8], late: LateCopies) {
+    for _ in 0..late.copies {
+        let (cloud, function, event) = (cloud.clone(), function.to_owned(), event.to_vec());
+        let delay = late.within.mul_f64(fastrand::f64());
+        tokio::spawn(async move {
+            sleep(delay).await;
+            if let Err(error) = cloud.invoke(&function, event).await {
+                tracing::warn!(%error, "could not deliver an event once more");
+            }
+        });
+    }
 }
 
 fn spoken(time: Duration) -> String {

@@ -1,0 +1,247 @@
+//! Releases of which one AWS call fails, or two: each call that a clean release makes, in each way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, ensure};
+use cli::faults::{Faults, Rule};
+use fastrand::Rng;
+use futures::{StreamExt, stream};
+use serde_json::Map;
+
+use crate::Chaos;
+use crate::fault::{Call, Fault, Kind, headers, rules};
+use crate::lane::{Lane, Scenario};
+
+/// So many releases at a time.
+const LANES: usize = 24;
+/// What the functions' names end with.
+const FUNCTIONS: [&str; 4] = [
+    "test-gate",
+    "canary-shift",
+    "health-check",
+    "rollback-trigger",
+];
+/// The releases whose calls are made to fail: between them all functions are at work.
+const SCENARIOS: [Scenario; 3] = [Scenario::Promoted, Scenario::Judged, Scenario::Abandoned];
+
+/// Each call in each way.
+pub fn single(chaos: &Chaos) -> anyhow::Result<()> {
+    chaos.world.runtime.block_on(async {
+        let mut all = every(chaos).await?;
+        let of = all.len();
+        let mut rng = Rng::with_seed(chaos.seed);
+        rng.shuffle(&mut all);
+        all.truncate(chaos.extent.single_faults.unwrap_or(of));
+        println!("{} of {of} single faults", all.len());
+        let cases = all
+            .into_iter()
+            .map(|(scenario, fault)| (scenario, vec![fault]));
+        try_all(chaos, cases.collect()).await
+    })
+}
+
+/// Two of the calls of one release, each in some way, chosen by the seed.
+pub fn pairs(chaos: &Chaos) -> anyhow::Result<()> {
+    chaos.world.runtime.block_on(async {
+        let all = every(chaos).await?;
+        let mut rng = Rng::with_seed(chaos.seed.wrapping_add(1));
+        let mut chosen = BTreeSet::new();
+        let of: usize = SCENARIOS
+            .iter()
+            .map(|scenario| all.iter().filter(|(of, _)| of == scenario).count())
+            .map(|faults| faults * faults.saturating_sub(1) / 2)
+            .sum();
+        while chosen.len() < chaos.extent.fault_pairs.min(of) {
+            let (scenario, first) = rng.choice(&all).context("there are faults")?;
+            let (other, second) = rng.choice(&all).context("there are faults")?;
+            if scenario == other && first.call < second.call {
+                chosen.insert((*scenario, vec![first.clone(), second.clone()]));
+            }
+        }
+        println!("{} of {of} pairs of faults", chosen.len());
+        try_all(chaos, chosen.into_iter().collect()).await
+    })
+}
+
+/// All faults of all calls that clean releases make.
+async fn every(chaos: &Chaos) -> anyhow::Result<Vec<(Scenario, Fault)>> {
+    let mut faults = Vec::new();
+    for scenario in SCENARIOS {
+        // The first one warms everything up; its retries are nobody's calls.
+        recorded(chaos, scenario).await?;
+        for call in recorded(chaos, scenario).await? {
+            for kind in Kind::ALL {
+                for outlasts in [false, true] {
+                    let call = call.clone();
+                    let fault = Fault {
+                        call,
+                        kind,
+                        outlasts,
+                    };
+                    faults.push((scenario, fault));
+                }
+            }
+        }
+    }
+    Ok(faults)
+}
+
+/// The calls of a clean release, as microburst names them.
+async fn recorded(chaos: &Chaos, scenario: Scenario) -> anyhow::Result<Vec<Call>> {
+    let world = &chaos.world;
+    let lane = Lane::make(world, &chaos.fleet, scenario).await?;
+    let watching = FUNCTIONS.map(|function| Rule {
+        service: None,
+        operation: None,
+        headers: headers(function, &lane.digits),
+        times: None,
+        fault: Map::new(),
+    });
+    let mut calls = Vec::new();
+    let proxies = world.stack.faults();
+    let mut functions = Vec::new();
+    for proxy in &proxies {
+        functions.push(proxy.add(&watching).await?);
+    }
+    let ended = lane.run(world).await?;
+    ensure!(
+        ended.broken.is_empty(),
+        "without any fault: {:?}",
+        ended.broken
+    );
+    for (proxy, rules) in proxies.iter().zip(functions) {
+        let mut made: BTreeMap<Call, u64> = BTreeMap::new();
+        for seen in proxy.seen().await? {
+            let rule = rules.iter().position(|rule| rule.id == seen.rule_id);
+            let (Some(rule), Some(service), Some(operation)) = (rule, seen.service, seen.operation)
+            else {
+                continue;
+            };
+            let call = Call {
+                function: FUNCTIONS[rule].to_owned(),
+                service,
+                operation,
+                occurrence: 0,
+            };
+            let occurrence = made.entry(call.clone()).or_default();
+            calls.push(Call {
+                occurrence: *occurrence,
+                ..call
+            });
+            *occurrence += 1;
+        }
+    }
+    remove(&proxies, &lane).await?;
+    Ok(calls)
+}
+
+async fn remove(proxies: &[&Faults], lane: &Lane) -> anyhow::Result<()> {
+    for proxy in proxies {
+        for function in FUNCTIONS {
+            proxy.remove(&headers(function, &lane.digits)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What became of a release whose calls were made to fail.
+struct Tried {
+    faults: Vec<Fault>,
+    /// Whether all of them came to pass.
+    met: bool,
+    broken: Vec<String>,
+}
+
+async fn try_all(chaos: &Chaos, cases: Vec<(Scenario, Vec<Fault>)>) -> anyhow::Result<()> {
+    let tries = cases
+        .into_iter()
+        .map(|(scenario, faults)| try_one(chaos, scenario, faults));
+    let tried: Vec<_> = stream::iter(tries).buffer_unordered(LANES).collect().await;
+    print!("{}", table(&tried));
+    let broken: Vec<_> = tried
+        .iter()
+        .filter(|tried| !tried.broken.is_empty())
+        .collect();
+    for tried in &broken {
+        let faults: Vec<_> = tried.faults.iter().map(ToString::to_string).collect();
+        println!("{}: {}", faults.join(" and "), tried.broken.join("; "));
+    }
+    ensure!(
+        broken.is_empty(),
+        "{} did not end as they should",
+        broken.len()
+    );
+    Ok(())
+}
+
+async fn try_one(chaos: &Chaos, scenario: Scenario, faults: Vec<Fault>) -> Tried {
+    let result = with_faults(chaos, scenario, &faults).await;
+    let (met, broken) = result.unwrap_or_else(|error| (true, vec![format!("{error:#}")]));
+    Tried {
+        faults,
+        met,
+        broken,
+    }
+}
+
+async fn with_faults(
+    chaos: &Chaos,
+    scenario: Scenario,
+    faults: &[Fault],
+) -> anyhow::Result<(bool, Vec<String>)> {
+    let world = &chaos.world;
+    let lane = Lane::make(world, &chaos.fleet, scenario).await?;
+    let set = rules(&faults.iter().collect::<Vec<_>>(), &lane.digits);
+    let mut failing = Vec::new();
+    for proxy in world.stack.faults() {
+        let active = proxy.add(&set).await?;
+        let fails = active
+            .iter()
+            .zip(&set)
+            .filter(|(_, rule)| !rule.fault.is_empty());
+        failing.push(fails.map(|(active, _)| active.id).collect::<Vec<_>>());
+    }
+    let ended = lane.run(world).await?;
+    let mut met = 0;
+    for (proxy, failing) in world.stack.faults().iter().zip(&failing) {
+        let rules = proxy.rules().await?;
+        let fired = rules
+            .iter()
+            .filter(|rule| failing.contains(&rule.id) && rule.fired_count > 0);
+        met += fired.count();
+    }
+    remove(&world.stack.faults(), &lane).await?;
+    Ok((met == faults.len(), ended.broken))
+}
+
+/// For each function and operation: how many faults of each kind, how many came to pass, and how many
+/// of these releases ended as they should.
+fn table(tried: &[Tried]) -> String {
+    let mut rows: BTreeMap<(String, String), (BTreeMap<Kind, u32>, u32, u32, u32)> =
+        BTreeMap::new();
+    for one in tried {
+        for fault in &one.faults {
+            let call = &fault.call;
+            let row = rows
+                .entry((call.function.clone(), call.operation.clone()))
+                .or_default();
+            *row.0.entry(fault.kind).or_default() += 1;
+            row.1 += 1;
+            row.2 += u32::from(one.met);
+            row.3 += u32::from(one.broken.is_empty());
+        }
+    }
+    let mut text = format!("{:<17} {:<26}", "function", "operation");
+    for kind in Kind::ALL {
+        text += &format!(" {kind:>11}");
+    }
+    text += &format!(" {:>6} {:>6} {:>9}\n", "runs", "met", "converged");
+    for ((function, operation), (kinds, runs, met, converged)) in rows {
+        text += &format!("{function:<17} {operation:<26}");
+        for kind in Kind::ALL {
+            text += &format!(" {:>11}", kinds.get(&kind).copied().unwrap_or_default());
+        }
+        text += &format!(" {runs:>6} {met:>6} {converged:>9}\n");
+    }
+    text
+}

@@ -1,0 +1,82 @@
+//! Releases while their functions are killed in the middle.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use fastrand::Rng;
+use futures::{StreamExt, stream};
+use nix::sys::signal::{Signal, kill};
+
+use crate::Chaos;
+use crate::lane::{Ended, Lane, Scenario};
+
+/// So many releases at a time.
+const LANES: usize = 20;
+/// From one kill to the next, in milliseconds.
+const PAUSE_MS: std::ops::Range<u64> = 100..900;
+const SCENARIOS: [Scenario; 4] = [
+    Scenario::Promoted,
+    Scenario::Judged,
+    Scenario::Alarmed,
+    Scenario::Abandoned,
+];
+/// What the emulator says of a function that went away while it was at work.
+const DIED_AT_WORK: &str = "Warm provided-runtime execution error";
+
+pub fn killed(chaos: &Chaos) -> anyhow::Result<()> {
+    chaos.world.runtime.block_on(async {
+        let before = died_at_work(chaos)?;
+        let scenarios = SCENARIOS.iter().cycle().take(chaos.extent.killed);
+        let releases = scenarios.map(|scenario| release(chaos, *scenario));
+        let releases = stream::iter(releases)
+            .buffer_unordered(LANES)
+            .collect::<Vec<_>>();
+        let mut kills = 0;
+        let ended = tokio::select! {
+            ended = releases => ended,
+            () = keep_killing(chaos, &mut kills) => Vec::new(),
+        };
+        let at_work = died_at_work(chaos)? - before;
+        println!(
+            "{} releases, {kills} kills, {at_work} of them of functions at work",
+            ended.len()
+        );
+        let broken: Vec<_> = ended.into_iter().flatten().collect();
+        ensure!(broken.is_empty(), "{}", broken.join("\n"));
+        ensure!(at_work > 0, "nothing was killed at work");
+        Ok(())
+    })
+}
+
+/// Never ends.
+async fn keep_killing(chaos: &Chaos, kills: &mut u32) {
+    let mut rng = Rng::with_seed(chaos.seed.wrapping_add(2));
+    loop {
+        tokio::time::sleep(Duration::from_millis(rng.u64(PAUSE_MS))).await;
+        let running = chaos.world.stack.function_processes();
+        if let Some(pid) = rng.choice(&running)
+            && kill(*pid, Signal::SIGKILL).is_ok()
+        {
+            *kills += 1;
+        }
+    }
+}
+
+async fn release(chaos: &Chaos, scenario: Scenario) -> Vec<String> {
+    let released = async {
+        let lane = Lane::make(&chaos.world, &chaos.fleet, scenario).await?;
+        lane.run(&chaos.world).await
+    };
+    match released.await {
+        Ok(Ended { broken, .. }) => broken,
+        Err(error) => vec![format!("{scenario:?}: {error:#}")],
+    }
+}
+
+fn died_at_work(chaos: &Chaos) -> anyhow::Result<usize> {
+    let log = std::fs::read_to_string(chaos.world.stack.emulator_log())?;
+    Ok(log
+        .lines()
+        .filter(|line| line.contains(DIED_AT_WORK))
+        .count())
+}

@@ -1,0 +1,255 @@
+//! One release among many, with a load balancer of its own. Everything of it carries the lane's name,
+//! which each of its AWS requests has at the end of its trace.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use aws::local::cloudwatch::types::StateValue;
+use cli::load::{self, Load};
+use cli::pipeline::event::Event;
+use cli::stack::Balancer;
+use release::{Phase, ReleaseId};
+
+use crate::laws::{self, Ending};
+use crate::world::{Action, Ran, Version, World};
+
+/// The address of every target.
+const HOST: &str = "127.0.0.1";
+/// Requests a second that a release gets where it is judged by them.
+const RPS: u32 = 20;
+/// So many percent of a bad version's purchases fail.
+const FAILING_PERCENT: u32 = 60;
+/// How long after its first weight a release's alarm fires.
+const ALARM_AFTER: Duration = Duration::from_millis(1_500);
+/// How long nobody but rollback-trigger may take for a release that its pipeline abandoned.
+const ABANDONED_TIME_MAX: Duration = Duration::from_secs(240);
+
+/// What happens to a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scenario {
+    /// The candidate is good: tested, promoted, and checked.
+    Promoted,
+    /// The candidate is good, and nobody sends requests by which to judge it.
+    Quiet,
+    /// The candidate fails requests.
+    Judged,
+    /// An alarm fires in the middle.
+    Alarmed,
+    /// Its pipeline is abandoned, and then an alarm fires: only rollback-trigger looks.
+    Abandoned,
+}
+
+impl Scenario {
+    /// Where such a release ends.
+    pub fn ends(self) -> Phase {
+        match self {
+            Self::Promoted | Self::Quiet => Phase::Promoted,
+            Self::Judged | Self::Alarmed | Self::Abandoned => Phase::RolledBack,
+        }
+    }
+
+    fn steps(self) -> &'static str {
+        match self {
+            Self::Promoted | Self::Judged => {
+                "[{set-weight: 50%}, {judge: {windows: 1}}, {set-weight: 100%}]"
+            }
+            Self::Quiet => "[{set-weight: 50%}, {wait: 15s}, {set-weight: 100%}]",
+            Self::Alarmed | Self::Abandoned => {
+                "[{set-weight: 50%}, {wait: 30m}, {set-weight: 100%}]"
+            }
+        }
+    }
+
+    fn has_traffic(self) -> bool {
+        match self {
+            Self::Promoted | Self::Judged => true,
+            Self::Quiet | Self::Alarmed | Self::Abandoned => false,
+        }
+    }
+}
+
+/// The versions that all lanes share, each a real HTTP server.
+pub struct Fleet {
+    pub stable: Version,
+    pub good: Version,
+    pub bad: Version,
+}
+
+impl Fleet {
+    pub async fn start() -> anyhow::Result<Self> {
+        let fleet = Self {
+            stable: Version::start().await?,
+            good: Version::start().await?,
+            bad: Version::start().await?,
+        };
+        fleet.bad.fails(FAILING_PERCENT);
+        Ok(fleet)
+    }
+}
+
+/// A target and the release that moves it.
+pub struct Lane {
+    /// 16 hexadecimal digits, with which the traces of its requests end.
+    pub digits: String,
+    pub scenario: Scenario,
+    pub balancer: Balancer,
+    pub alarm: String,
+    /// The ports of the stable version and of the candidate.
+    pub ports: (u16, u16),
+}
+
+/// What a release of a lane came to.
+pub struct Ended {
+    pub id: ReleaseId,
+    pub ending: Ending,
+    /// The laws that do not hold, in words; none, when all do.
+    pub broken: Vec<String>,
+}
+
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+impl Lane {
+    pub async fn make(world: &World, fleet: &Fleet, scenario: Scenario) -> anyhow::Result<Self> {
+        let digits = format!("{:016x}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!("lane-{digits}");
+        let balancer = world.stack.balancer(&name).await?;
+        let candidate = match scenario {
+            Scenario::Judged => &fleet.bad,
+            Scenario::Promoted | Scenario::Quiet | Scenario::Alarmed | Scenario::Abandoned => {
+                &fleet.good
+            }
+        };
+        let elbv2 = world.stack.elbv2();
+        for (group, version) in [
+            (&balancer.blue, &fleet.stable),
+            (&balancer.green, candidate),
+        ] {
+            version.register(&elbv2, group, HOST).await?;
+        }
+        let alarm = format!("{name}-alarm");
+        world.make_alarm(&alarm).await?;
+        Ok(Self {
+            digits,
+            scenario,
+            balancer,
+            alarm,
+            ports: (fleet.stable.port, candidate.port),
+        })
+    }
+
+    fn name(&self) -> String {
+        format!("lane-{}", self.digits)
+    }
+
+    fn config(&self) -> String {
+        let (name, alarm, steps) = (self.name(), &self.alarm, self.scenario.steps());
+        let Balancer {
+            rule,
+            blue,
+            green,
+            url,
+            ..
+        } = &self.balancer;
+        format!(
+            "version: 1\n\
+             gates:\n  {name}:\n    reports: [junit.xml]\n\
+             releases:\n  {name}:\n    target:\n      alb-rule:\n        rule: {rule}\n        target-groups: [{green}, {blue}]\n\
+             \x20   steps: {steps}\n    window: 1s\n    settle: 2s\n    patience: 5m\n    alarms: [{alarm}]\n\
+             health-checks:\n  {name}:\n    probes:\n      - http: {{url: \"{url}/health\", allow-private: true}}\n      - alarm: {{names: [{alarm}]}}\n\
+             \x20   interval: 1s\n    in-a-row: 2\n    within: 5m\n"
+        )
+    }
+
+    fn actions(&self) -> Vec<Action> {
+        let action = |function| Action::new(function, &self.name());
+        let mut shift = action("canary-shift");
+        shift.output = true;
+        match self.scenario {
+            Scenario::Promoted => vec![action("test-gate"), shift, action("health-check")],
+            Scenario::Judged | Scenario::Quiet | Scenario::Alarmed | Scenario::Abandoned => {
+                vec![shift]
+            }
+        }
+    }
+
+    /// Releases, to the end, and checks the laws.
+    pub async fn run(&self, world: &World) -> anyhow::Result<Ended> {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let load = self.scenario.has_traffic().then(|| {
+            let load = Load {
+                url: format!("{}/buy", self.balancer.url).parse()?,
+                rps: RPS.try_into()?,
+                duration: Duration::from_secs(3_600),
+            };
+            anyhow::Ok(tokio::spawn(load::run(load, async {
+                let _told_or_dropped = stopped.await;
+            })))
+        });
+        let load = load.transpose()?;
+        let released = self.release(world).await;
+        let _load_is_over = stop.send(());
+        if let Some(load) = load {
+            load.await??;
+        }
+        let ran = released?;
+        // The action's own word first: a health check has an id as well.
+        let id = ran.variables.get("release").cloned();
+        let id = id.and_then(|id| id.try_into().ok()).or(ran.release.clone());
+        let id = id.with_context(|| format!("nobody knows its release: {ran:?}"))?;
+        let ending = self.ending(&ran);
+        let broken = laws::broken(world, self, &id, &ending).await?;
+        Ok(Ended { id, ending, broken })
+    }
+
+    fn ending(&self, ran: &Ran) -> Ending {
+        let failure = ran.failure.clone();
+        Ending {
+            scenario: self.scenario,
+            phase: self.scenario.ends(),
+            status: ran.ending.as_ref().map(|ending| ending.status),
+            failure: failure.map(|(code, message)| format!("{code}: {message}")),
+        }
+    }
+
+    async fn release(&self, world: &World) -> anyhow::Result<Ran> {
+        let config = self.config();
+        let report = r#"<testsuite><testcase name="a"/></testsuite>"#;
+        let files = [("penstock.yaml", config.as_str()), ("junit.xml", report)];
+        let mut due = matches!(self.scenario, Scenario::Alarmed | Scenario::Abandoned);
+        let see = async |event: &Event| {
+            if let Event::ActionProgress {
+                external_execution_id: Some(id),
+                summary: Some(summary),
+                ..
+            } = event
+                && due
+                && summary.starts_with("candidate at")
+            {
+                due = false;
+                if self.scenario == Scenario::Abandoned {
+                    let release = world.release(&ReleaseId::try_from(id.clone())?).await?;
+                    let execution = release.started.execution.context("it is known")?;
+                    world.stack.player().engine().stop(&execution, true)?;
+                }
+                // The emulator tells times of alarms in whole seconds: not before the release began.
+                tokio::time::sleep(ALARM_AFTER).await;
+                world.set_alarm(&self.alarm, StateValue::Alarm).await?;
+            }
+            Ok(())
+        };
+        let ran = world.run(&files, &self.actions(), see).await?;
+        ensure!(!due, "no alarm was due: {ran:?}");
+        if let (Scenario::Abandoned, Some(id)) = (self.scenario, &ran.release) {
+            let over = async {
+                while world.release(id).await?.is_active() {
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                anyhow::Ok(())
+            };
+            let over = tokio::time::timeout(ABANDONED_TIME_MAX, over).await;
+            over.with_context(|| format!("{id} was not rolled back"))??;
+        }
+        Ok(ran)
+    }
+}
