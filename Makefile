@@ -15,7 +15,7 @@ export SAM_CLI_TELEMETRY := 0
 # cfn-lint and sam validate ask for a region, and nothing else, of AWS.
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-gate bench-judge fuzz clean
+.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-sweep bench-rollback bench-gate bench-judge chaos fuzz clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,10 +46,18 @@ demo: $(TOOLS) bootstraps ## Release a good version, a bad one, and one that mee
 SEED ?= 20261123
 
 test: export PROPTEST_RNG_SEED := $(SEED)
+test: export PENSTOCK_SEED := $(SEED)
 test: $(TOOLS) bootstraps ## Every test: unit, property, end to end, stack, architecture
 	@echo '== testing'
 	python3 -m pytest --quiet -p no:cacheprovider tests/aws_requests
 	cargo test --locked --workspace
+
+# Everything takes more than an hour; SHARE=n does so many percent. `make test` runs a small part of it.
+SHARE ?= 100
+chaos: export PENSTOCK_CHAOS := $(SHARE)
+chaos: export PENSTOCK_SEED := $(SEED)
+chaos: $(TOOLS) bootstraps ## AWS calls that fail, functions that are killed, 200 releases at once, late events
+	cargo test --locked --quiet --workspace --test chaos
 
 check: $(TOOLS) ## Format, lints, templates and architecture
 	@echo '== checking format and lints'
@@ -81,6 +89,16 @@ ROUND_TRIP_MS ?= 30
 bench-calls: demo ## AWS calls and round trips of each job, and of a whole release of each target
 	PENSTOCK_ROUND_TRIP_MS=$(ROUND_TRIP_MS) cargo test --locked --quiet --workspace --test end_to_end -- promoted --test-threads 1
 	cargo run --locked --quiet --bin bench-calls -- --requests target/end-to-end-requests.jsonl
+
+# How many releases are active while the sweep is timed.
+ACTIVE ?= 0,100,10000
+
+bench-sweep: $(TOOLS) bootstraps ## What the sweep costs with 0, 100 and 10 000 active releases
+	PENSTOCK_ACTIVE=$(ACTIVE) cargo test --locked --quiet --workspace --test end_to_end -- a_sweep_reads --test-threads 1
+
+bench-rollback: $(TOOLS) bootstraps ## From an alarm to the stable weight live: times and AWS calls of 240 rollbacks
+	PENSTOCK_CHAOS=timed cargo test --locked --quiet --workspace --test chaos
+	cargo run --locked --quiet --package penstock-bench --bin bench-rollback
 
 bench-gate: $(TOOLS) ## Reading reports, against merely inflating them and against Python
 	python3 -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt

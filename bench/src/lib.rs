@@ -7,6 +7,7 @@
 
 pub mod calls;
 pub mod judge;
+pub mod rollback;
 pub mod round_trips;
 pub mod sample;
 pub mod start;

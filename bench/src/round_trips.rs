@@ -43,23 +43,26 @@ const FUNCTION: &str = "canary-shift";
 
 /// A line of a recording, as far as it matters here.
 #[derive(Debug, Deserialize)]
-struct Request {
-    began_us: i64,
-    ended_us: i64,
+pub(crate) struct Request {
+    pub(crate) began_us: i64,
+    pub(crate) ended_us: i64,
     #[serde(default)]
-    function: String,
+    pub(crate) function: String,
     #[serde(default)]
-    invocation: String,
+    pub(crate) invocation: String,
     method: String,
     uri: String,
     headers: BTreeMap<String, String>,
     #[serde(default)]
-    body: String,
+    pub(crate) body: String,
+    /// A body that is no text, in hexadecimal digits.
+    #[serde(default)]
+    pub(crate) body_hex: String,
 }
 
 impl Request {
     /// The operation, such as `PutItem`.
-    fn operation(&self) -> &str {
+    pub(crate) fn operation(&self) -> &str {
         if let Some((_, name)) = self
             .headers
             .get("x-amz-target")
@@ -157,7 +160,7 @@ fn count(many: usize) -> u32 {
 }
 
 /// The longest chain of requests of which none overlaps another: always take the one that ends first.
-fn in_a_row(requests: &[&Request]) -> u32 {
+pub(crate) fn in_a_row(requests: &[&Request]) -> u32 {
     let mut by_end: Vec<_> = requests.iter().collect();
     by_end.sort_by_key(|request| request.ended_us);
     let mut chain = 0;

@@ -42,6 +42,11 @@ impl Sample {
     pub fn p90(&self) -> f64 {
         self.0[(self.count() * 9).div_ceil(10) - 1]
     }
+
+    /// The smallest number that at least 99 of 100 numbers do not exceed (nearest rank).
+    pub fn p99(&self) -> f64 {
+        self.0[(self.count() * 99).div_ceil(100) - 1]
+    }
 }
 
 #[cfg(test)]

@@ -167,6 +167,11 @@ impl Stack {
         fronts.filter_map(|front| front.faults.as_ref()).collect()
     }
 
+    /// The emulator's endpoint as the functions are told it: what is sent there is recorded.
+    pub fn recorded_endpoint(&self) -> &str {
+        self.fronts[0].url()
+    }
+
     /// The processes in which the emulator runs functions now: those at work, and those that wait.
     pub fn function_processes(&self) -> Vec<Pid> {
         self.emulator.functions()

@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use aws::local::cloudwatch::types::StateValue;
-use aws::local::lambda;
-use aws::local::lambda::types::InvocationType;
 use cli::pipeline::engine::LateCopies;
-use cli::stack::STACK;
 use engine::Clock;
 use futures::future::join_all;
 use futures::join;
 use jiff::Timestamp;
 
 use crate::Chaos;
-use crate::lane::{Lane, Scenario};
+use crate::lane::{Lane, Scenario, trigger};
 use crate::laws;
 
 /// A release takes some ten seconds, so that copies come in the middle of the next one.
@@ -94,14 +91,8 @@ async fn tell_again(chaos: &Chaos, lane: &Lane, fired: Timestamp) -> anyhow::Res
             "state": {"value": "ALARM", "reason": "long ago", "timestamp": fired.to_string()},
         },
     });
-    let lambda = lambda::Client::new(chaos.world.stack.sdk());
     for _ in 0..LATE.within.as_secs() {
-        let invoke = lambda
-            .invoke()
-            .function_name(format!("{STACK}-rollback-trigger"))
-            .invocation_type(InvocationType::Event)
-            .payload(lambda::primitives::Blob::new(event.to_string()));
-        invoke.send().await?;
+        trigger(&chaos.world, &event).await?;
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, ensure};
 use cli::faults::{Faults, Rule};
 use fastrand::Rng;
+use futures::future::try_join_all;
 use futures::{StreamExt, stream};
 use serde_json::Map;
 
@@ -21,13 +22,11 @@ const FUNCTIONS: [&str; 4] = [
     "health-check",
     "rollback-trigger",
 ];
-/// The releases whose calls are made to fail: between them all functions are at work.
-const SCENARIOS: [Scenario; 3] = [Scenario::Promoted, Scenario::Judged, Scenario::Abandoned];
 
 /// Each call in each way.
 pub fn single(chaos: &Chaos) -> anyhow::Result<()> {
     chaos.world.runtime.block_on(async {
-        let mut all = every(chaos).await?;
+        let mut all = every(chaos).await?.to_vec();
         let of = all.len();
         let mut rng = Rng::with_seed(chaos.seed);
         rng.shuffle(&mut all);
@@ -46,14 +45,16 @@ pub fn pairs(chaos: &Chaos) -> anyhow::Result<()> {
         let all = every(chaos).await?;
         let mut rng = Rng::with_seed(chaos.seed.wrapping_add(1));
         let mut chosen = BTreeSet::new();
-        let of: usize = SCENARIOS
+        let of: usize = chaos
+            .extent
+            .scenarios
             .iter()
             .map(|scenario| all.iter().filter(|(of, _)| of == scenario).count())
             .map(|faults| faults * faults.saturating_sub(1) / 2)
             .sum();
         while chosen.len() < chaos.extent.fault_pairs.min(of) {
-            let (scenario, first) = rng.choice(&all).context("there are faults")?;
-            let (other, second) = rng.choice(&all).context("there are faults")?;
+            let (scenario, first) = rng.choice(all).context("there are faults")?;
+            let (other, second) = rng.choice(all).context("there are faults")?;
             if scenario == other && first.call < second.call {
                 chosen.insert((*scenario, vec![first.clone(), second.clone()]));
             }
@@ -64,26 +65,33 @@ pub fn pairs(chaos: &Chaos) -> anyhow::Result<()> {
 }
 
 /// All faults of all calls that clean releases make.
-async fn every(chaos: &Chaos) -> anyhow::Result<Vec<(Scenario, Fault)>> {
+async fn every(chaos: &Chaos) -> anyhow::Result<&[(Scenario, Fault)]> {
+    if let Some(known) = chaos.faults.get() {
+        return Ok(known);
+    }
+    // The first release warms everything up; its retries are nobody's calls.
+    recorded(chaos, Scenario::Promoted).await?;
+    let scenarios = chaos.extent.scenarios.iter();
+    let clean =
+        scenarios.map(async |scenario| anyhow::Ok((*scenario, recorded(chaos, *scenario).await?)));
     let mut faults = Vec::new();
-    for scenario in SCENARIOS {
-        // The first one warms everything up; its retries are nobody's calls.
-        recorded(chaos, scenario).await?;
-        for call in recorded(chaos, scenario).await? {
-            for kind in Kind::ALL {
-                for outlasts in [false, true] {
-                    let call = call.clone();
-                    let fault = Fault {
-                        call,
-                        kind,
-                        outlasts,
-                    };
-                    faults.push((scenario, fault));
-                }
+    for (scenario, calls) in try_join_all(clean).await? {
+        for call in calls {
+            for (kind, outlasts) in Kind::ALL
+                .into_iter()
+                .flat_map(|kind| [(kind, false), (kind, true)])
+            {
+                let call = call.clone();
+                let fault = Fault {
+                    call,
+                    kind,
+                    outlasts,
+                };
+                faults.push((scenario, fault));
             }
         }
     }
-    Ok(faults)
+    Ok(chaos.faults.get_or_init(|| faults))
 }
 
 /// The calls of a clean release, as microburst names them.

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use fastrand::Rng;
 use futures::{StreamExt, stream};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::Chaos;
 use crate::lane::{Ended, Lane, Scenario};
@@ -14,19 +15,20 @@ use crate::lane::{Ended, Lane, Scenario};
 const LANES: usize = 20;
 /// From one kill to the next, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 100..900;
-const SCENARIOS: [Scenario; 4] = [
-    Scenario::Promoted,
-    Scenario::Judged,
-    Scenario::Alarmed,
-    Scenario::Abandoned,
-];
+/// Who has used the processor within this time is at work.
+const WATCHED: Duration = Duration::from_millis(30);
 /// What the emulator says of a function that went away while it was at work.
 const DIED_AT_WORK: &str = "Warm provided-runtime execution error";
 
 pub fn killed(chaos: &Chaos) -> anyhow::Result<()> {
     chaos.world.runtime.block_on(async {
         let before = died_at_work(chaos)?;
-        let scenarios = SCENARIOS.iter().cycle().take(chaos.extent.killed);
+        let scenarios = chaos
+            .extent
+            .killed_scenarios
+            .iter()
+            .cycle()
+            .take(chaos.extent.killed);
         let releases = scenarios.map(|scenario| release(chaos, *scenario));
         let releases = stream::iter(releases)
             .buffer_unordered(LANES)
@@ -53,13 +55,27 @@ async fn keep_killing(chaos: &Chaos, kills: &mut u32) {
     let mut rng = Rng::with_seed(chaos.seed.wrapping_add(2));
     loop {
         tokio::time::sleep(Duration::from_millis(rng.u64(PAUSE_MS))).await;
-        let running = chaos.world.stack.function_processes();
-        if let Some(pid) = rng.choice(&running)
+        let pids = chaos.world.stack.function_processes();
+        let before: Vec<_> = pids.into_iter().map(|pid| (pid, ticks(pid))).collect();
+        tokio::time::sleep(WATCHED).await;
+        let at_work = before.into_iter().filter(|(pid, then)| ticks(*pid) > *then);
+        let at_work: Vec<_> = at_work.collect();
+        if let Some((pid, _)) = rng.choice(&at_work)
             && kill(*pid, Signal::SIGKILL).is_ok()
         {
             *kills += 1;
         }
     }
+}
+
+/// The processor time that a process has used; `None` when it is gone.
+fn ticks(pid: Pid) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut times = after.split_whitespace().skip(11);
+    let user: u64 = times.next()?.parse().ok()?;
+    let system: u64 = times.next()?.parse().ok()?;
+    Some(user + system)
 }
 
 async fn release(chaos: &Chaos, scenario: Scenario) -> Vec<String> {

@@ -6,31 +6,39 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use aws::local::cloudwatch::types::StateValue;
+use aws::local::lambda;
+use aws::local::lambda::primitives::Blob;
+use aws::local::lambda::types::InvocationType;
 use cli::load::{self, Load};
 use cli::pipeline::event::Event;
-use cli::stack::Balancer;
+use cli::stack::{Balancer, STACK};
 use release::{Phase, ReleaseId};
+use serde_json::Value;
 
 use crate::laws::{self, Ending};
 use crate::world::{Action, Ran, Version, World};
 
 /// The address of every target.
 const HOST: &str = "127.0.0.1";
-/// Requests a second that a release gets where it is judged by them.
-const RPS: u32 = 20;
+/// Requests a second that a release gets where it is judged by them, and where it is only watched.
+const JUDGED_RPS: u32 = 20;
+const WATCHED_RPS: u32 = 4;
 /// So many percent of a bad version's purchases fail.
 const FAILING_PERCENT: u32 = 60;
 /// How long after its first weight a release's alarm fires.
 const ALARM_AFTER: Duration = Duration::from_millis(1_500);
-/// How long nobody but rollback-trigger may take for a release that its pipeline abandoned.
-const ABANDONED_TIME_MAX: Duration = Duration::from_secs(240);
+/// How often a lane that nobody looks after is swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(4);
+/// How long it may take until a release is over that its pipeline abandoned: the sweep comes every
+/// minute, and a run that was killed keeps its target for 35 s.
+const ABANDONED_TIME_MAX: Duration = Duration::from_secs(360);
 
 /// What happens to a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scenario {
     /// The candidate is good: tested, promoted, and checked.
     Promoted,
-    /// The candidate is good, and nobody sends requests by which to judge it.
+    /// The candidate is good, and there are few requests by which to see that.
     Quiet,
     /// The candidate fails requests.
     Judged,
@@ -38,6 +46,10 @@ pub enum Scenario {
     Alarmed,
     /// Its pipeline is abandoned, and then an alarm fires: only rollback-trigger looks.
     Abandoned,
+    /// Its pipeline is abandoned, and nothing happens: only the sweep looks.
+    Forgotten,
+    /// As `Forgotten`, but for longer than a test takes.
+    Left,
 }
 
 impl Scenario {
@@ -45,7 +57,9 @@ impl Scenario {
     pub fn ends(self) -> Phase {
         match self {
             Self::Promoted | Self::Quiet => Phase::Promoted,
-            Self::Judged | Self::Alarmed | Self::Abandoned => Phase::RolledBack,
+            Self::Judged | Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left => {
+                Phase::RolledBack
+            }
         }
     }
 
@@ -55,17 +69,35 @@ impl Scenario {
                 "[{set-weight: 50%}, {judge: {windows: 1}}, {set-weight: 100%}]"
             }
             Self::Quiet => "[{set-weight: 50%}, {wait: 15s}, {set-weight: 100%}]",
-            Self::Alarmed | Self::Abandoned => {
+            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left => {
                 "[{set-weight: 50%}, {wait: 30m}, {set-weight: 100%}]"
             }
         }
     }
 
-    fn has_traffic(self) -> bool {
+    fn abandon_after(self) -> &'static str {
         match self {
-            Self::Promoted | Self::Judged => true,
-            Self::Quiet | Self::Alarmed | Self::Abandoned => false,
+            Self::Forgotten => "15s",
+            _ => "20m",
         }
+    }
+
+    /// Requests a second.
+    fn rps(self) -> Option<u32> {
+        match self {
+            Self::Promoted | Self::Judged => Some(JUDGED_RPS),
+            Self::Quiet => Some(WATCHED_RPS),
+            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left => None,
+        }
+    }
+
+    /// Whether its pipeline is abandoned when it has its first weight.
+    pub fn is_abandoned(self) -> bool {
+        matches!(self, Self::Abandoned | Self::Forgotten | Self::Left)
+    }
+
+    fn has_alarm(self) -> bool {
+        matches!(self, Self::Alarmed | Self::Abandoned)
     }
 }
 
@@ -107,6 +139,18 @@ pub struct Ended {
     pub broken: Vec<String>,
 }
 
+/// Gives rollback-trigger this event.
+pub async fn trigger(world: &World, event: &Value) -> anyhow::Result<()> {
+    let lambda = lambda::Client::new(world.stack.sdk());
+    let invoke = lambda
+        .invoke()
+        .function_name(format!("{STACK}-rollback-trigger"))
+        .invocation_type(InvocationType::Event)
+        .payload(Blob::new(event.to_string()));
+    invoke.send().await?;
+    Ok(())
+}
+
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl Lane {
@@ -116,9 +160,7 @@ impl Lane {
         let balancer = world.stack.balancer(&name).await?;
         let candidate = match scenario {
             Scenario::Judged => &fleet.bad,
-            Scenario::Promoted | Scenario::Quiet | Scenario::Alarmed | Scenario::Abandoned => {
-                &fleet.good
-            }
+            _ => &fleet.good,
         };
         let elbv2 = world.stack.elbv2();
         for (group, version) in [
@@ -138,12 +180,14 @@ impl Lane {
         })
     }
 
-    fn name(&self) -> String {
+    /// As its alarm, its load balancer and its release are named.
+    pub fn name(&self) -> String {
         format!("lane-{}", self.digits)
     }
 
     fn config(&self) -> String {
         let (name, alarm, steps) = (self.name(), &self.alarm, self.scenario.steps());
+        let abandon_after = self.scenario.abandon_after();
         let Balancer {
             rule,
             blue,
@@ -155,7 +199,7 @@ impl Lane {
             "version: 1\n\
              gates:\n  {name}:\n    reports: [junit.xml]\n\
              releases:\n  {name}:\n    target:\n      alb-rule:\n        rule: {rule}\n        target-groups: [{green}, {blue}]\n\
-             \x20   steps: {steps}\n    window: 1s\n    settle: 2s\n    patience: 5m\n    alarms: [{alarm}]\n\
+             \x20   steps: {steps}\n    window: 1s\n    settle: 2s\n    patience: 5m\n    abandon-after: {abandon_after}\n    alarms: [{alarm}]\n\
              health-checks:\n  {name}:\n    probes:\n      - http: {{url: \"{url}/health\", allow-private: true}}\n      - alarm: {{names: [{alarm}]}}\n\
              \x20   interval: 1s\n    in-a-row: 2\n    within: 5m\n"
         )
@@ -167,19 +211,17 @@ impl Lane {
         shift.output = true;
         match self.scenario {
             Scenario::Promoted => vec![action("test-gate"), shift, action("health-check")],
-            Scenario::Judged | Scenario::Quiet | Scenario::Alarmed | Scenario::Abandoned => {
-                vec![shift]
-            }
+            _ => vec![shift],
         }
     }
 
     /// Releases, to the end, and checks the laws.
     pub async fn run(&self, world: &World) -> anyhow::Result<Ended> {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let load = self.scenario.has_traffic().then(|| {
+        let load = self.scenario.rps().map(|rps| {
             let load = Load {
                 url: format!("{}/buy", self.balancer.url).parse()?,
-                rps: RPS.try_into()?,
+                rps: rps.try_into()?,
                 duration: Duration::from_secs(3_600),
             };
             anyhow::Ok(tokio::spawn(load::run(load, async {
@@ -192,14 +234,43 @@ impl Lane {
         if let Some(load) = load {
             load.await??;
         }
-        let ran = released?;
+        self.over(world, released?).await
+    }
+
+    /// Waits for the end of a release whose pipeline has ended, and checks the laws.
+    pub async fn over(&self, world: &World, ran: Ran) -> anyhow::Result<Ended> {
         // The action's own word first: a health check has an id as well.
         let id = ran.variables.get("release").cloned();
         let id = id.and_then(|id| id.try_into().ok()).or(ran.release.clone());
         let id = id.with_context(|| format!("nobody knows its release: {ran:?}"))?;
+        if self.scenario.is_abandoned() {
+            let over = async {
+                while world.release(&id).await?.is_active() {
+                    self.sweep(world).await?;
+                    tokio::time::sleep(SWEEP_EVERY).await;
+                }
+                anyhow::Ok(())
+            };
+            let over = tokio::time::timeout(ABANDONED_TIME_MAX, over).await;
+            over.with_context(|| format!("{id} was not rolled back"))??;
+        }
         let ending = self.ending(&ran);
         let broken = laws::broken(world, self, &id, &ending).await?;
         Ok(Ended { id, ending, broken })
+    }
+
+    /// The schedule's event, with the lane in it: the calls of this sweep are this lane's.
+    async fn sweep(&self, world: &World) -> anyhow::Result<()> {
+        let event = serde_json::json!({
+            "version": "0",
+            "id": self.name(),
+            "source": "penstock.schedule",
+            "detail-type": "Penstock Sweep",
+            "account": "000000000000",
+            "region": "us-east-1",
+            "detail": {},
+        });
+        trigger(world, &event).await
     }
 
     fn ending(&self, ran: &Ran) -> Ending {
@@ -212,11 +283,13 @@ impl Lane {
         }
     }
 
-    async fn release(&self, world: &World) -> anyhow::Result<Ran> {
+    /// Releases until its pipeline ends.
+    pub async fn release(&self, world: &World) -> anyhow::Result<Ran> {
         let config = self.config();
         let report = r#"<testsuite><testcase name="a"/></testsuite>"#;
         let files = [("penstock.yaml", config.as_str()), ("junit.xml", report)];
-        let mut due = matches!(self.scenario, Scenario::Alarmed | Scenario::Abandoned);
+        let scenario = self.scenario;
+        let mut due = scenario.is_abandoned() || scenario.has_alarm();
         let see = async |event: &Event| {
             if let Event::ActionProgress {
                 external_execution_id: Some(id),
@@ -227,29 +300,21 @@ impl Lane {
                 && summary.starts_with("candidate at")
             {
                 due = false;
-                if self.scenario == Scenario::Abandoned {
+                if scenario.is_abandoned() {
                     let release = world.release(&ReleaseId::try_from(id.clone())?).await?;
                     let execution = release.started.execution.context("it is known")?;
                     world.stack.player().engine().stop(&execution, true)?;
                 }
-                // The emulator tells times of alarms in whole seconds: not before the release began.
-                tokio::time::sleep(ALARM_AFTER).await;
-                world.set_alarm(&self.alarm, StateValue::Alarm).await?;
+                if scenario.has_alarm() {
+                    // The emulator tells an alarm's time in whole seconds: not before the beginning.
+                    tokio::time::sleep(ALARM_AFTER).await;
+                    world.set_alarm(&self.alarm, StateValue::Alarm).await?;
+                }
             }
             Ok(())
         };
         let ran = world.run(&files, &self.actions(), see).await?;
-        ensure!(!due, "no alarm was due: {ran:?}");
-        if let (Scenario::Abandoned, Some(id)) = (self.scenario, &ran.release) {
-            let over = async {
-                while world.release(id).await?.is_active() {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-                anyhow::Ok(())
-            };
-            let over = tokio::time::timeout(ABANDONED_TIME_MAX, over).await;
-            over.with_context(|| format!("{id} was not rolled back"))??;
-        }
+        ensure!(!due, "it never had a weight: {ran:?}");
         Ok(ran)
     }
 }

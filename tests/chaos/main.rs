@@ -10,22 +10,25 @@ mod fault;
 mod faults;
 mod kills;
 mod lane;
+mod latency;
 mod laws;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod world;
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use lane::Fleet;
+use fault::Fault;
+use lane::{Fleet, Scenario};
 use world::World;
 
-/// Set to `whole` for everything.
+/// A share of everything in percent; or `timed`, for the time from an alarm to the stable weight and
+/// nothing else.
 const EXTENT: &str = "PENSTOCK_CHAOS";
 /// Chooses what is random.
 const SEED: &str = "PENSTOCK_SEED";
@@ -39,32 +42,84 @@ const CONTINUATION_DELAY: Duration = Duration::from_millis(2_500);
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
+    /// The releases whose calls are made to fail.
+    pub scenarios: &'static [Scenario],
     /// Single faults; each of them, when absent.
     pub single_faults: Option<usize>,
     /// Pairs of faults.
     pub fault_pairs: usize,
     /// Releases during which functions are killed.
     pub killed: usize,
+    /// What these are, in turn.
+    pub killed_scenarios: &'static [Scenario],
     /// Releases at once.
     pub crowd: usize,
     /// Targets on which one release follows the other while events come late.
     pub late: usize,
+    /// Rollbacks that are timed, with nothing failing.
+    pub timed: usize,
 }
 
+impl Extent {
+    /// So many percent of it; but the crowd stays whole.
+    fn share(self, percent: usize) -> Self {
+        let share = |of: usize| (of * percent).div_ceil(100);
+        Self {
+            single_faults: Some(share(SINGLE_FAULTS)),
+            fault_pairs: share(self.fault_pairs),
+            killed: share(self.killed),
+            late: share(self.late),
+            ..self
+        }
+    }
+}
+
+/// About as many single faults are possible.
+const SINGLE_FAULTS: usize = 2_000;
+
 const SMALL: Extent = Extent {
+    // Those that only rollback-trigger and the sweep look after take minutes.
+    scenarios: &[Scenario::Promoted, Scenario::Judged],
     single_faults: Some(16),
     fault_pairs: 4,
-    killed: 8,
+    killed: 6,
+    killed_scenarios: &[Scenario::Promoted, Scenario::Judged, Scenario::Alarmed],
     crowd: 20,
-    late: 4,
+    late: 2,
+    timed: 0,
 };
 
 const WHOLE: Extent = Extent {
+    scenarios: &[
+        Scenario::Promoted,
+        Scenario::Judged,
+        Scenario::Abandoned,
+        Scenario::Forgotten,
+    ],
     single_faults: None,
     fault_pairs: 200,
     killed: 120,
+    killed_scenarios: &[
+        Scenario::Promoted,
+        Scenario::Judged,
+        Scenario::Alarmed,
+        Scenario::Abandoned,
+        Scenario::Forgotten,
+    ],
     crowd: 200,
     late: 24,
+    timed: 0,
+};
+
+const TIMED: Extent = Extent {
+    scenarios: &[],
+    single_faults: Some(0),
+    fault_pairs: 0,
+    killed: 0,
+    killed_scenarios: &[],
+    crowd: 0,
+    late: 0,
+    timed: 240,
 };
 
 /// The stack, what releases are of, and what to do with them.
@@ -75,6 +130,8 @@ pub struct Chaos {
     pub fleet: Fleet,
     /// How much is done.
     pub extent: Extent,
+    /// Every fault of every call of clean releases, once these are recorded.
+    pub faults: OnceLock<Vec<(Scenario, Fault)>>,
     /// Chooses what is random.
     pub seed: u64,
 }
@@ -86,12 +143,16 @@ impl Chaos {
             Err(_) => USUAL_SEED,
         };
         let extent = match std::env::var(EXTENT).as_deref() {
-            Ok("whole") => WHOLE,
-            Ok(_) | Err(_) => SMALL,
+            Ok("timed") => TIMED,
+            Ok(text) => match text.parse().with_context(|| format!("{EXTENT}={text}"))? {
+                100 => WHOLE,
+                percent => WHOLE.share(percent),
+            },
+            Err(_) => SMALL,
         };
         println!("seed {seed}, {extent:?}");
         let world = World::start_with(PIPELINE_TIME_MAX, |config| {
-            config.faults = true;
+            config.faults = extent.timed == 0;
             config.deliver_twice = false;
             config.continuation_delay = CONTINUATION_DELAY;
         })?;
@@ -100,6 +161,7 @@ impl Chaos {
             world,
             fleet,
             extent,
+            faults: OnceLock::new(),
             seed,
         })
     }
@@ -107,7 +169,12 @@ impl Chaos {
 
 type Test = (&'static str, fn(&Chaos) -> anyhow::Result<()>);
 
-const TESTS: [Test; 5] = [
+const TIMED_TESTS: &[Test] = &[(
+    "every_alarm_has_a_rollback_whose_time_is_known",
+    latency::timed,
+)];
+
+const TESTS: &[Test] = &[
     (
         "no_fault_of_a_single_call_changes_where_a_release_ends",
         faults::single,
@@ -141,7 +208,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let trials = TESTS.iter().map(|(name, test)| {
+    let tests = match chaos.extent.timed {
+        0 => TESTS,
+        _ => TIMED_TESTS,
+    };
+    let trials = tests.iter().map(|(name, test)| {
         let (chaos, test) = (chaos.clone(), *test);
         Trial::test(*name, move || {
             test(&chaos).map_err(|error| Failed::from(format!("{error:#}")))

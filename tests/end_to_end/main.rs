@@ -8,6 +8,7 @@ mod alb;
 mod announced;
 mod bad_input;
 mod by_hand;
+mod company;
 mod ecs;
 mod history;
 mod judged;
@@ -19,6 +20,7 @@ mod reports;
 mod requests;
 mod sources;
 mod steps;
+mod sweep_cost;
 mod tools;
 mod world;
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         announced::TESTS,
         bad_input::TESTS,
         by_hand::TESTS,
+        company::TESTS,
         ecs::TESTS,
         history::TESTS,
         judged::TESTS,
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         requests::TESTS,
         sources::TESTS,
         steps::TESTS,
+        sweep_cost::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();

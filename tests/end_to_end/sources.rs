@@ -34,6 +34,10 @@ pub const TESTS: &[Test] = &[
         finding,
     ),
     (
+        "a_deployment_alongside_that_fails_takes_the_release_back",
+        alongside,
+    ),
+    (
         "events_of_elsewhere_of_others_and_from_before_change_nothing_and_a_duplicate_nothing_more",
         strangers,
     ),
@@ -52,9 +56,10 @@ fn canary_shift() -> Action {
     Action::with_parameters("canary-shift", parameters)
 }
 
-/// A release that goes on for longer than anybody waits, and its image.
-fn files(service: &Service) -> Vec<(&'static str, String)> {
+/// A release that goes on for longer than anybody waits, its image, and `more` of its plan.
+fn files(service: &Service, more: &str) -> Vec<(&'static str, String)> {
     let config = service.config();
+    let config = config.replacen("    patience:", &format!("{more}    patience:"), 1);
     let config = config.replacen("{judge: {windows: 3}}", "{wait: 10m}", 1);
     let image =
         json!({"ImageURI": format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/web@{DIGEST}")});
@@ -68,10 +73,10 @@ fn files(service: &Service) -> Vec<(&'static str, String)> {
 async fn run(
     world: &World,
     service: &Service,
-    asks: bool,
+    (asks, more): (bool, &str),
     act: impl AsyncFn(&Release) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Ran, Release)> {
-    let files = files(service);
+    let files = files(service, more);
     let files: Vec<_> = files.iter().map(|(n, text)| (*n, text.as_str())).collect();
     let mut id = None;
     let see = async |event: &Event| {
@@ -139,7 +144,7 @@ fn abandoned(world: &World) -> anyhow::Result<()> {
             world.stack.player().engine().stop(execution, true)?;
             Ok(())
         };
-        let (ran, release) = run(world, &service, false, abandon).await?;
+        let (ran, release) = run(world, &service, (false, ""), abandon).await?;
         ensure!(ran.failure.is_none(), "it was left alone: {ran:#?}");
         let why = why(&release)?;
         let told = ["was abandoned", "was stopped"];
@@ -170,7 +175,7 @@ fn neighbour(world: &World) -> anyhow::Result<()> {
             engine.approve(pipeline, "Penstock", APPROVAL, &token, verdict)?;
             Ok(())
         };
-        let (ran, release) = run(world, &service, true, reject).await?;
+        let (ran, release) = run(world, &service, (true, ""), reject).await?;
         let why = why(&release)?;
         ensure!(
             why.starts_with("action Approve in stage Penstock failed") && why.contains("prices"),
@@ -198,7 +203,7 @@ fn requested(world: &World) -> anyhow::Result<()> {
             bus.put(&event).await?;
             Ok(())
         };
-        let (ran, release) = run(world, &service, false, ask).await?;
+        let (ran, release) = run(world, &service, (false, ""), ask).await?;
         ran.failed(
             "JobFailed",
             &["ada (shop.oncall) asked for it: orders fell by half"],
@@ -229,10 +234,45 @@ fn finding(world: &World) -> anyhow::Result<()> {
             }
             Ok(())
         };
-        let (ran, release) = run(world, &service, false, find).await?;
+        let (ran, release) = run(world, &service, (false, ""), find).await?;
         ran.failed("JobFailed", &["a CRITICAL one", DIGEST])?;
         ensure!(release.started.images.contains(DIGEST));
         Ok(())
+    })
+}
+
+fn alongside(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        let service = world.service().await?;
+        let bus = Bus::new(world.stack.sdk());
+        let group = world.name("workers");
+        world.stack.player().codedeploy().begin("shop", &group);
+        let arn = |group: &str| {
+            format!("arn:aws:codedeploy:{REGION}:{ACCOUNT}:deploymentgroup:shop/{group}")
+        };
+        let more = format!(
+            "    rollback: {{alongside: [{{codedeploy: '{}'}}]}}\n",
+            arn(&group)
+        );
+        let fail = async |_: &Release| {
+            for group in ["another", &group] {
+                let event = BusEvent {
+                    source: "local.codedeploy".to_owned(),
+                    detail_type: "CodeDeploy Deployment State-change Notification".to_owned(),
+                    resources: vec![arn(group)],
+                    detail: json!({
+                        "region": REGION, "application": "shop", "deploymentGroup": group,
+                        "deploymentId": "d-ABC", "instanceGroupId": "1", "state": "FAILURE",
+                    }),
+                };
+                bus.put(&event).await?;
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            Ok(())
+        };
+        let (ran, _) = run(world, &service, (false, &more), fail).await?;
+        let told = format!("rolled back: deployment d-ABC of shop/{group} failed");
+        ran.failed("JobFailed", &[&told])
     })
 }
 
@@ -360,7 +400,7 @@ fn strangers(world: &World) -> anyhow::Result<()> {
             ensure!(world.facts(id).await?.len() == facts, "it was over");
             Ok(())
         };
-        let (ran, release) = run(world, &service, false, act).await?;
+        let (ran, release) = run(world, &service, (false, ""), act).await?;
         ran.failed("JobFailed", &["rolled back: stage Penstock failed"])?;
         let turned =
             |event: &release::Event| matches!(event, release::Event::RollbackDecided { .. });

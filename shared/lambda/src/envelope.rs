@@ -18,16 +18,11 @@ struct Fields {
     source: String,
     account: String,
     region: String,
-    /// What does not say when it happened, as the schedule, turns no release round: it happened
-    /// before any of them.
-    #[serde(default = "before_all")]
+    /// What does not say when it happened is older than any release.
+    #[serde(default)]
     time: Timestamp,
     #[serde(default)]
     resources: Vec<String>,
-}
-
-fn before_all() -> Timestamp {
-    Timestamp::MIN
 }
 
 /// An event, opened.

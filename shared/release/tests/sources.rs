@@ -182,13 +182,16 @@ fn ended(head: &Head<Option<Release>>, outcome: Outcome) -> Head<Option<Release>
     head.after(&[Event::Ended { at, outcome, proof }])
 }
 
-fn events() -> impl Strategy<Value = Vec<(Kind, i64)>> {
+/// What comes, and how many seconds after the beginning it happened.
+type Deliveries = Vec<(Kind, i64)>;
+
+fn events() -> impl Strategy<Value = Deliveries> {
     let event = (prop::sample::select(&KINDS), -600_i64..600);
     prop::collection::vec(event, 0..8)
 }
 
 /// The events in another order, some of them more than once.
-fn shuffled() -> impl Strategy<Value = (Vec<(Kind, i64)>, Vec<(Kind, i64)>)> {
+fn shuffled() -> impl Strategy<Value = (Deliveries, Deliveries)> {
     events().prop_flat_map(|events| {
         let again = prop::collection::vec(any::<prop::sample::Index>(), 0..8);
         let more = again.prop_map({

@@ -6,6 +6,7 @@ mod announce;
 mod company;
 mod gate;
 mod lambda_alias;
+mod sources;
 
 use actions::{CanaryShift, HealthCheck, RollbackTrigger, TestGate};
 use engine::fakes::{Fault, Run, World};

@@ -68,13 +68,13 @@ impl Bus {
     /// Where to say what happened; whoever says it does not wait. The second part puts the events on
     /// the bus, in order, until nobody can say anything any more.
     pub fn teller(self) -> (Teller, impl Future<Output = ()> + Send + 'static) {
-        let (sender, mut events) = mpsc::channel(WAITING_MAX);
+        let (teller, mut events) = Teller::new();
         let telling = async move {
             while let Some(event) = events.recv().await {
                 self.tell(&event).await;
             }
         };
-        (Teller(Some(sender)), telling)
+        (teller, telling)
     }
 
     async fn tell(&self, event: &BusEvent) {
@@ -96,6 +96,12 @@ impl Bus {
 pub struct Teller(Option<mpsc::Sender<BusEvent>>);
 
 impl Teller {
+    /// Where to say what happened, and who hears it.
+    pub fn new() -> (Self, mpsc::Receiver<BusEvent>) {
+        let (sender, events) = mpsc::channel(WAITING_MAX);
+        (Self(Some(sender)), events)
+    }
+
     /// Says that this happened.
     pub fn say(&self, event: BusEvent) {
         if let Some(sender) = &self.0
