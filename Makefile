@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-FUNCTIONS := test-gate canary-shift health-check rollback-trigger
+FUNCTIONS := test-gate canary-shift health-check rollback-trigger announce
 TOOLS := .venv/installed
 # The functions for the laptop: built like the tests, so that one build serves all.
 BOOTSTRAPS := target/bootstraps
@@ -15,7 +15,7 @@ export SAM_CLI_TELEMETRY := 0
 # cfn-lint and sam validate ask for a region, and nothing else, of AWS.
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-gate bench-judge bench-rollback chaos fuzz clean
+.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-sweep bench-gate bench-judge bench-rollback chaos fuzz clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -64,7 +64,7 @@ check: $(TOOLS) ## Format, lints, templates and architecture
 	cargo fmt --all -- --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	@echo '== checking templates'
-	cfn-lint template.yaml demo/pipeline.yaml
+	cfn-lint template.yaml demo/pipeline.yaml docs/examples/*.yaml
 	sam validate --lint
 	@echo '== checking the architecture'
 	cargo test --locked --quiet --workspace --test architecture
@@ -89,6 +89,12 @@ ROUND_TRIP_MS ?= 30
 bench-calls: demo ## AWS calls and round trips of each job, and of a whole release of each target
 	PENSTOCK_ROUND_TRIP_MS=$(ROUND_TRIP_MS) cargo test --locked --quiet --workspace --test end_to_end -- promoted --test-threads 1
 	cargo run --locked --quiet --bin bench-calls -- --requests target/end-to-end-requests.jsonl
+
+# How many releases are active while the sweep is timed.
+ACTIVE ?= 0,100,10000
+
+bench-sweep: $(TOOLS) bootstraps ## What the sweep costs with 0, 100 and 10 000 active releases
+	PENSTOCK_ACTIVE=$(ACTIVE) cargo test --locked --quiet --workspace --test end_to_end -- a_sweep_reads --test-threads 1
 
 bench-rollback: $(TOOLS) bootstraps ## From an alarm to the stable weight live: times and AWS calls of 240 rollbacks
 	PENSTOCK_CHAOS=timed cargo test --locked --quiet --workspace --test chaos

@@ -178,8 +178,8 @@ fn a_functions_main_is_wiring() {
         seen += 1;
     }
     assert_eq!(
-        seen, 4,
-        "test-gate, canary-shift, health-check, rollback-trigger"
+        seen, 5,
+        "test-gate, canary-shift, health-check, rollback-trigger, announce"
     );
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws::local::alarms::Bridge;
+use aws::local::bus::Bus;
 use aws::local::metrics::Publisher;
 use aws::local::pipeline::{Account, CallError, EMULATOR_KEY, emulator};
 use axum::Router;
@@ -136,7 +137,7 @@ pub struct Player {
     ecs: Ecs,
     codedeploy: CodeDeploy,
     kept: Kept,
-    /// The publishers of metrics and the bridge of alarms.
+    /// The publishers of metrics, the bridge of alarms, and what tells the event bus.
     companions: JoinSet<()>,
     farewell: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -157,7 +158,14 @@ impl Player {
 
         let sdk = emulator(&config.endpoint, &config.region).await;
         let account = Account::new(&sdk);
-        let engine = Engine::new(settings(&config, address), Arc::new(account.clone()));
+        let mut companions = JoinSet::new();
+        let (news, telling) = Bus::new(&sdk).teller();
+        companions.spawn(telling);
+        let settings = Settings {
+            news: news.clone(),
+            ..settings(&config, address)
+        };
+        let engine = Engine::new(settings, Arc::new(account.clone()));
         let environment = environment(&config, address);
         let balancer = AlbConfig {
             region: config.region.clone(),
@@ -170,10 +178,10 @@ impl Player {
             region: config.region,
             account: config.account,
             environment,
+            news,
         };
         let ecs = Ecs::start(ecs, Arc::clone(&alb));
 
-        let mut companions = JoinSet::new();
         let counted = alb.clone();
         companions.spawn(Publisher::new(&sdk).run(move || counted.take_finished_seconds()));
         let aliases = Aliases::new(&sdk);

@@ -26,13 +26,15 @@ use crate::recorder::{Recorder, Recording};
 pub const STACK: &str = "penstock";
 /// The emulator's region.
 pub const REGION: &str = "us-east-1";
-/// What releases may move in the deployed stack: every rule, listener and ECS service, and functions by
-/// their name.
-pub const ALLOWED_TARGETS: [&str; 4] = [
+/// What releases may move in the deployed stack: every rule, listener and ECS service, functions and
+/// CodeDeploy's applications by their name, and the stages of every pipeline.
+pub const ALLOWED_TARGETS: [&str; 6] = [
     "arn:aws:elasticloadbalancing:*:*:listener-rule/app/*",
     "arn:aws:elasticloadbalancing:*:*:listener/app/*",
     "arn:aws:lambda:*:*:function:shop*",
     "arn:aws:ecs:*:*:service/*",
+    "arn:aws:codedeploy:*:*:deploymentgroup:shop*",
+    "arn:aws:codepipeline:*:*:*",
 ];
 /// What health checks may invoke in the deployed stack: functions by their name.
 pub const ALLOWED_CHECKS: &str = "arn:aws:lambda:*:*:function:check-*";

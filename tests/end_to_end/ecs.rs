@@ -33,6 +33,10 @@ pub const TESTS: &[Test] = &[
         services_never_ready,
     ),
     (
+        "a_service_whose_deployment_ecs_gives_up_is_taken_down_by_ecs_own_event",
+        services_given_up,
+    ),
+    (
         "a_task_set_is_made_promoted_and_the_old_one_deleted",
         task_sets_good,
     ),
@@ -375,6 +379,29 @@ fn services_never_ready(world: &World) -> anyhow::Result<()> {
     })
 }
 
+/// Without the event the release would wait for its tasks for a quarter of an hour.
+fn services_given_up(world: &World) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        let shop = Shop::open(world).await?;
+        let pair = shop.blue_and_green(&shop.version(0).await?).await?;
+        let update = shop.ecs.update_service().cluster(CLUSTER);
+        let update = update.service(&pair.green);
+        update
+            .deployment_configuration(with_breaker()?)
+            .send()
+            .await?;
+        let config = shop.config(&shop.services_target(&pair));
+        let broken = shop.define(0, 200, &["sh", "-c", "exit 3"]).await?;
+        let ran = shop.release(&config, &broken).await?;
+        let told = format!("the deployment of service {CLUSTER}/{}", pair.green);
+        ran.failed("JobFailed", &["rolled back: ", &told, "circuit breaker"])?;
+        ensure!(shop.weights().await? == (1, 0), "blue serves as before");
+        let green = shop.described(&pair.green).await?;
+        ensure!(green.desired_count() == 0, "green is down again: {green:?}");
+        Ok(())
+    })
+}
+
 /// The summary of a job that goes on.
 fn said(event: &Event) -> Option<&str> {
     match event {
@@ -540,8 +567,13 @@ fn rolling_breaker(world: &World) -> anyhow::Result<()> {
         let config = shop.with_steps(&target, "[{set-weight: 100%}]");
         let broken = shop.define(0, 200, &["sh", "-c", "exit 3"]).await?;
         let ran = shop.release(&config, &broken).await?;
-        let by_itself = "rolled back: the target has put the stable version back by itself";
-        ran.failed("JobFailed", &[by_itself])?;
+        ran.failed("JobFailed", &["rolled back: the "])?;
+        // Whichever was faster: ECS's event, or the release's own look at its target.
+        let because = shop.phase(&ran).await?.1;
+        ensure!(
+            matches!(because, Some(Reason::TurnedBack | Reason::Happened { .. })),
+            "{because:?}"
+        );
         shop.until(&shop.name, |s| runs(s, &old, TASKS)).await?;
         ensure!(shop.phase(&ran).await?.0 == Phase::RolledBack);
         Ok(())

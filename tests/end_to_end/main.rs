@@ -5,8 +5,10 @@
 
 mod abandoned;
 mod alb;
+mod announced;
 mod bad_input;
 mod by_hand;
+mod company;
 mod ecs;
 mod history;
 mod judged;
@@ -16,7 +18,9 @@ mod probes;
 mod releases;
 mod reports;
 mod requests;
+mod sources;
 mod steps;
+mod sweep_cost;
 mod tools;
 mod world;
 
@@ -37,8 +41,10 @@ fn main() -> ExitCode {
         releases::TESTS,
         reports::TESTS,
         abandoned::TESTS,
+        announced::TESTS,
         bad_input::TESTS,
         by_hand::TESTS,
+        company::TESTS,
         ecs::TESTS,
         history::TESTS,
         judged::TESTS,
@@ -46,7 +52,9 @@ fn main() -> ExitCode {
         lambda_alias::TESTS,
         probes::TESTS,
         requests::TESTS,
+        sources::TESTS,
         steps::TESTS,
+        sweep_cost::TESTS,
         tools::TESTS,
     ];
     let tests: Vec<Test> = tests.concat();

@@ -207,7 +207,7 @@ fn frozen_for_too_long(world: &World) -> anyhow::Result<()> {
 
 impl World {
     /// Every fact of a release, as its log has them.
-    async fn facts(&self, id: &ReleaseId) -> anyhow::Result<Vec<Event>> {
+    pub async fn facts(&self, id: &ReleaseId) -> anyhow::Result<Vec<Event>> {
         Ok(self.aws.events::<Option<Release>>(id).await?)
     }
 }

@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use cli::load::{self, Load};
 use cli::pipeline::event::{Entry, Event, Status};
-use cli::pipeline::execution::Repository;
+use cli::pipeline::execution::{Execution, Repository};
 use cli::pipeline::submit::Submission;
 use cli::run::{Ending, Remote};
 use cli::stack::{Balancer, STACK, Stack, StackConfig};
@@ -206,8 +206,17 @@ impl World {
         mut see: impl AsyncFnMut(&Event) -> anyhow::Result<()>,
     ) -> anyhow::Result<Ran> {
         let repository = TempDir::with_prefix("penstock-source-")?;
-        commit(repository.path(), files)?;
         let pipeline = self.name("pipeline");
+        let named = |text: &&str| text.replace(PIPELINE, &pipeline);
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, text)| (*name, named(text)))
+            .collect();
+        let texts: Vec<_> = files
+            .iter()
+            .map(|(name, text)| (*name, text.as_str()))
+            .collect();
+        commit(repository.path(), &texts)?;
         let submission = Submission {
             declaration: declaration(&pipeline, actions, key, asks),
             sources: [(
@@ -270,6 +279,24 @@ impl World {
         let head: Head<Option<Release>> = self.aws.load(id).await?;
         head.state
             .with_context(|| format!("there is no release {id}"))
+    }
+
+    /// Waits until the release of this execution has moved the weights.
+    pub async fn until_shifted(
+        &self,
+        service: &Service,
+        execution: &Execution,
+    ) -> anyhow::Result<()> {
+        let before = self.weights(service).await?;
+        let shifted = async {
+            while self.weights(service).await? == before {
+                ensure!(!execution.ended(), "it ended before");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Ok(())
+        };
+        let shifted = tokio::time::timeout(Duration::from_secs(60), shifted).await;
+        shifted.context("the weights did not move")?
     }
 
     /// The live weights of stable (blue) and candidate (green).
@@ -395,8 +422,14 @@ impl Action {
 /// The manual approval action beside the first action of [`World::run_with_approval`].
 pub const APPROVAL: &str = "Approve";
 
-/// What `aws codepipeline get-pipeline` would print. In UserParameters `PIPELINE` is its name.
-fn declaration(name: &str, actions: &[Action], key: Option<&str>, asks: bool) -> String {
+/// Stands for the pipeline's name in files and in UserParameters.
+pub const PIPELINE: &str = "PIPELINE";
+
+/// The stage of a test's actions.
+pub const STAGE: &str = "Penstock";
+
+/// What `aws codepipeline get-pipeline` would print. In UserParameters [`PIPELINE`] is its name.
+pub fn declaration(name: &str, actions: &[Action], key: Option<&str>, asks: bool) -> String {
     let lambda = actions.iter().enumerate().map(|(number, action)| {
         let outputs = match action.output {
             true => serde_json::json!([{"name": format!("Out{number}")}]),
@@ -409,7 +442,7 @@ fn declaration(name: &str, actions: &[Action], key: Option<&str>, asks: bool) ->
             "actionTypeId": {"category": "Invoke", "owner": "AWS", "provider": "Lambda", "version": "1"},
             "configuration": {
                 "FunctionName": format!("{STACK}-{}", action.function),
-                "UserParameters": action.parameters.replace("PIPELINE", name),
+                "UserParameters": action.parameters.replace(PIPELINE, name),
             },
             "inputArtifacts": [{"name": "SourceOut"}],
             "outputArtifacts": outputs,
@@ -444,7 +477,7 @@ fn declaration(name: &str, actions: &[Action], key: Option<&str>, asks: bool) ->
         "pipelineType": "V2",
         "stages": [
             {"name": "Source", "actions": [source]},
-            {"name": "Penstock", "actions": lambda.chain(approval).collect::<Vec<_>>()},
+            {"name": STAGE, "actions": lambda.chain(approval).collect::<Vec<_>>()},
         ],
     }})
     .to_string()

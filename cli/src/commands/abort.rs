@@ -59,6 +59,11 @@ impl Abort {
         match driven.release.phase {
             Phase::RolledBack => println!("{id} rolled back: the stable version serves 100% again"),
             Phase::Promoted => println!("{id} was promoted already; nothing was changed"),
+            // What is left to do, its pipeline's next job or the sweep does.
+            Phase::RollingBack if driven.release.is_back() => println!(
+                "{id} rolled back: the stable version serves 100% again; {}",
+                driven.because
+            ),
             Phase::RollingBack | Phase::Shifting => {
                 bail!("{id} is not over yet; run the command again")
             }

@@ -88,6 +88,10 @@ fn show(name: &str, config: &Config) {
             steps.join(", "),
             plan.target.id()
         ));
+        let back: Vec<_> = plan.rollback.words().collect();
+        if !back.is_empty() {
+            say(format!("  when it goes back: {}", back.join(", ")));
+        }
     }
     for (section, check) in config.health_checks() {
         say(format!(

@@ -18,6 +18,7 @@ mod arn;
 mod definitions;
 mod described;
 mod error;
+mod news;
 mod process;
 mod schedule;
 mod service_deployments;
@@ -32,6 +33,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aws::local::bus::Teller;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -65,6 +67,8 @@ pub struct EcsConfig {
     pub account: String,
     /// What each container's environment begins with.
     pub environment: BTreeMap<String, String>,
+    /// Who is told of deployments.
+    pub news: Teller,
 }
 
 /// The services and what runs of them. A clone is the same one; dropping the last one kills all tasks.
@@ -81,6 +85,7 @@ struct Shared {
     state: Mutex<State>,
     alb: Arc<Alb>,
     environment: BTreeMap<String, String>,
+    news: Teller,
     /// Somebody wants the scheduler to look now.
     changed: Notify,
 }
@@ -103,6 +108,7 @@ impl Ecs {
             state: Mutex::new(State::new(home)),
             alb,
             environment: config.environment,
+            news: config.news,
             changed: Notify::new(),
         });
         let (end, ended) = watch::channel(false);
@@ -224,6 +230,9 @@ impl Scheduler {
         let acts = state.look(clock::now(), |group, target| {
             shared.alb.target_health(group, target)
         });
+        for event in state.take_news() {
+            shared.news.say(event);
+        }
         for act in acts {
             match act {
                 Act::Start(id) => self.start(&mut state, id),

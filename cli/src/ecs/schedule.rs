@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::news::News;
 use super::state::{
     Deployment, Deployments, Fleet, Fleets, Phase, Rollout, Service, ServiceStatus, State, Stop,
     Target, Task, TaskSet, TaskSetStatus,
@@ -304,6 +305,7 @@ impl Deployments {
         primary.rollout = Rollout::Completed;
         primary.reason = format!("ECS deployment {} completed.", fleet.id);
         primary.fleet.updated = now;
+        self.news.push(News::of(primary, now));
         told.push(format!(
             "(deployment {}) deployment completed.",
             primary.fleet.id
@@ -333,6 +335,7 @@ impl Deployments {
         primary.rollout = Rollout::Failed;
         primary.reason = "ECS deployment circuit breaker: tasks failed to start.".to_owned();
         primary.fleet.updated = now;
+        self.news.push(News::of(primary, now));
         let failed = primary.fleet.id.clone();
         told.push(format!(
             "(deployment {failed}) deployment failed: tasks failed to start."
@@ -359,6 +362,7 @@ impl Deployments {
             rollout: Rollout::InProgress,
             reason,
         };
+        self.news.push(News::of(&back, now));
         self.all.insert(0, back);
         true
     }

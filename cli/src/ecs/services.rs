@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::arn::{DEFAULT_CLUSTER, check_name};
 use super::definitions::TaskDefinition;
 use super::error::EcsError;
+use super::news::News;
 use super::schedule::TASKS_PER_SERVICE_MAX;
 use super::state::{
     Deployment, Deployments, Fleet, Fleets, Rollout, Service, ServiceStatus, State,
@@ -147,13 +148,11 @@ impl State {
                     given.ok_or_else(|| EcsError::invalid("TaskDefinition can not be blank."))?;
                 let definition = self.definition_to_run(given)?;
                 check_placement(&request.placement, &definition, group_use)?;
+                let first = Deployment::begun(Fleet::new(definition, request.placement, now));
                 Fleets::Deployments(Deployments {
                     controller,
-                    all: vec![Deployment::begun(Fleet::new(
-                        definition,
-                        request.placement,
-                        now,
-                    ))],
+                    news: vec![News::of(&first, now)],
+                    all: vec![first],
                     completed: None,
                     stopped: None,
                 })
@@ -313,9 +312,10 @@ impl Deployments {
         if !force && definition == primary.definition && placement == primary.placement {
             return Ok(());
         }
-        let fleet = Fleet::new(definition, placement, now);
         self.stopped = None;
-        self.all.insert(0, Deployment::begun(fleet));
+        let deployment = Deployment::begun(Fleet::new(definition, placement, now));
+        self.news.push(News::of(&deployment, now));
+        self.all.insert(0, deployment);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::arn::Home;
 use super::definitions::TaskDefinition;
 use super::error::EcsError;
+use super::news::News;
 use super::schedule::Act;
 use super::wire::{Controller, DeploymentConfiguration, Placement, Tag};
 
@@ -95,6 +96,8 @@ pub(super) struct Deployments {
     pub(super) all: Vec<Deployment>,
     /// The last one that was completed: where a circuit breaker goes back to.
     pub(super) completed: Option<Box<Fleet>>,
+    /// What the event bus has not been told yet.
+    pub(super) news: Vec<News>,
     /// What is being, or was, rolled back because somebody stopped it; nothing any more once
     /// something else is deployed.
     pub(super) stopped: Option<StoppedDeployment>,

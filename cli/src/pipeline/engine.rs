@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aws::local::bus::Teller;
 use futures::future::join_all;
 use tokio::sync::{Mutex as Lock, OwnedMutexGuard, watch};
 use uuid::Uuid;
@@ -19,6 +20,7 @@ use super::execution::{
     ActionRun, ActionStatus, Execution, Failure, Registered, Repository, Start, Stop, Verdict,
 };
 use super::jobs::{Details, Jobs};
+use super::news;
 use super::transitions::Transitions;
 use super::variables::{Variables, interpolate};
 
@@ -52,6 +54,8 @@ pub struct Settings {
     pub build_environment: BTreeMap<String, String>,
     /// Where builds run; each in a new directory, which is removed at its end.
     pub work: PathBuf,
+    /// Who is told what happens in executions.
+    pub news: Teller,
 }
 
 impl Default for Settings {
@@ -66,6 +70,7 @@ impl Default for Settings {
             deliver_twice: false,
             build_environment: BTreeMap::new(),
             work: std::env::temp_dir(),
+            news: Teller::default(),
         }
     }
 }
@@ -334,6 +339,8 @@ impl Engine {
         execution.record(|record| record.variables.insert("codepipeline".into(), own));
         executions.push_back(execution.clone());
         tokio::spawn(supervise(self.0.clone(), execution.clone()));
+        let (shared, told) = (self.0.clone(), execution.clone());
+        tokio::spawn(async move { news::tell(&shared.settings, &told).await });
         execution
     }
 
@@ -355,6 +362,7 @@ impl Engine {
             return Err(Refused::NotStoppable(execution.id));
         }
         execution.record(|record| record.status = Status::Stopping);
+        execution.journal.record(Event::ExecutionStopping);
         execution.stop.send_replace(wanted);
         Ok(execution)
     }

@@ -105,6 +105,8 @@ pub enum Event {
         /// How.
         status: Status,
     },
+    /// Somebody has asked to stop it.
+    ExecutionStopping,
     /// The last event.
     ExecutionEnded {
         /// How.

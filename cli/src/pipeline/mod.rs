@@ -19,6 +19,7 @@ pub mod engine;
 pub mod event;
 pub mod execution;
 pub mod jobs;
+mod news;
 pub mod rules;
 pub mod shell;
 pub mod submit;

@@ -166,7 +166,7 @@ impl Screen {
                 let mark = style("-").yellow().to_string();
                 self.finished(stage, action, &[&mark, action, "abandoned"]);
             }
-            Event::StageEnded { .. } => {}
+            Event::StageEnded { .. } | Event::ExecutionStopping => {}
             Event::ExecutionEnded { status, message } => self.ended(*status, message.as_deref()),
         }
     }

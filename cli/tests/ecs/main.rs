@@ -136,6 +136,52 @@ async fn the_circuit_breaker_goes_back_to_what_was_completed() {
 }
 
 #[tokio::test]
+async fn a_service_deployment_that_is_stopped_goes_back_to_what_was_completed_and_says_so() {
+    let stage = Stage::new().await;
+    let one = stage.version("one").await;
+    let plain = || DeploymentConfiguration::builder().build();
+    stage.service(&one, plain()).await;
+    stage.until_completed(&one).await;
+    let bad = stage.define(&["sh", "-c", "exit 3"], &[]).await;
+    stage.deploy(&bad).await;
+    let last = async || {
+        let list = stage.ecs.list_service_deployments().cluster("prod");
+        let listed = list.service("web").send().await.unwrap();
+        let brief = &listed.service_deployments()[0];
+        let arn = brief.service_deployment_arn().unwrap().to_owned();
+        (arn, brief.status().unwrap().as_str().to_owned())
+    };
+    let (arn, status) = last().await;
+    assert_eq!(status, "IN_PROGRESS");
+    let stop = async |arn: &str| {
+        let stop = stage.ecs.stop_service_deployment();
+        stop.service_deployment_arn(arn).send().await
+    };
+    stop(&arn).await.unwrap();
+    let again = stop(&arn).await.unwrap_err();
+    assert_eq!(again.code(), Some("ConflictException"));
+    let (same, status) = last().await;
+    assert_eq!((&same, status.as_str()), (&arn, "ROLLBACK_IN_PROGRESS"));
+    stage.until_completed(&one).await;
+    assert_eq!(
+        last().await,
+        (arn.clone(), "ROLLBACK_SUCCESSFUL".to_owned())
+    );
+    assert_eq!(stage.answers(10).await, ok("one"));
+    let describe = stage.ecs.describe_service_deployments();
+    let described = describe.service_deployment_arns(&arn).send().await.unwrap();
+    let described = &described.service_deployments()[0];
+    assert_eq!(described.service_deployment_arn(), Some(arn.as_str()));
+    // What is deployed next is a deployment of its own.
+    let two = stage.version("two").await;
+    stage.deploy(&two).await;
+    assert_ne!(last().await.0, arn);
+    let unknown = stop(&arn).await.unwrap_err();
+    assert_eq!(unknown.code(), Some("ServiceDeploymentNotFoundException"));
+    stage.player.stop().await;
+}
+
+#[tokio::test]
 async fn a_deployment_that_never_becomes_healthy_fails_and_the_old_one_serves_on() {
     let stage = Stage::new().await;
     let one = stage.version("one").await;

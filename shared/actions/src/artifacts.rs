@@ -1,10 +1,15 @@
 //! What the actions read from a job's input artifacts.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use engine::{ActionError, Class, Input, Job, PortError, Ports, chain};
 use release::config::{CONFIG_BYTES_MAX, Config, Plan, VERSION_FILE_BYTES_MAX};
+use release::gate::{IMAGE_FILE_BYTES_MAX, digests};
 use reports::{Archive, ReadError};
+
+/// What CodePipeline's own actions, and builds for them, write the images into that they made.
+const IMAGE_FILES: [&str; 2] = ["imageDetail.json", "imagedefinitions.json"];
 
 /// A job's input artifacts, open. Reading them may block.
 pub(crate) struct Inputs<I> {
@@ -81,6 +86,17 @@ impl<I: Input> Inputs<I> {
             said.map_err(ActionError::Refused)?;
         }
         Ok(plan)
+    }
+
+    /// The digests of the images that the usual files name: those that are released, as far as
+    /// anybody says.
+    pub(crate) fn images(&mut self) -> Result<BTreeSet<String>, ActionError> {
+        let mut images = BTreeSet::new();
+        for path in IMAGE_FILES {
+            let bytes = self.small(path, IMAGE_FILE_BYTES_MAX as u64)?;
+            images.extend(bytes.iter().flat_map(|bytes| digests(bytes)));
+        }
+        Ok(images)
     }
 
     /// The whole of a small file, from the first artifact that has it.

@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use pages::ReleasePage;
 use release::account::Account;
 use release::check::AllowedChecks;
-use release::config::{AllowList, LIFE_MAX, PipelinePolicy, Plan};
+use release::config::{AllowList, FindingPolicy, LIFE_MAX, Plan};
 use release::freeze::{self, Frozen};
 use release::{Arms, FailureKind, Head, JobReply, Reason, Release, ReleaseId, Started, TargetId};
 
 use crate::artifacts::Inputs;
+use crate::company;
 use crate::output;
 
 /// The action `canary-shift`.
@@ -68,7 +69,7 @@ impl CanaryShift {
         plan.functions()
             .try_for_each(|function| self.allowed_checks.permit(function))?;
         self.allowed.permit_rollback(&plan.rollback)?;
-        fits_pipeline(plan, job)?;
+        company::fits_job(plan, job)?;
         let (pipeline, execution) = (&job.parameters.pipeline, &job.parameters.execution);
         match plan.approval_action() {
             Some(action) if pipeline.is_none() || execution.is_none() => Err(format!(
@@ -87,13 +88,22 @@ impl CanaryShift {
         id: &ReleaseId,
     ) -> Result<Begun, ActionError> {
         let section = job.parameters.section.clone();
-        let plan = Inputs::read(ports, job, move |inputs| inputs.plan(section.as_deref())).await?;
+        let read = Inputs::read(ports, job, move |inputs| {
+            let plan = inputs.plan(section.as_deref())?;
+            let images = match plan.rollback_on_finding {
+                FindingPolicy::Critical | FindingPolicy::High => inputs.images()?,
+                FindingPolicy::Never => BTreeSet::new(),
+            };
+            Ok((plan, images))
+        });
+        let (plan, images) = read.await?;
         let plan = match job.parameters.hotfix.clone() {
             Some(why) => plan.at_once(why),
             None => plan,
         };
         self.permit(&plan, job).map_err(ActionError::Refused)?;
         thaws_in_time(&plan, ports.now()).map_err(ActionError::Refused)?;
+        company::find(ports, &plan, job).await?;
         let arms = match ports.arms(&plan.target).await {
             Ok(arms) => arms,
             Err(error) => return Err(busy_or(ports, &plan.target.id(), error.into()).await),
@@ -106,39 +116,13 @@ impl CanaryShift {
             }
             return Ok(Begun::Unchanged(arms.stable));
         }
-        match look_before(ports, job, id, &plan, arms).await {
+        match look_before(ports, job, id, (&plan, images), arms).await {
             Ok(started) => {
                 started.check_watches().map_err(ActionError::Refused)?;
                 Ok(Begun::Release(Box::new(begin(ports, id, started).await?)))
             }
             Err(error) => Err(busy_or(ports, &plan.target.id(), error).await),
         }
-    }
-}
-
-/// Refuses to hold the stage of another pipeline, and to roll one back without knowing in which
-/// execution.
-fn fits_pipeline(plan: &Plan, job: &Job) -> Result<(), String> {
-    let Some(policy) = &plan.rollback.pipeline else {
-        return Ok(());
-    };
-    let (stage, parameters) = (policy.stage(), &job.parameters);
-    match &parameters.pipeline {
-        Some(pipeline) if pipeline != stage.pipeline() => {
-            return Err(format!(
-                "`rollback.pipeline` names {stage}, but UserParameters say that the pipeline is \
-                 {pipeline}: correct one of them; a release holds its own pipeline only"
-            ));
-        }
-        Some(_) | None => {}
-    }
-    match policy {
-        PipelinePolicy::RollBackStage(_) if parameters.execution.is_none() => Err(format!(
-            "{stage} can be rolled back only once the release's execution has left it, and \
-             UserParameters do not say which one that is: add \
-             \"execution\":\"#{{codepipeline.PipelineExecutionId}}\""
-        )),
-        PipelinePolicy::RollBackStage(_) | PipelinePolicy::DisableTransition(_) => Ok(()),
     }
 }
 
@@ -195,7 +179,7 @@ async fn look_before(
     ports: &impl Ports,
     job: &Job,
     id: &ReleaseId,
-    plan: &Plan,
+    (plan, mut images): (&Plan, BTreeSet<String>),
     arms: Arms,
 ) -> Result<Started, ActionError> {
     let live = ports.live(&plan.target, &arms).await?;
@@ -214,6 +198,12 @@ async fn look_before(
              rollback would go back to that",
             arms.stable
         ));
+    }
+    match plan.rollback_on_finding {
+        FindingPolicy::Critical | FindingPolicy::High => {
+            images.extend(ports.images(&plan.target).await?);
+        }
+        FindingPolicy::Never => {}
     }
     // Before the alarms are read: one that fires in between must count as having fired since.
     let at = ports.now();
@@ -237,7 +227,7 @@ async fn look_before(
         plan: plan.clone(),
         arms,
         alarms_firing,
-        images: BTreeSet::new(),
+        images,
         warnings,
         slower_than,
         judge: Some(plan.judge_config()),
@@ -267,7 +257,7 @@ impl Action for CanaryShift {
                 // A duplicate of this job was faster and has moved traffic: go on with its release.
                 Err(error) => match ports.load(&id).await {
                     Ok(begun) if begun.seq > 0 => begun,
-                    Ok(_) | Err(_) => return Err(error),
+                    Ok(_) | Err(_) => return Err(company::unless_it_goes_back(ports, error).await),
                 },
             };
         }

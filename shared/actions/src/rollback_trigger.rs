@@ -21,8 +21,8 @@ pub struct RollbackTrigger;
 impl Trigger for RollbackTrigger {
     const NAME: &'static str = "rollback-trigger";
 
-    /// At the schedule's event, sweeps. Otherwise rolls back every active release that registered for this event. An event that concerns none
-    /// is logged and dropped.
+    /// At the schedule's event, sweeps. Otherwise rolls back every active release that registered for
+    /// this event. An event that concerns none is logged and dropped.
     async fn run(
         &self,
         ports: &impl Ports,

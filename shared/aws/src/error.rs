@@ -38,6 +38,16 @@ fn class<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Class {
     }
 }
 
+/// Classifies an error code that stands in an answer, without a status of its own.
+pub(crate) fn class_of_code(code: &str) -> Class {
+    let status = if code.starts_with("Internal") {
+        500
+    } else {
+        400
+    };
+    of_code(code, status)
+}
+
 fn of_code(code: &str, status: u16) -> Class {
     let has = |part: &str| code.contains(part);
     if has("AccessDenied") || has("Unauthorized") || has("UnrecognizedClient") {

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod answering;
 mod artifacts;
+mod bus;
 mod calls;
 mod clock;
 mod company;
@@ -57,6 +58,7 @@ pub struct Aws {
     // Only some gates and releases ask these, so no other function pays for them at its start.
     codebuild: OnceLock<aws_sdk_codebuild::Client>,
     codedeploy: OnceLock<aws_sdk_codedeploy::Client>,
+    eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
     ecr: OnceLock<aws_sdk_ecr::Client>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
     synthetics: OnceLock<aws_sdk_synthetics::Client>,
@@ -104,6 +106,7 @@ impl Aws {
             ecs: client!(aws_sdk_ecs, sdk, calls),
             codebuild: OnceLock::new(),
             codedeploy: OnceLock::new(),
+            eventbridge: OnceLock::new(),
             ecr: OnceLock::new(),
             lambda: OnceLock::new(),
             synthetics: OnceLock::new(),
@@ -122,6 +125,12 @@ impl Aws {
     fn codedeploy(&self) -> &aws_sdk_codedeploy::Client {
         let make = || client!(aws_sdk_codedeploy, &self.sdk, self.calls);
         self.codedeploy.get_or_init(make)
+    }
+
+    /// Made when first used.
+    fn eventbridge(&self) -> &aws_sdk_eventbridge::Client {
+        let make = || client!(aws_sdk_eventbridge, &self.sdk, self.calls);
+        self.eventbridge.get_or_init(make)
     }
 
     /// Made when first used.

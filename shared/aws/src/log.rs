@@ -10,7 +10,10 @@
 //! An append is one conditional write on the next sequence number, of several events or with a
 //! claim one transaction. Reading starts at the newest snapshot, so it is one query.
 //!
-//! What gates remember is in the same table: see `history`.
+//! What gates remember is in the same table: see `history`. What its stream hands over of new events
+//! is read by `stream`.
+
+mod stream;
 
 use std::collections::HashMap;
 
@@ -23,10 +26,11 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Delete, Put, ReturnValue,
     ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
-use engine::{AppendError, Class, Clock, Due, Invocation, PortError, ReleaseLog};
+use engine::{AppendError, Class, Clock, Due, Fact, Invocation, PortError, ReleaseLog};
 use jiff::{SignedDuration, Timestamp};
 use release::account::LOG_EVENTS_MAX;
 use release::{Claim, Generation, Head, ReleaseId, Story, TargetId};
+use serde_json::Value;
 
 use crate::Aws;
 use crate::error::{failed, odd_answer};
@@ -77,30 +81,28 @@ fn active_key(id: &ReleaseId) -> Item {
     key(format!("active#{id}"), "release")
 }
 
+fn event_key(seq: u64) -> String {
+    format!("event#{seq:010}")
+}
+
 fn story_key<S: Story>(id: &ReleaseId) -> String {
     format!("{}#{id}", S::KIND)
 }
 
 impl ReleaseLog for Aws {
     async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
-        let doing = format!("load {id}");
-        let mut newer = Vec::new();
-        let mut from = None;
-        for _ in 0..PAGES_MAX {
-            let page = self.page(&doing, story_key::<S>(id), from, PAGE_ITEMS);
-            let page = page.await?;
-            for item in page.items() {
-                if let Some(snapshot) = snapshot::<S>(item) {
-                    return Ok(replay(snapshot, newer));
-                }
-                newer.push(event::<S>(&doing, item)?);
-            }
-            from = page.last_evaluated_key;
-            if from.is_none() {
-                return Ok(replay(Head::default(), newer));
-            }
+        self.load_until(id, None).await
+    }
+
+    async fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError> {
+        match seq {
+            0 => Ok(Head::default()),
+            _ => self.load_until(id, Some(event_key(seq))).await,
         }
-        Err(odd_answer(doing, "its log is too long"))
+    }
+
+    fn fact(&self, record: &Value) -> Result<Option<Fact>, PortError> {
+        stream::fact(record)
     }
 
     async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
@@ -108,7 +110,7 @@ impl ReleaseLog for Aws {
         let mut events = Vec::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
-            let page = self.page(&doing, story_key::<S>(id), from, LOG_PAGE_ITEMS);
+            let page = self.page(&doing, story_key::<S>(id), None, from, LOG_PAGE_ITEMS);
             let page = page.await?;
             for item in page.items() {
                 events.push(event::<S>(&doing, item)?);
@@ -156,7 +158,7 @@ impl ReleaseLog for Aws {
         let mut ids = Vec::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
-            let page = self.page(&doing, format!("watch#{name}"), from, PAGE_ITEMS);
+            let page = self.page(&doing, format!("watch#{name}"), None, from, PAGE_ITEMS);
             let page = page.await?;
             for item in page.items() {
                 ids.push(release_id(&doing, string(item, "sk").unwrap_or_default())?);
@@ -171,7 +173,7 @@ impl ReleaseLog for Aws {
 
     async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError> {
         let doing = format!("find who holds {target}");
-        let page = self.page(&doing, format!("target#{target}"), None, PAGE_ITEMS);
+        let page = self.page(&doing, format!("target#{target}"), None, None, PAGE_ITEMS);
         let page = page.await?;
         let holder = page
             .items()
@@ -302,19 +304,54 @@ impl ReleaseLog for Aws {
 }
 
 impl Aws {
-    /// One page of the items under a partition key as they are now, the newest first.
+    /// The state after the event of this sort key; `None` for the newest.
+    async fn load_until<S: Story>(
+        &self,
+        id: &ReleaseId,
+        last: Option<String>,
+    ) -> Result<Head<S>, PortError> {
+        let doing = format!("load {id}");
+        let mut newer = Vec::new();
+        let mut from = None;
+        for _ in 0..PAGES_MAX {
+            let pk = story_key::<S>(id);
+            let page = self.page(&doing, pk, last.clone(), from, PAGE_ITEMS);
+            let page = page.await?;
+            for item in page.items() {
+                if let Some(snapshot) = snapshot::<S>(item) {
+                    return Ok(replay(snapshot, newer));
+                }
+                newer.push(event::<S>(&doing, item)?);
+            }
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                return Ok(replay(Head::default(), newer));
+            }
+        }
+        Err(odd_answer(doing, "its log is too long"))
+    }
+
+    /// One page of the items under a partition key as they are now, the newest first, beginning with
+    /// the sort key `last` if there is one.
     async fn page(
         &self,
         doing: &str,
         pk: String,
+        last: Option<String>,
         from: Option<Item>,
         items_max: i32,
     ) -> Result<QueryOutput, PortError> {
+        let condition = match last {
+            Some(_) => "pk = :pk AND sk <= :last",
+            None => "pk = :pk",
+        };
+        let mut values = Item::from([(":pk".to_owned(), text(pk))]);
+        values.extend(last.map(|last| (":last".to_owned(), text(last))));
         self.dynamodb
             .query()
             .table_name(&self.table)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", text(pk))
+            .key_condition_expression(condition)
+            .set_expression_attribute_values(Some(values))
             .scan_index_forward(false)
             .consistent_read(true)
             .limit(items_max)
@@ -462,7 +499,7 @@ fn event_item<S: Story>(
     let json = |result: Result<String, serde_json::Error>| {
         result.map_err(|e| PortError::new(Class::Permanent, append_to(id), e))
     };
-    let mut item = key(story_key::<S>(id), format!("event#{:010}", head.seq));
+    let mut item = key(story_key::<S>(id), event_key(head.seq));
     item.insert("seq".to_owned(), number(head.seq));
     item.insert(
         "event".to_owned(),

@@ -11,6 +11,7 @@ mod error;
 pub mod fakes;
 mod gate;
 mod job;
+mod listener;
 mod ports;
 mod probing;
 mod sweep;
@@ -23,9 +24,11 @@ pub use gate::{
     StreamError, recall_history, remember_run,
 };
 pub use job::{Artifact, Credentials, Invocation, Job, PARAMETER_CHARS_MAX, UserParameters};
+pub use listener::{Fact, Heard, Listener};
 pub use ports::{
-    ArtifactStore, Clock, Company, Due, Executions, GateHistory, HealthProbe, JobReporter,
-    MetricSource, Ports, ReleaseLog, ReportSource, Sourced, Telemetry, TrafficTarget,
+    ANNOUNCEMENTS_MAX, ArtifactStore, Clock, Company, Due, EventBus, Executions, GateHistory,
+    HealthProbe, JobReporter, MetricSource, Ports, ReleaseLog, ReportSource, Sourced, Telemetry,
+    TrafficTarget,
 };
 pub use probing::look_at;
 pub use reports::Input;

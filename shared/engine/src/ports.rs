@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use release::announce::Announcement;
 use release::check::{ProbeSpec, Probed, RunCheck};
 use release::config::{Alongside, StageArn, TargetSpec, TestTraffic};
 use release::gate::{Found, ImageRef};
@@ -16,12 +17,19 @@ use release::{
 };
 use reports::Input;
 
-use crate::{AppendError, Artifact, Invocation, Job, Memory, PortError, Recalled, Stream};
+use crate::{AppendError, Artifact, Fact, Invocation, Job, Memory, PortError, Recalled, Stream};
 
 /// The append-only log of every story, and the fence before its targets.
 pub trait ReleaseLog {
     /// All events so far, folded. A story that has not begun is the default state at `seq` 0.
     async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError>;
+
+    /// The story as it was after its event number `seq`, whatever has happened since.
+    async fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError>;
+
+    /// What a record of the log's own stream tells: a new fact of a release, or nothing that is one.
+    /// A record of a fact that cannot be read is an error, and will be one again.
+    fn fact(&self, record: &serde_json::Value) -> Result<Option<Fact>, PortError>;
 
     /// The events themselves, all of them and in order; none when the story has not begun. A report
     /// or a replay needs them; whoever only goes on needs [`load`](Self::load). Refused beyond
@@ -92,6 +100,10 @@ pub trait TrafficTarget {
     /// sentence each. Usually nothing.
     async fn warnings(&self, target: &TargetSpec) -> Result<Vec<String>, PortError>;
 
+    /// The digests (`sha256:..`) of the images that the candidate runs, as far as its definition
+    /// names them by digest. Asked when a release begins; none where the target runs no images.
+    async fn images(&self, target: &TargetSpec) -> Result<BTreeSet<String>, PortError>;
+
     /// Gives the candidate this share of the requests. Nothing else of the target changes.
     async fn set_weight(
         &self,
@@ -128,6 +140,9 @@ pub trait TrafficTarget {
 /// order, so one that began a minute before the release belongs to it as well. What is itself a
 /// rollback goes on.
 pub trait Company {
+    /// Finds what deploys alongside. One that is not there is refused ([`crate::Class::Misconfigured`]).
+    async fn find(&self, alongside: &Alongside) -> Result<(), PortError>;
+
     /// Stops every deployment of `alongside` that is under way, each with its own rollback. None is
     /// none, and doing so twice is doing it once.
     async fn stop(&self, alongside: &Alongside) -> Result<(), PortError>;
@@ -263,6 +278,17 @@ pub trait JobReporter {
     async fn answer(&self, job: &str, reply: &JobReply) -> Result<(), PortError>;
 }
 
+/// The most announcements that are put on the bus at once (PutEvents takes ten entries).
+pub const ANNOUNCEMENTS_MAX: usize = 10;
+
+/// What everybody listens to who wants to know of releases.
+pub trait EventBus {
+    /// Puts these on the bus, at most [`ANNOUNCEMENTS_MAX`]. Returns how many of them, from the
+    /// first on, are known to be there: at least one. The others may be there as well, and are to be
+    /// put once more.
+    async fn put(&self, announcements: &[Announcement]) -> Result<usize, PortError>;
+}
+
 /// What keeps measurements.
 pub trait Telemetry {
     /// Notes one line of CloudWatch's embedded metric format.
@@ -290,6 +316,7 @@ pub trait Ports:
     + GateHistory
     + Executions
     + JobReporter
+    + EventBus
     + Telemetry
     + Clock
 {
@@ -306,6 +333,7 @@ impl<T> Ports for T where
         + GateHistory
         + Executions
         + JobReporter
+        + EventBus
         + Telemetry
         + Clock
 {

@@ -33,9 +33,11 @@ fn started(world: &World, name: &str, steps: &str) -> Started {
             candidate: "green".to_owned(),
         },
         alarms_firing: [].into(),
+        images: Default::default(),
         slower_than: [].into(),
         judge: None,
         warnings: Vec::new(),
+        images: [].into(),
     }
 }
 

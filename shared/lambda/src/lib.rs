@@ -10,13 +10,13 @@ mod logging;
 
 use std::panic::AssertUnwindSafe;
 
-use engine::{Action, ActionError, Invocation, Job, PortError, Ports, Trigger};
+use engine::{Action, ActionError, Invocation, Job, Listener, PortError, Ports, Trigger};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use release::sources::{Home, StandIns};
 use release::{JobReply, Token};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::Instrument;
 
 use crate::answer::{answer_of, try_again};
@@ -51,6 +51,17 @@ pub async fn serve_events<T: Trigger, P: Ports>(trigger: T, ports: P) -> Result<
     let handle = |event: LambdaEvent<Value>| async move {
         let LambdaEvent { payload, context } = event;
         Ok::<(), Error>(handle_event(trigger, ports, &payload, &context, stand_ins).await?)
+    };
+    lambda_runtime::run(service_fn(handle)).await
+}
+
+/// Serves what hears the release log's stream, for as long as Lambda wants.
+pub async fn serve_stream<L: Listener, P: Ports>(listener: L, ports: P) -> Result<(), Error> {
+    logging::start();
+    let (listener, ports) = (&listener, &ports);
+    let handle = |event: LambdaEvent<Value>| async move {
+        let LambdaEvent { payload, context } = event;
+        Ok::<Value, Error>(handle_records(listener, ports, &payload, &context).await?)
     };
     lambda_runtime::run(service_fn(handle)).await
 }
@@ -142,6 +153,42 @@ async fn handle_event<T: Trigger>(
     }
     .instrument(span)
     .await
+}
+
+/// Hands one batch over. What was not dealt with is asked for again: by the record's number where
+/// something was, by failing where nothing was, so that Lambda counts an error.
+///
+/// Source: "Configuring partial batch response with DynamoDB and Lambda" in the Lambda developer
+/// guide: Lambda goes on with the lowest sequence number in `batchItemFailures`.
+async fn handle_records<L: Listener>(
+    listener: &L,
+    ports: &impl Ports,
+    event: &Value,
+    context: &Context,
+) -> Result<Value, PortError> {
+    let Some(records) = event.get("Records").and_then(Value::as_array) else {
+        tracing::error!("event dropped: it is no batch of a stream's records");
+        return Ok(failures(&[]));
+    };
+    let call = invocation(context, ports.now());
+    let heard = Box::pin(listener.run(ports, &call, records)).await;
+    let Some(error) = heard.stopped_by else {
+        return Ok(failures(&[]));
+    };
+    let number = |record: &Value| {
+        let number = record.pointer("/dynamodb/SequenceNumber");
+        number.and_then(Value::as_str).map(str::to_owned)
+    };
+    tracing::error!(%error, done = heard.done, "records to be handed over again");
+    match records.get(heard.done).and_then(number) {
+        Some(number) if heard.done > 0 => Ok(failures(&[number])),
+        Some(_) | None => Err(error),
+    }
+}
+
+fn failures(numbers: &[String]) -> Value {
+    let failures = numbers.iter().map(|n| json!({"itemIdentifier": n}));
+    json!({"batchItemFailures": failures.collect::<Vec<_>>()})
 }
 
 /// The request id alone would not do: a duplicate delivery has the same one.

@@ -9,7 +9,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{PipelinePolicy, StageArn};
-use crate::{Effect, Phase, Reason, Release, Weight};
+use crate::{Effect, Reason, Release};
 
 /// How long a release that is back waits for its stage to end, counted from when the stable version
 /// got everything back. Other actions of the stage may go on for days, and as long as a release is
@@ -36,11 +36,15 @@ impl Release {
 
     /// The stage whose end a release that is back waits for, to roll it back.
     pub fn awaits_stage(&self) -> Option<&StageArn> {
-        let is_back = self.phase == Phase::RollingBack
-            && self.intended.is_none()
-            && self.weight == Weight::ZERO;
         let rolls_back = self.plan().rollback.rolls_back();
-        rolls_back.filter(|_| is_back && self.to_hold && !self.to_stop && !self.test_traffic)
+        rolls_back.filter(|_| self.is_back() && self.to_hold && !self.to_stop && !self.test_traffic)
+    }
+
+    /// Whether all that is left to do is to roll the stage back, intended already or not.
+    pub(crate) fn waits_for_stage(&self) -> bool {
+        self.awaits_stage().is_some()
+            || self.intended == Some(Effect::HoldStage)
+                && self.plan().rollback.rolls_back().is_some()
     }
 
     /// How much longer it waits for that, when its execution is in the stage still, or nobody knows.

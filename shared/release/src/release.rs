@@ -12,7 +12,7 @@ use crate::{
     By, CandidateRequests, CheckVerdict, Checked, Claim, Effect, Event, FailureKind, Generation,
     JobReply, Order, Outcome, Proof,
 };
-use crate::{Reason, Started, Story, Token, Weight, Window};
+use crate::{Reason, STAGE_END_WITHIN, Started, Story, Token, Weight, Window};
 
 /// Where a release stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,10 +207,15 @@ impl Release {
     /// to it on its way up. One whose steps are done but for the watch can be judged without.
     pub fn abandoned(&self, asked: Timestamp, now: Timestamp) -> Option<Reason> {
         let quiet = now.duration_since(asked);
-        let begun = self.plan().steps.get(..=self.step);
-        let is_closing = begun.is_none_or(|s| s.iter().any(|s| matches!(s, Step::Watch(_))));
-        let is_abandoned = quiet >= self.plan().abandon_after && !is_closing;
+        let is_abandoned = quiet >= self.plan().abandon_after && !self.is_closing();
         (self.phase == Phase::Shifting && is_abandoned).then_some(Reason::Abandoned { quiet })
+    }
+
+    /// Whether its steps are done but for the watch, so that it can come to its end without its
+    /// pipeline.
+    pub(crate) fn is_closing(&self) -> bool {
+        let begun = self.plan().steps.get(..=self.step);
+        begun.is_none_or(|s| s.iter().any(|s| matches!(s, Step::Watch(_))))
     }
 
     /// Until when the sweep leaves a release alone whose pipeline asks at `now`.
@@ -234,9 +239,10 @@ impl Release {
             .turned_at
             .filter(|_| self.phase == Phase::RollingBack)?;
         // Once the traffic is back, what is left has a time of its own.
-        let since = match self.is_back() {
-            false => turned_at,
-            true => self.weight_since + self.time_to_prove().max(self.plan().retire_after),
+        let since = match (self.is_back(), self.waits_for_stage()) {
+            (false, false) => turned_at,
+            (true, false) => self.weight_since + self.time_to_prove().max(self.plan().retire_after),
+            (_, true) => self.weight_since + STAGE_END_WITHIN,
         };
         let told = self.stuck_told.map(|told| now.duration_since(told));
         let is_due =

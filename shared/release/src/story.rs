@@ -6,9 +6,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::TargetId;
 
 /// A state that is nothing but its events, applied in order.
-pub trait Story: Clone + Default + Serialize + DeserializeOwned {
+pub trait Story: Clone + Default + Serialize + DeserializeOwned + 'static {
     /// One past fact.
-    type Event: Clone + Serialize + DeserializeOwned;
+    type Event: Clone + Serialize + DeserializeOwned + 'static;
 
     /// Names the kind of story in keys of the log.
     const KIND: &'static str;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::Alongside;
 use crate::{ReleaseId, Started};
 
 /// The most names of one release. They are stored in one transaction with its first facts, and
@@ -34,8 +35,8 @@ pub fn image(digest: &str) -> String {
 }
 
 /// A deployment group of CodeDeploy.
-pub fn deployment_group(application: &str, group: &str) -> String {
-    format!("deployment-group:{application}/{group}")
+pub fn deployment_group(arn: &str) -> String {
+    format!("deployment-group:{arn}")
 }
 
 /// What a release moves, by the id of its target.
@@ -52,7 +53,7 @@ impl Started {
     /// The names that it registers, each once and in order. They follow from how it began alone, so
     /// that its end takes back what its beginning gave.
     ///
-    /// Of ECS services only the candidate's is registered: that the stable version cannot start
+    /// Of the target's ECS services only the candidate's is registered: that the stable version cannot start
     /// tasks is no reason to send it all requests.
     pub fn watches(&self) -> Vec<String> {
         let plan = &self.plan;
@@ -63,6 +64,10 @@ impl Started {
         }
         let arn = plan.target.service(&self.arms.candidate);
         names.extend(arn.map(|arn| service(arn.as_str())));
+        names.extend(plan.rollback.alongside.iter().map(|one| match one {
+            Alongside::Codedeploy(group) => deployment_group(group.as_str()),
+            Alongside::EcsService(arn) => service(arn.as_str()),
+        }));
         names.extend(self.images.iter().map(|digest| image(digest)));
         names.into_iter().collect()
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use async_trait::async_trait;
+use aws::local::bus::{BusEvent, Teller};
 use aws::local::pipeline::{CallError, JobCredentials};
 use axum::body::{Bytes, to_bytes};
 use axum::http::{HeaderMap, HeaderValue};
@@ -600,4 +601,192 @@ async fn a_start_gives_the_variables_that_the_pipeline_declares() {
         shown["pipelineExecution"]["variables"],
         json!([{"name": "Percent", "resolvedValue": "5"}])
     );
+}
+
+/// What the event bus is told until this execution's end: what each event is about, and its state.
+async fn told(news: &mut mpsc::Receiver<BusEvent>) -> Vec<String> {
+    let mut told = Vec::new();
+    loop {
+        let event = tokio::time::timeout(PATIENCE, news.recv()).await;
+        let BusEvent {
+            source,
+            detail_type,
+            detail,
+            resources,
+        } = event.expect("the bus is told of the end").unwrap();
+        assert_eq!(source, "local.codepipeline");
+        assert_eq!(resources, ["arn:aws:codepipeline:us-east-1:000000000000:p"]);
+        assert_eq!(detail["pipeline"], "p");
+        let level = detail_type.strip_prefix("CodePipeline ").unwrap();
+        let level = level.strip_suffix(" Execution State Change").unwrap();
+        let state = detail["state"].as_str().unwrap();
+        told.push(match level {
+            "Pipeline" => state.to_owned(),
+            "Stage" => format!("{} {state}", detail["stage"].as_str().unwrap()),
+            _ => {
+                assert_eq!(detail["type"]["owner"], "AWS");
+                format!("{} {state}", detail["action"].as_str().unwrap())
+            }
+        });
+        if level == "Pipeline" && !["STARTED", "STOPPING"].contains(&state) {
+            return told;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_event_bus_is_told_of_the_pipeline_its_stages_and_its_actions() {
+    let (teller, mut news) = Teller::new();
+    let mut stand = Stand::new(|settings| settings.news = teller);
+    let actions = json!([lambda("a", 1), lambda("b", 2)]);
+    let execution = stand.start(with("PARALLEL", actions), false);
+    let job = stand.job().await;
+    stand.succeed(&job).await.unwrap();
+    stand.job().await;
+    stand.engine.stop(&execution.id.to_string(), true).unwrap();
+    let told = told(&mut news).await;
+    let end = &told[told.len() - 7..];
+    let expected = [
+        "a STARTED",
+        "a SUCCEEDED",
+        "b STARTED",
+        "STOPPING",
+        "b ABANDONED",
+    ];
+    assert_eq!(end[..5], expected, "{told:?}");
+    assert!(end[5].ends_with(" STOPPED"), "{told:?}");
+    assert_eq!(told.last().unwrap(), "STOPPED");
+    assert_eq!(told[0], "STARTED");
+}
+
+/// Waits until it stands so in the stage.
+async fn until_in(execution: &Execution, stage: &str, wanted: Option<Status>) {
+    let wait = async {
+        while execution.status_in(stage) != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("never so");
+}
+
+async fn fail(stand: &Stand, job: &Value) {
+    let failed =
+        json!({"jobId": job["id"], "failureDetails": {"type": "JobFailed", "message": "no"}});
+    stand.call("PutJobFailureResult", failed).await.unwrap();
+}
+
+fn transition(reason: Option<&str>) -> Value {
+    let mut call = json!({"pipelineName": "p", "stageName": "Work", "transitionType": "Inbound"});
+    if let Some(reason) = reason {
+        call["reason"] = reason.into();
+    }
+    call
+}
+
+#[tokio::test]
+async fn nobody_enters_a_stage_whose_transition_is_disabled_until_it_is_enabled_again() {
+    let mut stand = Stand::new(|_| {});
+    let first = stand.start(with("QUEUED", json!([lambda("a", 1)])), false);
+    let job = stand.job().await;
+    // This one waits at the stage that the first is in.
+    let second = stand.engine.start("p", Start::default()).unwrap();
+    until_in(&second, "Source", Some(Status::Succeeded)).await;
+    let disable = transition(Some("went back (5xx)"));
+    stand.call("DisableStageTransition", disable).await.unwrap();
+    fail(&stand, &job).await;
+    assert_eq!(end(&first).await.0, Status::Failed);
+    let third = stand.engine.start("p", Start::default()).unwrap();
+    until_in(&third, "Source", Some(Status::Succeeded)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(
+        (second.status_in("Work"), third.status_in("Work")),
+        (None, None)
+    );
+    let state = stand.call("GetPipelineState", json!({"name": "p"})).await;
+    let inbound = state.unwrap()["stageStates"][1]["inboundTransitionState"].clone();
+    assert_eq!(
+        (&inbound["enabled"], &inbound["disabledReason"]),
+        (&json!(false), &json!("went back (5xx)"))
+    );
+    let enable = transition(None);
+    stand.call("EnableStageTransition", enable).await.unwrap();
+    for execution in [&second, &third] {
+        let job = stand.job().await;
+        stand.succeed(&job).await.unwrap();
+        assert_eq!(end(execution).await.0, Status::Succeeded);
+    }
+}
+
+#[tokio::test]
+async fn a_transition_is_disabled_only_with_a_reason_in_codepipelines_characters() {
+    let mut stand = Stand::new(|_| {});
+    let execution = stand.start(with("QUEUED", json!([lambda("a", 1)])), false);
+    let long = "x".repeat(301);
+    for reason in [None, Some("a: b"), Some("a_b"), Some("50 %"), Some(&*long)] {
+        let refused = stand
+            .call("DisableStageTransition", transition(reason))
+            .await;
+        assert_eq!(refused.unwrap_err(), "ValidationException", "{reason:?}");
+    }
+    let job = stand.job().await;
+    stand.succeed(&job).await.unwrap();
+    end(&execution).await;
+}
+
+#[tokio::test]
+async fn a_rollback_runs_one_stage_again_with_what_the_target_had() {
+    let mut stand = Stand::new(|_| {});
+    let good = stand.start(with("QUEUED", json!([lambda("a", 1)])), false);
+    let job = stand.job().await;
+    stand.succeed(&job).await.unwrap();
+    end(&good).await;
+    let bad = stand.engine.start("p", Start::default()).unwrap();
+    let job = stand.job().await;
+    let roll_back = json!({"pipelineName": "p", "stageName": "Work",
+                           "targetPipelineExecutionId": good.id.to_string()});
+    let early = stand.call("RollbackStage", roll_back.clone()).await;
+    assert_eq!(early.unwrap_err(), "UnableToRollbackStageException");
+    fail(&stand, &job).await;
+    end(&bad).await;
+
+    let filter =
+        json!({"pipelineName": "p", "filter": {"succeededInStage": {"stageName": "Work"}}});
+    let listed = stand
+        .call("ListPipelineExecutions", filter.clone())
+        .await
+        .unwrap();
+    let listed = &listed["pipelineExecutionSummaries"];
+    assert_eq!(listed[0]["pipelineExecutionId"], good.id.to_string());
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+
+    let answer = stand.call("RollbackStage", roll_back).await.unwrap();
+    let id = answer["pipelineExecutionId"].as_str().unwrap();
+    let rollback = stand.engine.execution(id).unwrap();
+    let job = stand.job().await;
+    assert_eq!(rollback.status_in("Source"), None, "it begins in its stage");
+    let state = stand
+        .call("GetPipelineState", json!({"name": "p"}))
+        .await
+        .unwrap();
+    let latest = &state["stageStates"][1]["latestExecution"];
+    assert_eq!(
+        (&latest["type"], &latest["pipelineExecutionId"]),
+        (&json!("ROLLBACK"), &json!(id))
+    );
+    stand.succeed(&job).await.unwrap();
+    assert_eq!(end(&rollback).await.0, Status::Succeeded);
+    let revisions = |execution: &Execution| execution.record(|record| record.revisions.clone());
+    assert_eq!(revisions(&rollback), revisions(&good));
+    let newest = stand.call("ListPipelineExecutions", filter).await.unwrap();
+    let newest = &newest["pipelineExecutionSummaries"][0];
+    assert_eq!(newest["executionType"], "ROLLBACK");
+    assert_eq!(
+        newest["rollbackMetadata"]["rollbackTargetPipelineExecutionId"],
+        good.id.to_string()
+    );
+    let target = json!({"pipelineName": "p", "stageName": "Work", "targetPipelineExecutionId": id});
+    let refused = stand.call("RollbackStage", target).await;
+    assert_eq!(refused.unwrap_err(), "UnableToRollbackStageException");
 }

@@ -35,6 +35,13 @@ const OVER: [&str; 2] = [
     "DeploymentDoesNotExistException",
 ];
 
+/// Looks for the group, by asking for what is under way in it.
+pub(super) async fn find(aws: &Aws, group: &DeploymentGroupArn) -> Result<(), PortError> {
+    let doing = format!("find deployment group {}", group.as_str());
+    let found = under_way(aws, group).await;
+    found.map(drop).map_err(|e| PortError { doing, ..e })
+}
+
 /// Stops what is under way in the group, but for rollbacks: those are what stopping has led to.
 pub(super) async fn stop(aws: &Aws, group: &DeploymentGroupArn) -> Result<(), PortError> {
     let (ids, is_all) = under_way(aws, group).await?;

@@ -34,6 +34,13 @@ enum Stopped {
     Conflict(PortError),
 }
 
+/// Looks for the service, by asking for what is under way of it.
+pub(super) async fn find(aws: &Aws, service: &ServiceArn) -> Result<(), PortError> {
+    let doing = format!("find service {service}, which is alongside");
+    let found = under_way(aws, service).await;
+    found.map(drop).map_err(|e| PortError { doing, ..e })
+}
+
 /// Stops the service's deployments that go forward; ECS has one at a time.
 pub(super) async fn stop(aws: &Aws, service: &ServiceArn) -> Result<(), PortError> {
     let under_way = under_way(aws, service).await?;

@@ -12,6 +12,13 @@ use release::config::{Alongside, StageArn};
 use crate::Aws;
 
 impl Company for Aws {
+    async fn find(&self, alongside: &Alongside) -> Result<(), PortError> {
+        match alongside {
+            Alongside::Codedeploy(group) => codedeploy::find(self, group).await,
+            Alongside::EcsService(service) => ecs::find(self, service).await,
+        }
+    }
+
     async fn stop(&self, alongside: &Alongside) -> Result<(), PortError> {
         match alongside {
             Alongside::Codedeploy(group) => codedeploy::stop(self, group).await,

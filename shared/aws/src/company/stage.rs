@@ -90,11 +90,11 @@ pub(super) async fn roll_back(
     };
     let error = classified(failed(doing(), error));
     // An attempt whose answer was lost has put a rollback into the stage, which refuses the next.
-    match latest(aws, stage, &doing).await? {
-        Some(latest) if latest.pipeline_execution_id() != execution && is_rollback(&latest) => {
+    match latest(aws, stage, &doing).await {
+        Ok(Some(latest)) if latest.pipeline_execution_id() != execution && is_rollback(&latest) => {
             Ok(())
         }
-        Some(_) | None => Err(error),
+        Ok(_) | Err(_) => Err(error),
     }
 }
 

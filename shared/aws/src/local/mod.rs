@@ -6,6 +6,7 @@
 //! releases there are ([`listing`]).
 
 pub mod alarms;
+pub mod bus;
 pub mod invocations;
 pub mod listing;
 pub mod metrics;

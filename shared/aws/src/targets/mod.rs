@@ -4,6 +4,8 @@ mod alb;
 mod ecs;
 mod lambda_alias;
 
+use std::collections::BTreeSet;
+
 use engine::{PortError, TrafficTarget};
 use release::config::{TargetSpec, TestTraffic};
 use release::{Arms, Live, Weight};
@@ -27,6 +29,21 @@ impl TrafficTarget for Aws {
             TargetSpec::EcsServices(target) => alb::warnings(self, &target.alb()).await,
             TargetSpec::EcsTaskSets(target) => alb::warnings(self, &target.alb()).await,
             TargetSpec::LambdaAlias(_) | TargetSpec::EcsRolling(_) => Ok(Vec::new()),
+        }
+    }
+
+    async fn images(&self, target: &TargetSpec) -> Result<BTreeSet<String>, PortError> {
+        match target {
+            TargetSpec::AlbRule(_) | TargetSpec::LambdaAlias(_) => Ok(BTreeSet::new()),
+            TargetSpec::EcsServices(ecs) => {
+                ecs::images(self, &ecs.services[0].service, &ecs.task_definition).await
+            }
+            TargetSpec::EcsTaskSets(ecs) => {
+                ecs::images(self, &ecs.service, &ecs.task_definition).await
+            }
+            TargetSpec::EcsRolling(ecs) => {
+                ecs::images(self, &ecs.service, &ecs.task_definition).await
+            }
         }
     }
 

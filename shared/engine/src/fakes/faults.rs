@@ -1,24 +1,30 @@
 //! One run of a function in the [`World`]: every port call goes through one place, where it can be
 //! counted, broken, or preceded by a rival.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
+use release::announce::Announcement;
 use release::check::{ProbeSpec, Probed, RunCheck};
 use release::config::{Alongside, StageArn, TargetSpec, TestTraffic};
 use release::gate::ImageRef;
 use release::{
-    Approved, Arms, Checked, Generation, Head, JobReply, Live, ReleaseId, Started, Story, TargetId,
-    Weight, Window, WindowQuery,
+    Approved, Arms, Checked, Effect, Event, Generation, Head, JobReply, Live, Release, ReleaseId,
+    Started, Story, TargetId, Weight, Window, WindowQuery,
 };
 
+use serde_json::Value;
+
+use super::stage::{Call, Cue};
 use super::{Throttled, World};
 use crate::{
-    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, Executions, GateHistory,
-    HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError, Recalled,
-    ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
+    AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, EventBus, Executions, Fact,
+    GateHistory, HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError,
+    Recalled, ReleaseLog, ReportSource, Sourced, Stream, Telemetry, TrafficTarget,
 };
 
 /// What happens at one port call.
@@ -34,10 +40,16 @@ pub enum Fault {
     Throttled,
     /// A rival runs in between, before the call.
     Rival,
+    /// The call is answered as done, and is not.
+    Ignored,
+    /// The call is answered as failed, and has its effect later.
+    Arrives,
+    /// The call sees what was a while ago.
+    Stale,
 }
 
 impl Fault {
-    /// All of them.
+    /// Those that can happen at any call.
     pub const ALL: [Self; 5] = [
         Self::DieBefore,
         Self::DieAfter,
@@ -58,21 +70,57 @@ pub enum Mutant {
     UnconditionalAppend,
     /// Nobody asks whether somebody else is at work on the target.
     NoFence,
+    /// The fence of a run that died stays for ever.
+    NoLease,
+    /// The fence is given back although the effect may still happen.
+    FenceGivenBackInDoubt,
+    /// The fence admits a release that does not hold the target.
+    FenceForAnyRelease,
     /// The fence admits a generation that has been outranked.
     NoGeneration,
+    /// A rollback has the generation of what it is to outrank.
+    GenerationNotRaised,
+    /// A weight that was set is taken for live.
+    NoReadBack,
     /// A target may be held by two releases.
     NoClaim,
+    /// A release that has ended still holds its target.
+    NeverGivenBack,
+    /// A release does not register for the alarms that it watches.
+    NotRegistered,
+    /// An event turns a release round that began after what it tells of.
+    NotConcerned,
+    /// A release that is held goes on all the same.
+    HoldIgnored,
+    /// Nobody looks after what nobody looks after.
+    NoSweep,
+    /// The sweep leaves a release alone although its rollback has been decided.
+    NotWoken,
+    /// The sweep does not know that a pipeline asks.
+    NoBeat,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 18] = [
         Self::EffectsSkipped,
         Self::ActsBeforeIntent,
         Self::UnconditionalAppend,
         Self::NoFence,
+        Self::NoLease,
+        Self::FenceGivenBackInDoubt,
+        Self::FenceForAnyRelease,
         Self::NoGeneration,
+        Self::GenerationNotRaised,
+        Self::NoReadBack,
         Self::NoClaim,
+        Self::NeverGivenBack,
+        Self::NotRegistered,
+        Self::NotConcerned,
+        Self::HoldIgnored,
+        Self::NoSweep,
+        Self::NotWoken,
+        Self::NoBeat,
     ];
 }
 
@@ -80,7 +128,10 @@ impl Mutant {
 pub struct Run<'w> {
     world: &'w World,
     call: Invocation,
+    cue: Option<Rc<Cue>>,
+    skew: SignedDuration,
     calls: Cell<usize>,
+    last_set: Cell<Option<Weight>>,
     fault: Option<(usize, Fault)>,
     rival: Option<&'w dyn Fn(&World)>,
     mutant: Option<Mutant>,
@@ -92,7 +143,10 @@ impl<'w> Run<'w> {
         Self {
             world,
             call,
+            cue: None,
+            skew: SignedDuration::ZERO,
             calls: Cell::new(0),
+            last_set: Cell::new(None),
             fault: None,
             rival: None,
             mutant: None,
@@ -104,6 +158,20 @@ impl<'w> Run<'w> {
     pub fn with_fault(mut self, at: usize, fault: Fault, rival: &'w dyn Fn(&World)) -> Self {
         self.fault = Some((at, fault));
         self.rival = Some(rival);
+        self
+    }
+
+    /// The same run, which makes a call only when it is its turn.
+    #[must_use]
+    pub fn on_stage(mut self, cue: Rc<Cue>) -> Self {
+        self.cue = Some(cue);
+        self
+    }
+
+    /// The same run, whose clock is so far ahead of the world's.
+    #[must_use]
+    pub fn with_skew(mut self, skew: SignedDuration) -> Self {
+        self.skew = skew;
         self
     }
 
@@ -121,10 +189,54 @@ impl<'w> Run<'w> {
 
     /// The one place through which every call goes. A run that dies never comes back from it: its
     /// future stays pending, and whoever polls it drops it.
+    async fn at<T, E: From<PortError>>(
+        &self,
+        call: Call,
+        make: impl FnOnce(&World) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let fault = match &self.cue {
+            Some(cue) => cue.turn(call).await,
+            None => self.planned(),
+        };
+        if self.world.look().now > self.call.deadline {
+            return self.die().await; // the platform has ended this run
+        }
+        let seen = self.cue.as_ref().map(|_| self.world.seen_by(call));
+        let answer = match fault {
+            None | Some(Fault::Rival | Fault::Ignored | Fault::Arrives | Fault::Stale) => {
+                self.world.under(fault, make)
+            }
+            Some(Fault::DieBefore) => return self.die().await,
+            Some(Fault::DieAfter) => {
+                let _lost = make(self.world);
+                return self.die().await;
+            }
+            Some(Fault::AnswerLost) => {
+                let _lost = make(self.world);
+                Err(unreachable_now().into())
+            }
+            Some(Fault::Throttled) => Err(unreachable_now().into()),
+        };
+        if let Some(cue) = &self.cue {
+            let told = match fault {
+                None | Some(Fault::Rival | Fault::Ignored) => "as it is",
+                Some(Fault::Stale) => "as it was",
+                Some(_) => "nothing",
+            };
+            cue.hears((call, self.now(), seen.filter(|_| told != "nothing"), told));
+        }
+        answer
+    }
+
     async fn through<T, E: From<PortError>>(
         &self,
-        call: impl FnOnce(&World) -> Result<T, E>,
+        make: impl FnOnce(&World) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.at(Call::Other, make).await
+    }
+
+    /// What happens to a call of a run that is alone.
+    fn planned(&self) -> Option<Fault> {
         let number = self.calls.replace(self.calls.get() + 1);
         let fault = self.fault.filter(|(at, _)| *at == number).map(|(_, f)| f);
         if fault == Some(Fault::Rival)
@@ -132,22 +244,14 @@ impl<'w> Run<'w> {
         {
             rival(self.world);
         }
-        if self.world.look().now > self.call.deadline {
-            return pending().await; // the platform has ended this run
+        fault
+    }
+
+    async fn die<T>(&self) -> T {
+        if let Some(cue) = &self.cue {
+            cue.die();
         }
-        match fault {
-            None | Some(Fault::Rival) => call(self.world),
-            Some(Fault::DieBefore) => pending().await,
-            Some(Fault::DieAfter) => {
-                let _lost = call(self.world);
-                pending().await
-            }
-            Some(Fault::AnswerLost) => {
-                let _lost = call(self.world);
-                Err(unreachable_now().into())
-            }
-            Some(Fault::Throttled) => Err(unreachable_now().into()),
-        }
+        pending().await
     }
 
     fn is(&self, mutant: Mutant) -> bool {
@@ -163,22 +267,62 @@ fn unreachable_now() -> PortError {
     )
 }
 
-/// The weight that one of these events intends.
-fn intended<S: Story>(events: &[S::Event]) -> Option<Weight> {
-    events.iter().rev().find_map(|event| {
-        let json = serde_json::to_value(event).ok()?;
-        let weight = json.get("effect")?.get("set-weight")?.as_str()?.to_owned();
-        (json["event"] == "intended").then(|| Weight::try_from(weight).ok())?
-    })
+/// The weight that one of these events intends, for which side of which target.
+fn intended<S: Story>(head: &Head<S>, events: &[S::Event]) -> Option<(TargetId, String, Weight)> {
+    let after: Head<S> = head.after(events);
+    let release = (&after.state as &dyn Any).downcast_ref::<Option<Release>>()?;
+    let release = release.as_ref()?;
+    let Some(Effect::SetWeight(weight)) = release.intended else {
+        return None;
+    };
+    let (target, candidate) = (release.plan().target.id(), &release.started.arms.candidate);
+    Some((target, candidate.clone(), weight))
+}
+
+/// The events of a rollback, with the generation before theirs.
+fn lowered<S: Story>(events: &[S::Event]) -> Vec<S::Event> {
+    let is_rollback = |event: &S::Event| {
+        let event: &dyn Any = event;
+        let event = event.downcast_ref::<Event>();
+        matches!(event, Some(Event::RollbackDecided { .. }))
+    };
+    let mut lowered = events.to_vec();
+    if events.iter().any(is_rollback) {
+        for event in &mut lowered {
+            let event: &mut dyn Any = event;
+            if let Some(Event::Intended { generation, .. }) = event.downcast_mut() {
+                generation.0 = generation.0.saturating_sub(1);
+            }
+        }
+    }
+    lowered
 }
 
 impl ReleaseLog for Run<'_> {
     async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
-        self.through(|world| world.load(id)).await
+        self.at(Call::Load, |world| {
+            let mut head: Head<S> = world.load(id)?;
+            let state: &mut dyn Any = &mut head.state;
+            if let Some(Some(release)) = state.downcast_mut::<Option<Release>>()
+                && self.is(Mutant::HoldIgnored)
+            {
+                release.held = None;
+            }
+            Ok(head)
+        })
+        .await
+    }
+
+    async fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError> {
+        self.through(|world| world.load_at(id, seq)).await
+    }
+
+    fn fact(&self, record: &Value) -> Result<Option<Fact>, PortError> {
+        World::fact(record)
     }
 
     async fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
-        self.through(|world| world.events::<S>(id)).await
+        self.at(Call::Load, |world| world.events::<S>(id)).await
     }
 
     async fn append<S: Story>(
@@ -187,26 +331,29 @@ impl ReleaseLog for Run<'_> {
         head: &Head<S>,
         events: &[S::Event],
     ) -> Result<Head<S>, AppendError> {
-        let mut head = head.clone();
-        if self.is(Mutant::UnconditionalAppend) {
-            head.seq = self.world.load::<S>(id)?.seq;
-        }
-        if self.is(Mutant::ActsBeforeIntent)
-            && let Some(weight) = intended::<S>(events)
-        {
-            self.world.set_weight(weight)?;
-        }
-        self.through(|world| {
+        self.at(Call::Append, |world| {
+            if self.is(Mutant::ActsBeforeIntent)
+                && let Some((target, candidate, weight)) = intended(head, events)
+            {
+                world.set_weight(&target, &candidate, weight, self.call.deadline)?;
+            }
             if self.is(Mutant::NoClaim) {
                 world.change().held.clear();
             }
-            world.append(id, &head, events)
+            let lowered = self
+                .is(Mutant::GenerationNotRaised)
+                .then(|| lowered::<S>(events));
+            let events = lowered.as_deref().unwrap_or(events);
+            match self.is(Mutant::UnconditionalAppend) {
+                true => world.append(id, &world.load(id)?, events, self.mutant),
+                false => world.append(id, head, events, self.mutant),
+            }
         })
         .await
     }
 
     async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError> {
-        self.through(|world| {
+        self.at(Call::Watching, |world| {
             let ids = world.look().watches.get(name).cloned();
             Ok(ids.unwrap_or_default().into_iter().collect())
         })
@@ -214,24 +361,33 @@ impl ReleaseLog for Run<'_> {
     }
 
     async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError> {
-        self.through(|world| Ok(world.look().held.get(target).map(|held| held.by.clone())))
-            .await
+        self.at(Call::Other, |world| {
+            Ok(world.look().held.get(target).map(|held| held.by.clone()))
+        })
+        .await
     }
 
     async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError> {
-        self.through(|world| {
-            world.beat(id, at, until);
+        self.at(Call::Beat, |world| {
+            if !self.is(Mutant::NoBeat) {
+                world.beat(id, at, until);
+            }
             Ok(())
         })
         .await
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, PortError> {
-        self.through(|world| Ok(world.due(now, limit))).await
+        self.at(Call::Due, |world| match self.is(Mutant::NoSweep) {
+            true => Ok(Vec::new()),
+            false => Ok(world.due(now, limit)),
+        })
+        .await
     }
 
     async fn take_due(&self, due: &Due, until: Timestamp) -> Result<Option<Timestamp>, PortError> {
-        self.through(|world| Ok(world.take_due(due, until))).await
+        self.at(Call::TakeDue, |world| Ok(world.take_due(due, until)))
+            .await
     }
 
     async fn fence(
@@ -245,15 +401,28 @@ impl ReleaseLog for Run<'_> {
             true => Generation(u64::MAX),
             false => generation,
         };
-        self.through(|world| match self.is(Mutant::NoFence) {
+        self.at(Call::Fence, |world| match self.is(Mutant::NoFence) {
             true => Ok(()),
-            false => world.fence(target, release, generation, call),
+            false => {
+                if self.is(Mutant::FenceForAnyRelease)
+                    && let Some(held) = world.change().held.get_mut(target)
+                {
+                    held.by = release.clone();
+                }
+                world.fence(target, release, generation, call, self.now())?;
+                if self.is(Mutant::NoLease)
+                    && let Some(held) = world.change().held.get_mut(target)
+                {
+                    held.fence = Some((call.owner.clone(), Timestamp::MAX));
+                }
+                Ok(())
+            }
         })
         .await
     }
 
     async fn unfence(&self, target: &TargetId, call: &Invocation) -> Result<(), PortError> {
-        self.through(|world| {
+        self.at(Call::Unfence, |world| {
             world.unfence(target, call);
             Ok(())
         })
@@ -262,8 +431,12 @@ impl ReleaseLog for Run<'_> {
 }
 
 impl TrafficTarget for Run<'_> {
-    async fn arms(&self, _target: &TargetSpec) -> Result<Arms, PortError> {
-        self.through(World::arms).await
+    async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError> {
+        self.through(|world| world.arms(&target.id())).await
+    }
+
+    async fn images(&self, _target: &TargetSpec) -> Result<BTreeSet<String>, PortError> {
+        self.through(|world| Ok(world.look().images.clone())).await
     }
 
     async fn warnings(&self, _target: &TargetSpec) -> Result<Vec<String>, PortError> {
@@ -273,19 +446,27 @@ impl TrafficTarget for Run<'_> {
 
     async fn set_weight(
         &self,
-        _target: &TargetSpec,
-        _arms: &Arms,
+        target: &TargetSpec,
+        arms: &Arms,
         weight: Weight,
     ) -> Result<(), PortError> {
-        self.through(|world| match self.is(Mutant::EffectsSkipped) {
-            true => Ok(()),
-            false => world.set_weight(weight),
+        self.at(Call::SetWeight, |world| {
+            self.last_set.set(Some(weight));
+            if self.is(Mutant::EffectsSkipped) {
+                return Ok(());
+            }
+            let until = self.call.deadline;
+            let set = world.set_weight(&target.id(), &arms.candidate, weight, until);
+            if set.is_err() && self.is(Mutant::FenceGivenBackInDoubt) {
+                world.unfence(&target.id(), &self.call);
+            }
+            set
         })
         .await
     }
 
     async fn deploy(&self, _target: &TargetSpec, arms: &Arms) -> Result<(), PortError> {
-        self.through(|world| {
+        self.at(Call::Act, |world| {
             world.change().up.insert(arms.candidate.clone());
             Ok(())
         })
@@ -298,7 +479,7 @@ impl TrafficTarget for Run<'_> {
         _arms: &Arms,
         idle: &str,
     ) -> Result<(), PortError> {
-        self.through(|world| {
+        self.at(Call::Act, |world| {
             world.change().up.remove(idle);
             Ok(())
         })
@@ -311,7 +492,7 @@ impl TrafficTarget for Run<'_> {
         _arms: &Arms,
         test: Option<&TestTraffic>,
     ) -> Result<(), PortError> {
-        self.through(|world| {
+        self.at(Call::Act, |world| {
             let mut state = world.change();
             if test.is_none() && state.refuses_test_traffic_to_end {
                 let doing = "end the test traffic";
@@ -323,16 +504,27 @@ impl TrafficTarget for Run<'_> {
         .await
     }
 
-    async fn weight(&self, _target: &TargetSpec, _arms: &Arms) -> Result<Weight, PortError> {
-        self.through(|world| Ok(world.weight())).await
+    async fn weight(&self, target: &TargetSpec, arms: &Arms) -> Result<Weight, PortError> {
+        self.at(Call::Weight, |world| {
+            let believed = self.last_set.get().filter(|_| self.is(Mutant::NoReadBack));
+            Ok(believed.unwrap_or_else(|| world.live_weight(&target.id(), &arms.candidate)))
+        })
+        .await
     }
 
-    async fn live(&self, _target: &TargetSpec, _arms: &Arms) -> Result<Live, PortError> {
-        self.through(|world| Ok(world.live())).await
+    async fn live(&self, target: &TargetSpec, arms: &Arms) -> Result<Live, PortError> {
+        self.at(Call::Live, |world| {
+            Ok(world.live(&target.id(), &arms.candidate))
+        })
+        .await
     }
 }
 
 impl Company for Run<'_> {
+    async fn find(&self, alongside: &Alongside) -> Result<(), PortError> {
+        self.through(|world| world.find(alongside.arn())).await
+    }
+
     async fn stop(&self, alongside: &Alongside) -> Result<(), PortError> {
         self.through(|world| world.stop(alongside.arn())).await
     }
@@ -357,10 +549,11 @@ impl Company for Run<'_> {
 impl MetricSource for Run<'_> {
     async fn windows(
         &self,
-        _started: &Started,
+        started: &Started,
         query: WindowQuery,
     ) -> Result<Vec<Window>, PortError> {
-        self.through(|world| Ok(world.windows(query))).await
+        self.at(Call::Look, |world| Ok(world.windows(started, query)))
+            .await
     }
 
     async fn percentiles(
@@ -381,16 +574,12 @@ impl HealthProbe for Run<'_> {
         self.through(|world| Ok(world.probe())).await
     }
 
-    async fn run_check(
-        &self,
-        _check: &RunCheck,
-        _context: &serde_json::Value,
-    ) -> Result<Checked, PortError> {
+    async fn run_check(&self, _check: &RunCheck, _context: &Value) -> Result<Checked, PortError> {
         self.through(|world| Ok(world.run_check())).await
     }
 
     async fn firing(&self, alarms: &[String]) -> Result<BTreeSet<String>, PortError> {
-        self.through(|world| {
+        self.at(Call::Look, |world| {
             let firing = &world.look().alarms;
             Ok(alarms
                 .iter()
@@ -485,11 +674,17 @@ impl Executions for Run<'_> {
 
 impl JobReporter for Run<'_> {
     async fn answer(&self, job: &str, reply: &JobReply) -> Result<(), PortError> {
-        self.through(|world| {
+        self.at(Call::Answer, |world| {
             world.answer(job, reply);
             Ok(())
         })
         .await
+    }
+}
+
+impl EventBus for Run<'_> {
+    async fn put(&self, announcements: &[Announcement]) -> Result<usize, PortError> {
+        self.through(|world| world.put(announcements)).await
     }
 }
 
@@ -501,10 +696,17 @@ impl Telemetry for Run<'_> {
 
 impl Clock for Run<'_> {
     fn now(&self) -> Timestamp {
-        self.world.look().now
+        self.world.look().now + self.skew
     }
 
     async fn sleep(&self, time: SignedDuration) {
-        self.world.pass(time);
+        if self.cue.is_none() {
+            return self.world.pass(time); // no port call, so nothing happens to it
+        }
+        let slept = self.at(Call::Sleep, |world| {
+            world.pass(time);
+            Ok::<(), PortError>(())
+        });
+        _ = slept.await;
     }
 }

@@ -2,63 +2,99 @@
 //! weight, and a pipeline that keeps the answers it gets. Time moves only when told to.
 
 mod artifact;
+mod choices;
 mod faults;
+mod stage;
 
-use std::cell::{Ref, RefCell, RefMut};
+use std::any::Any;
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
+use release::announce::Announcement;
 use release::check::Probed;
 use release::config::{ERRORS, TestTraffic};
 use release::{
     Approved, ArmCounts, Arms, CheckVerdict, Checked, Claim, Generation, Head, JobReply, Live,
-    ReleaseId, Story,
+    Release, ReleaseId, Started, Story,
 };
 use release::{TargetId, Weight, Window, WindowQuery};
-use serde_json::Value;
+use serde_json::{Value, json};
 use stats::Counts;
 
 use crate::{
-    AppendError, Class, Due, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream,
+    AppendError, Class, Due, Fact, Invocation, Lost, Memory, PortError, Recalled, Sourced, Stream,
 };
 
 pub use artifact::Throttled;
+pub use choices::{Choices, shrink};
 pub use faults::{Fault, Mutant, Run};
+pub use stage::{Actor, Call, Cue};
 
 /// Requests in one window, over both arms.
 pub const REQUESTS_PER_WINDOW: u64 = 2_000;
 
-/// The world.
+/// For how long a look may still see the weight that was.
+pub const STALE_MAX: SignedDuration = SignedDuration::from_secs(5);
+
+/// How long after its run's end a fence stays: how far two clocks may be apart.
+pub const FENCE_SLACK: SignedDuration = SignedDuration::from_secs(5);
+
+/// A log's kind of story and id.
+type LogKey = (&'static str, ReleaseId);
+
+/// The world. A clone is another world, which goes on from the same state.
+#[derive(Clone)]
 pub struct World {
     state: RefCell<State>,
+    /// Every log, folded, and a hash of it: kept, because a search loads it millions of times.
+    folded: RefCell<BTreeMap<LogKey, Rc<dyn Any>>>,
+    hashes: RefCell<BTreeMap<LogKey, u64>>,
+    /// What happens to the call that is under way.
+    under_way: Cell<Option<Fault>>,
 }
 
 /// What is in it. Tests may look at, and change, everything.
+#[derive(Clone)]
 pub struct State {
     /// The world's time.
     pub now: Timestamp,
     /// Stored events as they would be on disk, by kind and id.
-    pub logs: BTreeMap<(&'static str, ReleaseId), Vec<Value>>,
+    pub logs: BTreeMap<LogKey, Vec<Value>>,
     /// Who holds what.
     pub held: BTreeMap<TargetId, Held>,
     /// When somebody last asked for an active story, and until when the sweep leaves it alone.
     pub active: BTreeMap<ReleaseId, (Timestamp, Timestamp)>,
+    /// The same before the last change: what an index may still show.
+    pub active_before: BTreeMap<ReleaseId, (Timestamp, Timestamp)>,
     /// Names registered by active stories.
     pub watches: BTreeMap<String, BTreeSet<ReleaseId>>,
-    /// Every weight the target has had, and since when; the last one is live.
-    pub weights: Vec<(Timestamp, Weight)>,
+    /// Every weight that a target has been given; its last one is live.
+    pub weights: Vec<Moved>,
+    /// Weights that were sent off and will arrive, and when at the latest.
+    pub late: Vec<(Timestamp, Moved)>,
     /// The share of the candidate's requests that fail; the stable version's never do.
     pub candidate_fails: f64,
+    /// The same of single releases, where it differs.
+    pub fails: BTreeMap<ReleaseId, f64>,
     /// The sides of a release that begins.
     pub arms: Arms,
     /// What there is to know of the target before a release begins.
     pub warnings: Vec<String>,
+    /// The digests of the images that the candidate runs.
+    pub images: BTreeSet<String>,
     /// A weight that the target refuses to be given.
     pub refuses_weight: Option<Weight>,
     /// Alarms that are firing.
     pub alarms: BTreeSet<String>,
     /// Every answer the pipeline got, in order, by job.
     pub answers: Vec<(String, JobReply)>,
+    /// What is on the bus, in order.
+    pub announced: Vec<Announcement>,
+    /// How many announcements the next calls take, in turn; then all. A call that takes none fails.
+    pub bus_takes: Vec<usize>,
     /// Measurements, the oldest first.
     pub measured: Vec<String>,
     /// Artifacts, by bucket and key.
@@ -79,8 +115,8 @@ pub struct State {
     pub test_traffic: Option<TestTraffic>,
     /// Whether test traffic cannot be ended, for want of a right.
     pub refuses_test_traffic_to_end: bool,
-    /// Deployments alongside that are under way, by ARN.
-    pub under_way: BTreeSet<String>,
+    /// What deploys alongside, by ARN, and whether a deployment of it is under way.
+    pub alongside: BTreeMap<String, bool>,
     /// Whether those cannot be stopped, for want of a right.
     pub refuses_to_stop: bool,
     /// Why the stage is closed, if it is.
@@ -100,8 +136,23 @@ pub struct State {
     pub sources: BTreeMap<String, Vec<Sourced>>,
 }
 
+/// A target was given a weight.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Moved {
+    /// When it got there.
+    pub at: Timestamp,
+    /// Which.
+    pub target: TargetId,
+    /// The side that got it; the other one has the rest.
+    pub candidate: String,
+    /// How much.
+    pub weight: Weight,
+    /// The release that held the target then.
+    pub holder: Option<ReleaseId>,
+}
+
 /// Who holds a target.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Held {
     /// The active release.
     pub by: ReleaseId,
@@ -120,17 +171,23 @@ impl Default for World {
                 logs: BTreeMap::new(),
                 held: BTreeMap::new(),
                 active: BTreeMap::new(),
+                active_before: BTreeMap::new(),
                 watches: BTreeMap::new(),
-                weights: vec![(now, Weight::ZERO)],
+                weights: Vec::new(),
+                late: Vec::new(),
                 candidate_fails: 0.0,
+                fails: BTreeMap::new(),
                 arms: Arms {
                     stable: "blue".to_owned(),
                     candidate: "green".to_owned(),
                 },
                 warnings: Vec::new(),
+                images: BTreeSet::new(),
                 refuses_weight: None,
                 alarms: BTreeSet::new(),
                 answers: Vec::new(),
+                announced: Vec::new(),
+                bus_takes: Vec::new(),
                 measured: Vec::new(),
                 artifacts: BTreeMap::new(),
                 artifact_requests: usize::MAX,
@@ -141,7 +198,7 @@ impl Default for World {
                 ready_at: now,
                 test_traffic: None,
                 refuses_test_traffic_to_end: false,
-                under_way: BTreeSet::new(),
+                alongside: BTreeMap::new(),
                 refuses_to_stop: false,
                 stage_closed: None,
                 in_stage: true,
@@ -151,6 +208,9 @@ impl Default for World {
                 executions: BTreeMap::new(),
                 sources: BTreeMap::new(),
             }),
+            folded: RefCell::default(),
+            hashes: RefCell::default(),
+            under_way: Cell::new(None),
         }
     }
 }
@@ -166,19 +226,69 @@ impl World {
         self.state.borrow_mut()
     }
 
-    /// Lets time pass.
+    /// Lets time pass. What was sent off has arrived by the time it does so at the latest.
     pub fn pass(&self, time: SignedDuration) {
         let mut state = self.change();
         state.now += time;
+        let now = state.now;
+        while let Some(due) = state.late.iter().position(|(until, _)| *until < now) {
+            state.arrive(due);
+        }
     }
 
-    /// The candidate's live weight.
+    /// Lets a weight arrive that was sent off.
+    pub fn arrive(&self, number: usize) {
+        self.change().arrive(number);
+    }
+
+    /// Somebody else gives the target this weight that was moved last.
+    pub fn drift(&self, weight: Weight) {
+        let mut state = self.change();
+        let Some(last) = state.weights.last().cloned() else {
+            return;
+        };
+        let at = state.now;
+        state.weights.push(Moved { at, weight, ..last });
+    }
+
+    /// The weight that was set last, of whichever target.
     pub fn weight(&self) -> Weight {
-        self.look().weights.last().map_or(Weight::ZERO, |(_, w)| *w)
+        let state = self.look();
+        state.weights.last().map_or(Weight::ZERO, |m| m.weight)
+    }
+
+    /// The live weight of this side of this target.
+    pub fn live_weight(&self, target: &TargetId, candidate: &str) -> Weight {
+        let state = self.look();
+        let settled = match self.under_way.get() {
+            Some(Fault::Stale) => state.now - STALE_MAX,
+            Some(_) | None => state.now,
+        };
+        state.weight_at(target, candidate, settled)
     }
 
     fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
+        let key = (S::KIND, id.clone());
+        let folded = self.folded.borrow().get(&key).cloned();
+        match folded.and_then(|head| head.downcast::<Head<S>>().ok()) {
+            Some(head)
+                if self.look().logs.get(&key).map(|log| log.len() as u64) == Some(head.seq) =>
+            {
+                Ok(Head::clone(&head))
+            }
+            Some(_) | None => self.load_as_stored(id),
+        }
+    }
+
+    /// The story as its stored events tell it, whatever has been kept in memory.
+    pub fn load_as_stored<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
         Ok(Head::default().after(&self.events::<S>(id)?))
+    }
+
+    fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError> {
+        let mut events = self.events::<S>(id)?;
+        events.truncate(usize::try_from(seq).unwrap_or(usize::MAX));
+        Ok(Head::default().after(&events))
     }
 
     fn events<S: Story>(&self, id: &ReleaseId) -> Result<Vec<S::Event>, PortError> {
@@ -189,19 +299,74 @@ impl World {
         events.map_err(|e| PortError::new(Class::Permanent, format!("read the log of {id}"), e))
     }
 
+    fn put(&self, announcements: &[Announcement]) -> Result<usize, PortError> {
+        let mut state = self.change();
+        let takes = match state.bus_takes.is_empty() {
+            true => announcements.len(),
+            false => state.bus_takes.remove(0).min(announcements.len()),
+        };
+        let taken = announcements.iter().take(takes).cloned();
+        state.announced.extend(taken);
+        match takes {
+            0 => Err(PortError::new(Class::Retryable, "announce", "throttled")),
+            _ => Ok(takes),
+        }
+    }
+
+    /// A record as [`World::records`] makes it.
+    fn fact(record: &Value) -> Result<Option<Fact>, PortError> {
+        let read = || {
+            let release = record["release"].as_str()?.to_owned().try_into().ok()?;
+            let seq = record["seq"].as_u64()?;
+            let event = serde_json::from_value(record["event"].clone()).ok()?;
+            Some(Fact {
+                release,
+                seq,
+                event,
+            })
+        };
+        match (record["release"].is_null(), read()) {
+            (true, _) => Ok(None),
+            (false, Some(fact)) => Ok(Some(fact)),
+            (false, None) => {
+                let doing = "read a record of the log's stream";
+                Err(PortError::new(Class::Permanent, doing, "it is broken"))
+            }
+        }
+    }
+
+    /// What the stream hands over of the whole log of a release.
+    pub fn records(&self, id: &ReleaseId) -> Vec<Value> {
+        let state = self.look();
+        let log = state
+            .logs
+            .get(&(<Option<Release> as Story>::KIND, id.clone()));
+        let events = log.into_iter().flatten().zip(1_u64..);
+        let record = |(event, seq): (&Value, u64)| {
+            json!({
+                "release": id, "seq": seq, "event": event,
+                "dynamodb": {"SequenceNumber": format!("{:021}", 100 + seq)},
+            })
+        };
+        events.map(record).collect()
+    }
+
     fn append<S: Story>(
         &self,
         id: &ReleaseId,
         head: &Head<S>,
         events: &[S::Event],
+        mutant: Option<Mutant>,
     ) -> Result<Head<S>, AppendError> {
-        let mut state = self.change();
         let key = (S::KIND, id.clone());
-        let stored = state.logs.get(&key).map_or(0, Vec::len);
+        let stored = self.look().logs.get(&key).map_or(0, Vec::len);
         if stored as u64 != head.seq {
             return Err(AppendError::Moved);
         }
         let next = head.after(events);
+        // What the caller makes of the log is its own affair.
+        let truth = self.load::<S>(id)?.after(events);
+        let mut state = self.change();
         let claims: Vec<Claim> = events
             .iter()
             .scan(head.clone(), |so_far, event| {
@@ -212,12 +377,23 @@ impl World {
             .flatten()
             .collect();
         for claim in claims {
-            state.claim(id, claim)?;
+            state.claim(id, claim, mutant)?;
         }
         let as_json = events.iter().map(serde_json::to_value);
         let as_json: Vec<Value> = as_json
             .collect::<Result<_, _>>()
             .map_err(|e| PortError::new(Class::Permanent, format!("write the log of {id}"), e))?;
+        let mut hasher = DefaultHasher::new();
+        self.hashes.borrow().get(&key).hash(&mut hasher);
+        let text = |event: &Value| event.to_string();
+        as_json
+            .iter()
+            .map(text)
+            .for_each(|event| event.hash(&mut hasher));
+        self.hashes
+            .borrow_mut()
+            .insert(key.clone(), hasher.finish());
+        self.folded.borrow_mut().insert(key.clone(), Rc::new(truth));
         state.logs.entry(key).or_default().extend(as_json);
         Ok(next)
     }
@@ -228,9 +404,9 @@ impl World {
         release: &ReleaseId,
         generation: Generation,
         call: &Invocation,
+        now: Timestamp,
     ) -> Result<(), PortError> {
         let mut state = self.change();
-        let now = state.now;
         let refused = |why: &str| PortError::new(Class::Conflict, format!("fence {target}"), why);
         let held = state.held.get_mut(target).filter(|h| h.by == *release);
         let held = held.ok_or_else(|| refused("the release does not hold it"))?;
@@ -243,7 +419,7 @@ impl World {
             }
             Some(_) | None => {
                 held.generation = generation;
-                held.fence = Some((call.owner.clone(), call.deadline));
+                held.fence = Some((call.owner.clone(), call.deadline + FENCE_SLACK));
                 Ok(())
             }
         }
@@ -257,14 +433,20 @@ impl World {
     }
 
     fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) {
-        if let Some(active) = self.change().active.get_mut(id) {
+        let mut state = self.change();
+        state.active_before = state.active.clone();
+        if let Some(active) = state.active.get_mut(id) {
             *active = (at, until);
         }
     }
 
     fn due(&self, now: Timestamp, limit: usize) -> Vec<Due> {
         let state = self.look();
-        let due = state.active.iter().filter(|(_, (_, until))| *until < now);
+        let active = match self.under_way.get() {
+            Some(Fault::Stale) => &state.active_before,
+            Some(_) | None => &state.active,
+        };
+        let due = active.iter().filter(|(_, (_, until))| *until < now);
         let mut due: Vec<_> = due
             .map(|(id, (_, until))| Due {
                 id: id.clone(),
@@ -278,43 +460,92 @@ impl World {
 
     fn take_due(&self, due: &Due, until: Timestamp) -> Option<Timestamp> {
         let mut state = self.change();
+        state.active_before = state.active.clone();
         let active = state.active.get_mut(&due.id);
         let (asked, left_alone) = active.filter(|(_, since)| *since == due.since)?;
         *left_alone = until;
         Some(*asked)
     }
 
-    fn arms(&self) -> Result<Arms, PortError> {
-        if self.weight() != Weight::ZERO {
+    fn arms(&self, target: &TargetId) -> Result<Arms, PortError> {
+        let sides = self.look().arms.clone();
+        let live = self.live_weight(target, &sides.candidate);
+        if live == Weight::FULL {
+            return Ok(Arms {
+                stable: sides.candidate,
+                candidate: sides.stable,
+            });
+        }
+        if live != Weight::ZERO {
             return Err(PortError::new(
                 Class::Misconfigured,
                 "tell the stable version from the candidate",
                 "both have traffic; give one of them all of it",
             ));
         }
-        Ok(self.look().arms.clone())
+        Ok(sides)
     }
 
-    fn set_weight(&self, weight: Weight) -> Result<(), PortError> {
-        let mut state = self.change();
-        if state.refuses_weight == Some(weight) {
+    /// Makes a call to which this happens.
+    fn under<T>(&self, fault: Option<Fault>, make: impl FnOnce(&Self) -> T) -> T {
+        self.under_way.set(fault);
+        let answer = make(self);
+        self.under_way.set(None);
+        answer
+    }
+
+    /// What was sent off and not answered arrives by `until` at the latest.
+    fn set_weight(
+        &self,
+        target: &TargetId,
+        candidate: &str,
+        weight: Weight,
+        until: Timestamp,
+    ) -> Result<(), PortError> {
+        if self.look().refuses_weight == Some(weight) {
             return Err(PortError::new(
                 Class::Denied,
                 "set the weight",
                 "AccessDenied",
             ));
         }
-        let now = state.now;
-        state.weights.push((now, weight));
+        let at = self.look().now;
+        let moved = Moved {
+            at,
+            target: target.clone(),
+            candidate: candidate.to_owned(),
+            weight,
+            holder: None,
+        };
+        match self.under_way.get() {
+            Some(Fault::Ignored) => {}
+            Some(Fault::Arrives) => {
+                self.change().late.push((until, moved));
+                let doing = "set the weight";
+                return Err(PortError::new(Class::Retryable, doing, "no answer in time"));
+            }
+            Some(_) | None => self.change().land(moved),
+        }
         Ok(())
     }
 
-    fn live(&self) -> Live {
+    fn live(&self, target: &TargetId, candidate: &str) -> Live {
         Live {
-            weight: self.weight(),
+            weight: self.live_weight(target, candidate),
             stable_healthy: 2,
             candidate_healthy: 2,
             candidate_ready: self.look().now >= self.look().ready_at,
+        }
+    }
+
+    fn find(&self, arn: &str) -> Result<(), PortError> {
+        match self.look().alongside.contains_key(arn) {
+            true => Ok(()),
+            false => Err(PortError::new(
+                Class::Misconfigured,
+                format!("find {arn}"),
+                "there is no such thing",
+            )),
         }
     }
 
@@ -324,7 +555,7 @@ impl World {
             let doing = format!("stop {arn}");
             return Err(PortError::new(Class::Denied, doing, "AccessDenied"));
         }
-        state.under_way.remove(arn);
+        state.alongside.insert(arn.to_owned(), false);
         Ok(())
     }
 
@@ -351,11 +582,11 @@ impl World {
         })
     }
 
-    fn windows(&self, query: WindowQuery) -> Vec<Window> {
+    fn windows(&self, started: &Started, query: WindowQuery) -> Vec<Window> {
         let mut start = query.from;
         std::iter::from_fn(|| {
             (start < query.until).then(|| {
-                let window = self.look().window(start);
+                let window = self.look().window(started, start);
                 start += query.length;
                 window
             })
@@ -424,7 +655,43 @@ impl World {
 }
 
 impl State {
-    fn claim(&mut self, id: &ReleaseId, claim: Claim) -> Result<(), AppendError> {
+    /// A weight gets to its target.
+    fn land(&mut self, moved: Moved) {
+        let holder = self.held.get(&moved.target).map(|held| held.by.clone());
+        let at = self.now;
+        self.weights.push(Moved {
+            at,
+            holder,
+            ..moved
+        });
+    }
+
+    fn arrive(&mut self, number: usize) {
+        if number < self.late.len() {
+            let (_, moved) = self.late.remove(number);
+            self.land(moved);
+        }
+    }
+
+    fn weight_at(&self, target: &TargetId, candidate: &str, at: Timestamp) -> Weight {
+        let mut moves = self.weights.iter().rev();
+        match moves.find(|moved| moved.target == *target && moved.at <= at) {
+            None => Weight::ZERO,
+            Some(moved) if moved.candidate == candidate => moved.weight,
+            Some(moved) => {
+                let rest = Weight::FULL.basis_points() - moved.weight.basis_points();
+                Weight::from_basis_points(rest).unwrap_or(Weight::ZERO)
+            }
+        }
+    }
+
+    fn claim(
+        &mut self,
+        id: &ReleaseId,
+        claim: Claim,
+        mutant: Option<Mutant>,
+    ) -> Result<(), AppendError> {
+        self.active_before = self.active.clone();
         match claim {
             Claim::Take {
                 target,
@@ -443,15 +710,19 @@ impl State {
                 };
                 self.held.insert(target, held);
                 self.active.insert(id.clone(), (since, until));
-                for name in watches {
+                let watches = watches.into_iter();
+                for name in watches.filter(|_| mutant != Some(Mutant::NotRegistered)) {
                     self.watches.entry(name).or_default().insert(id.clone());
                 }
             }
+            Claim::Wake { .. } if mutant == Some(Mutant::NotWoken) => {}
             Claim::Wake { at } => {
                 self.active.entry(id.clone()).or_insert((at, at)).1 = at;
             }
             Claim::GiveBack { target, watches } => {
-                self.held.remove(&target);
+                if mutant != Some(Mutant::NeverGivenBack) {
+                    self.held.remove(&target);
+                }
                 self.active.remove(id);
                 for name in watches {
                     if let Some(ids) = self.watches.get_mut(&name) {
@@ -469,11 +740,13 @@ impl State {
         clippy::cast_precision_loss,
         reason = "a few thousand requests times a share of at most one"
     )]
-    fn window(&self, start: Timestamp) -> Window {
-        let weight = self.weights.iter().rev().find(|(since, _)| *since <= start);
-        let points = weight.map_or(0, |(_, w)| u64::from(w.basis_points()));
+    fn window(&self, started: &Started, start: Timestamp) -> Window {
+        let weight = self.weight_at(&started.plan.target.id(), &started.arms.candidate, start);
+        let points = u64::from(weight.basis_points());
+        let fails = self.fails.get(&started.release);
+        let fails = fails.copied().unwrap_or(self.candidate_fails);
         let canary = REQUESTS_PER_WINDOW * points / 10_000;
-        let bad = (canary as f64 * self.candidate_fails) as u64;
+        let bad = (canary as f64 * fails) as u64;
         let counts = ArmCounts {
             canary: Counts { count: canary, bad },
             baseline: Counts {

@@ -61,6 +61,11 @@ fn terms(account: &Account) -> Vec<(&'static str, String)> {
     let mut terms: Vec<_> = warnings
         .map(|warning| ("Warning", words::cut(warning, WARNING_CHARS_MAX)))
         .collect();
+    let goes_back: Vec<_> = plan.rollback.words().collect();
+    if !goes_back.is_empty() {
+        let goes_back = words::cut(&goes_back.join(", "), WARNING_CHARS_MAX);
+        terms.push(("When it goes back", format!("It also {goes_back}.")));
+    }
     let hotfix = plan.hotfix.iter();
     terms.extend(hotfix.map(|why| ("Hotfix", words::cut(why, WARNING_CHARS_MAX))));
     terms.extend([

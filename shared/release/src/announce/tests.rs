@@ -65,6 +65,7 @@ fn started() -> Event {
             candidate: group("green/2"),
         },
         alarms_firing: BTreeSet::new(),
+        images: BTreeSet::new(),
         slower_than: BTreeMap::new(),
         judge: None,
         warnings: Vec::new(),

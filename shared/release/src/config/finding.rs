@@ -30,3 +30,35 @@ impl FindingPolicy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn read(line: &str) -> Result<FindingPolicy, String> {
+        let text = include_str!("../../tests/good.yaml");
+        let text = text.replacen("    alarms:", &format!("{line}    alarms:"), 1);
+        let config = Config::parse(&text).map_err(|e| e.to_string())?;
+        Ok(config.release(None).unwrap().1.rollback_on_finding)
+    }
+
+    #[test]
+    fn critical_findings_roll_back_unless_the_plan_says_otherwise() {
+        for (line, policy) in [
+            ("", FindingPolicy::Critical),
+            (
+                "    rollback-on-finding: critical\n",
+                FindingPolicy::Critical,
+            ),
+            ("    rollback-on-finding: high\n", FindingPolicy::High),
+            ("    rollback-on-finding: never\n", FindingPolicy::Never),
+        ] {
+            assert_eq!(read(line), Ok(policy));
+        }
+        let why = read("    rollback-on-finding: medium\n").unwrap_err();
+        for part in ["medium", "critical", "high", "never"] {
+            assert!(why.contains(part), "{why}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The images of a release, as CodePipeline's own files name them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -184,6 +185,28 @@ pub fn images(path: &str, bytes: &[u8]) -> Result<Vec<ImageRef>, String> {
     Ok(images)
 }
 
+/// The digest by which this names an image, `REPOSITORY@sha256:..` of any registry.
+pub fn digest_of(image: &str) -> Option<&str> {
+    let (_, digest) = image.trim().rsplit_once('@')?;
+    is_digest(digest).then_some(digest)
+}
+
+/// The digests of the images that a file names by digest, in one of the shapes that [`images`] reads.
+/// Nobody said that the file names images, so what is no such file names none.
+pub fn digests(bytes: &[u8]) -> BTreeSet<String> {
+    let file: Value = match bytes.len() {
+        0..=IMAGE_FILE_BYTES_MAX => serde_json::from_slice(bytes).unwrap_or_default(),
+        _ => Value::Null,
+    };
+    let entries = match &file {
+        Value::Array(entries) => entries.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let digests = entries.iter().take(IMAGES_MAX).filter_map(uri);
+    let digests = digests.filter_map(digest_of).map(str::to_owned);
+    digests.collect()
+}
+
 /// What to write.
 const SHAPES: &str = "write {\"ImageURI\": \"..\"} or [{\"name\": \"..\", \"imageUri\": \"..\"}]";
 
@@ -313,6 +336,27 @@ mod tests {
                 why.starts_with("could not read the images in imageDetail.json"),
                 "{why}"
             );
+        }
+    }
+
+    #[test]
+    fn only_images_that_a_file_names_by_digest_are_known_by_one() {
+        let detail = format!(r#"{{"ImageURI":"{HOST}/shop/web@{DIGEST}"}}"#);
+        let both = format!(
+            r#"[{{"name":"web","imageUri":"{HOST}/web:v1@{DIGEST}"}},{{"name":"x","imageUri":"nginx:1"}},
+               {{"name":"y","imageUri":"nginx@{}"}}]"#,
+            DIGEST.replace('0', "f")
+        );
+        for (text, count) in [
+            (detail.as_str(), 1),
+            (&both, 2),
+            ("[]", 0),
+            ("{", 0),
+            ("7", 0),
+            (r#"{"ImageURI":"web@sha256:12"}"#, 0),
+            (&format!("{}{detail}", " ".repeat(IMAGE_FILE_BYTES_MAX)), 0),
+        ] {
+            assert_eq!(digests(text.as_bytes()).len(), count, "{text:.60}");
         }
     }
 

@@ -36,7 +36,9 @@ pub use evidence::{Evidence, FileRead, Found, Keeper, Kept, ReadAs};
 pub use findings::{JudgedFinding, Standing};
 pub use history::{History, POINTS_MAX, Point, Run};
 pub(crate) use image::is_digest;
-pub use image::{IMAGE_FILE_BYTES_MAX, IMAGES_MAX, ImageRef, ImageVersion, images};
+pub use image::{
+    IMAGE_FILE_BYTES_MAX, IMAGES_MAX, ImageRef, ImageVersion, digest_of, digests, images,
+};
 pub use limit::{Level, Limit, Percent, Time, Verdict};
 pub use origin::{Caller, Context};
 pub use rules::{Age, Budget, PathCoverage, Rules};

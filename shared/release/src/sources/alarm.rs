@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::fmt::strtime;
 use serde::Deserialize;
 
-use super::{OutsideEvent, RollbackRequest, SourceError, words};
+use super::{HeededBy, OutsideEvent, RollbackRequest, SourceError, words};
 use crate::{Reason, watches};
 
 #[derive(Deserialize)]
@@ -36,7 +36,7 @@ pub(super) fn read(event: &OutsideEvent<'_>) -> Result<Option<RollbackRequest>, 
             alarm: detail.alarm_name,
             detail: detail.state.reason.map(words),
         },
-        finding: None,
+        heeded_by: HeededBy::All,
     }))
 }
 

@@ -24,8 +24,11 @@ pub(super) fn read(event: &OutsideEvent<'_>) -> Result<Option<RollbackRequest>, 
         _ => return Ok(None), // it was made, waits, or succeeded
     };
     let (application, group) = (&detail.application, &detail.deployment_group);
+    let is_group = |arn: &&String| arn.starts_with("arn:") && arn.contains(":deploymentgroup:");
+    let arn = event.resources.iter().find(is_group);
+    let arn = arn.ok_or_else(|| event.malformed("its resources name no deployment group"))?;
     let id = detail.deployment_id.as_deref().unwrap_or("of unknown id");
     let what = format!("deployment {id} of {application}/{group} {how}");
-    let watch = watches::deployment_group(application, group);
+    let watch = watches::deployment_group(arn);
     Ok(Some(RollbackRequest::happened(watch, event, what)))
 }

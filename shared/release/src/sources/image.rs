@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use reports::Severity;
 use serde::Deserialize;
 
-use super::{OutsideEvent, RollbackRequest, SourceError, words};
+use super::{HeededBy, OutsideEvent, RollbackRequest, SourceError, words};
 use crate::gate::is_digest;
 use crate::{Reason, watches};
 
@@ -52,7 +52,7 @@ pub(super) fn scan(event: &OutsideEvent<'_>) -> Result<Option<RollbackRequest>, 
         watches: vec![watches::image(&scan.image_digest)],
         at: event.latest(),
         because: Reason::Happened { what: words(what) },
-        finding: Some(severity),
+        heeded_by: HeededBy::PlansAgainst(severity),
     }))
 }
 
@@ -115,6 +115,6 @@ pub(super) fn finding(event: &OutsideEvent<'_>) -> Result<Option<RollbackRequest
         watches: names.collect(),
         at: event.latest(),
         because: Reason::Happened { what: words(what) },
-        finding: Some(severity),
+        heeded_by: HeededBy::PlansAgainst(severity),
     }))
 }

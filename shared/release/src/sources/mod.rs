@@ -129,8 +129,34 @@ pub struct RollbackRequest {
     pub at: Timestamp,
     /// Why a release that it concerns must go back.
     pub because: Reason,
-    /// How bad the finding is, when it is one in an image: the release's plan says which count.
-    pub finding: Option<Severity>,
+    /// Which releases heed it, of those that it concerns.
+    pub heeded_by: HeededBy,
+}
+
+/// Which releases heed what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeededBy {
+    /// Every one.
+    All,
+    /// Those whose plan says that a finding of this severity rolls back.
+    PlansAgainst(Severity),
+    /// Those that need their pipeline to come to their end; one that only watches on does not.
+    Unfinished,
+    /// Those that do not themselves wait for what this action says. One that does sees better who
+    /// said what, and goes back by that.
+    NotWaitingFor(String),
+}
+
+impl HeededBy {
+    fn includes(&self, release: &Release) -> bool {
+        let plan = release.plan();
+        match self {
+            Self::All => true,
+            Self::PlansAgainst(finding) => plan.rollback_on_finding.heeds(*finding),
+            Self::Unfinished => !release.is_closing(),
+            Self::NotWaitingFor(action) => plan.approval_action() != Some(action.as_str()),
+        }
+    }
 }
 
 impl RollbackRequest {
@@ -140,18 +166,17 @@ impl RollbackRequest {
             watches: vec![watch],
             at: event.latest(),
             because: Reason::Happened { what: words(what) },
-            finding: None,
+            heeded_by: HeededBy::All,
         }
     }
 
     /// Whether this turns `release` round: it must be on its way up, the event must tell of
-    /// something that happened after it began, since events may be late, and a finding must be one
-    /// that its plan heeds.
+    /// something that happened after it began, since events may be late, and it must be one of those
+    /// that heed it.
     pub fn concerns(&self, release: &Release) -> bool {
-        let heeds = |finding| release.plan().rollback_on_finding.heeds(finding);
         release.phase == Phase::Shifting
             && self.at >= release.started.at
-            && self.finding.is_none_or(heeds)
+            && self.heeded_by.includes(release)
     }
 }
 

@@ -1,14 +1,16 @@
-//! An execution of a pipeline ended badly, or a stage or an action of it did: whoever waits for the
-//! release has gone, or the execution will not come to its end.
+//! An execution of a pipeline ended badly, or a stage or an action of it did: the execution will not
+//! come to its end, or whoever waited for the release has gone.
 //!
-//! An execution that is stopping still serves its actions to their end, so `STOPPING` turns nothing
-//! round. `FAILED` of the release's own action comes when the release is over, and then changes
-//! nothing; when it comes earlier, because CodePipeline gave the action up, nobody drives the
-//! release any more.
+//! - An execution that is stopping still serves its actions to their end, so `STOPPING` turns nothing
+//!   round.
+//! - `FAILED` of another action turns a release round that is still on its way up: the execution that
+//!   it belongs to has failed.
+//! - `FAILED` of the release's own action comes when the release is over, and then changes nothing.
+//!   When it comes earlier, CodePipeline has given the action up, and nobody drives the release.
 
 use serde::Deserialize;
 
-use super::{OutsideEvent, RollbackRequest, SourceError, words};
+use super::{HeededBy, OutsideEvent, RollbackRequest, SourceError, words};
 use crate::watches;
 
 /// As far as it is read. `version` is a number, a text or absent.
@@ -37,12 +39,16 @@ struct Outcome {
 
 pub(super) fn read(event: &OutsideEvent<'_>) -> Result<Option<RollbackRequest>, SourceError> {
     let detail: Detail = event.detail()?;
-    let how = match detail.state.as_str() {
-        "FAILED" => "failed",
-        "STOPPED" => "was stopped",
-        "ABANDONED" => "was abandoned",
-        "CANCELED" => "was cancelled",
-        "SUPERSEDED" => "was superseded by a newer one",
+    let failed = || match &detail.action {
+        Some(action) => HeededBy::NotWaitingFor(action.clone()),
+        None => HeededBy::All,
+    };
+    let (how, heeded_by) = match detail.state.as_str() {
+        "FAILED" => ("failed", failed()),
+        "STOPPED" => ("was stopped", HeededBy::Unfinished),
+        "ABANDONED" => ("was abandoned", HeededBy::Unfinished),
+        "CANCELED" => ("was cancelled", HeededBy::Unfinished),
+        "SUPERSEDED" => ("was superseded by a newer one", HeededBy::Unfinished),
         _ => return Ok(None), // it began, goes on, succeeded, or is only asked to stop
     };
     let what = match (&detail.stage, &detail.action) {
@@ -53,7 +59,10 @@ pub(super) fn read(event: &OutsideEvent<'_>) -> Result<Option<RollbackRequest>, 
     let told = detail.execution_result.map(told).unwrap_or_default();
     let watch = watches::execution(&detail.pipeline, &detail.execution_id);
     let what = format!("{what} {how}{told}");
-    Ok(Some(RollbackRequest::happened(watch, event, what)))
+    Ok(Some(RollbackRequest {
+        heeded_by,
+        ..RollbackRequest::happened(watch, event, what)
+    }))
 }
 
 /// What the action says about itself.

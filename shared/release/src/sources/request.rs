@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{OutsideEvent, RollbackRequest, SourceError, words};
+use super::{HeededBy, OutsideEvent, RollbackRequest, SourceError, words};
 use crate::{Reason, ReleaseId, watches};
 
 /// What to write.
@@ -58,6 +58,6 @@ pub(super) fn read(event: &OutsideEvent<'_>) -> Result<Option<RollbackRequest>, 
             why: words(detail.reason),
             by: Some(by),
         },
-        finding: None,
+        heeded_by: HeededBy::All,
     }))
 }

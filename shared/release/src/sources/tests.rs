@@ -5,6 +5,7 @@ use crate::watches;
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const SERVICE: &str = "arn:aws:ecs:eu-west-1:123456789012:service/prod/web";
+const GROUP: &str = "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:shop/web";
 const EXECUTION: &str = "6b1d7c1e-3f0e-4d0f-9f4e-6a0f3c1b2a90";
 
 fn at() -> Timestamp {
@@ -126,11 +127,11 @@ fn a_deployment_that_fails_or_is_stopped_asks_under_its_group() {
             "region": "eu-west-1", "application": "shop", "deploymentGroup": "web",
             "deploymentId": "d-ABC", "instanceGroupId": "i", "state": state,
         });
-        asked(detail_type, &[], &detail)
+        asked(detail_type, &[GROUP], &detail)
     };
     for (state, how) in [("FAILURE", "failed"), ("STOP", "was stopped")] {
         let (watch, why) = say(state).unwrap();
-        assert_eq!(watch, watches::deployment_group("shop", "web"));
+        assert_eq!(watch, watches::deployment_group(GROUP));
         assert_eq!(why, format!("deployment d-ABC of shop/web {how}"));
     }
     for state in ["START", "QUEUED", "READY", "SUCCESS"] {
@@ -220,13 +221,13 @@ fn a_scan_asks_under_the_digest_with_the_worst_that_it_found() {
     };
     let found = scan("COMPLETE", json!({"HIGH": 7, "CRITICAL": 2, "LOW": 900})).unwrap();
     assert_eq!(found.watches, [watches::image(DIGEST)]);
-    assert_eq!(found.finding, Some(Severity::Critical));
+    assert_eq!(found.heeded_by, HeededBy::PlansAgainst(Severity::Critical));
     assert_eq!(
         found.because.to_string(),
         format!("ECR's scan found vulnerabilities in shop/web@{DIGEST}, 2 of them critical")
     );
     let found = scan("COMPLETE", json!({"HIGH": 7, "CRITICAL": 0})).unwrap();
-    assert_eq!(found.finding, Some(Severity::High));
+    assert_eq!(found.heeded_by, HeededBy::PlansAgainst(Severity::High));
     assert_eq!(scan("COMPLETE", json!({})), None);
     assert_eq!(scan("FAILED", json!({"CRITICAL": 2})), None);
     let without = json!({"scan-status": "FAILED", "repository-name": "w", "image-digest": DIGEST});
@@ -259,7 +260,7 @@ fn a_finding_asks_under_the_digests_of_its_images_while_it_is_active() {
         found.watches,
         [watches::image(DIGEST), watches::image(&other)]
     );
-    assert_eq!(found.finding, Some(Severity::Critical));
+    assert_eq!(found.heeded_by, HeededBy::PlansAgainst(Severity::Critical));
     let why = found.because.to_string();
     assert!(
         why.contains("critical finding in shop/web@sha256:0123"),
@@ -360,6 +361,11 @@ fn a_detail_that_is_not_as_its_type_promises_is_an_error_that_says_what_is_wrong
             "name no service",
         ),
         (
+            "CodeDeploy Deployment State-change Notification",
+            json!({"application": "shop", "deploymentGroup": "web", "state": "STOP"}),
+            "name no deployment group",
+        ),
+        (
             "ECR Image Scan",
             json!({"scan-status": "COMPLETE", "repository-name": "w", "image-digest": "latest",
                    "finding-severity-counts": {"HIGH": 1}}),
@@ -370,7 +376,7 @@ fn a_detail_that_is_not_as_its_type_promises_is_an_error_that_says_what_is_wrong
         let error = refused(detail_type, &[], &detail);
         assert!(error.contains(part), "{error}");
     }
-    for kind in SOURCES {
+    for kind in SOURCES.iter().filter(|kind| kind.detail_type != SWEEP) {
         for detail in [json!([]), json!(null), json!("x"), json!(7), json!({})] {
             refused(kind.detail_type, &[SERVICE], &detail);
         }
@@ -407,7 +413,7 @@ fn what_is_repeated_of_an_event_is_short_and_steers_no_terminal() {
             json!({"release": "a", "reason": format!("x{long}"), "by": long}),
         ),
     ] {
-        texts.push(asked(detail_type, &[SERVICE], &detail).unwrap().1);
+        texts.push(asked(detail_type, &[GROUP, SERVICE], &detail).unwrap().1);
     }
     for text in texts {
         assert!(text.len() < 1_000, "{} bytes: {text:.80}", text.len());

@@ -32,6 +32,21 @@ fn started(plan: Plan) -> Started {
     }
 }
 
+#[test]
+fn a_release_hears_of_what_is_alongside() {
+    let mut release = started(plan(alb(), 0));
+    release.plan.rollback = serde_json::from_value(json!({"alongside": [
+        {"codedeploy": "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:shop/workers"},
+        {"ecs-service": "arn:aws:ecs:eu-west-1:123456789012:service/prod/mailer"},
+    ]}))
+    .unwrap();
+    let names = release.watches();
+    let workers = "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:shop/workers";
+    assert!(names.contains(&deployment_group(workers)));
+    let mailer = "arn:aws:ecs:eu-west-1:123456789012:service/prod/mailer";
+    assert!(names.contains(&service(mailer)));
+}
+
 fn alb() -> serde_json::Value {
     json!({"alb-rule": {"rule": "RULE", "target-groups": ["blue", "green"]}})
 }
@@ -97,4 +112,16 @@ fn no_release_registers_a_name_that_no_key_can_hold() {
     let why = release.check_watches().unwrap_err();
     assert!(why.contains("'alarm:ää"), "{why}");
     assert!(why.len() < 500, "{why}");
+}
+
+#[test]
+fn what_deploys_alongside_is_registered_too() {
+    let group = "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:shop/workers";
+    let mailer = "arn:aws:ecs:eu-west-1:123456789012:service/prod/mailer";
+    let alongside = json!({"alongside": [{"codedeploy": group}, {"ecs-service": mailer}]});
+    let mut release = started(plan(alb(), 0));
+    release.plan.rollback = serde_json::from_value(alongside).unwrap();
+    let names = release.watches();
+    assert!(names.contains(&deployment_group(group)), "{names:?}");
+    assert!(names.contains(&service(mailer)), "{names:?}");
 }

@@ -8,14 +8,17 @@ pub(super) mod rolling;
 pub(super) mod services;
 pub(super) mod task_sets;
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ecs::types::{
     Deployment, DeploymentControllerType, DeploymentRolloutState, DeploymentStrategy, LoadBalancer,
-    Service, TaskDefinitionStatus,
+    Service, TaskDefinition as Definition, TaskDefinitionStatus,
 };
 use engine::{Class, PortError};
 use release::Arms;
 use release::Weight;
 use release::config::{AlbRule, ServiceArn, TaskDefinition};
+use release::gate::digest_of;
 
 use super::alb;
 use crate::Aws;
@@ -116,12 +119,9 @@ async fn registered(
     wanted: &TaskDefinition,
 ) -> Result<String, PortError> {
     let arn = arn_of(service, wanted)?;
+    let definition = defined(aws, &arn).await?;
     let doing = || format!("find task definition {arn}");
-    let call = aws.ecs.describe_task_definition();
-    let answer = call.task_definition(&arn).send().await;
-    let answer = answer.map_err(|e| classified(failed(doing(), e)))?;
-    let status = answer.task_definition.and_then(|t| t.status);
-    match status {
+    match definition.and_then(|t| t.status) {
         Some(TaskDefinitionStatus::Active) => Ok(arn),
         Some(status) => Err(PortError::new(
             Class::Misconfigured,
@@ -130,6 +130,26 @@ async fn registered(
         )),
         None => Err(odd_answer(doing(), "the answer has no status")),
     }
+}
+
+/// What ECS knows of a task definition.
+async fn defined(aws: &Aws, arn: &str) -> Result<Option<Definition>, PortError> {
+    let call = aws.ecs.describe_task_definition();
+    let answer = call.task_definition(arn).send().await;
+    let answer = answer.map_err(|e| classified(failed(format!("find task definition {arn}"), e)));
+    Ok(answer?.task_definition)
+}
+
+/// The digests of the images of what shall run, of those that are named by digest.
+pub(super) async fn images(
+    aws: &Aws,
+    service: &ServiceArn,
+    wanted: &TaskDefinition,
+) -> Result<BTreeSet<String>, PortError> {
+    let definition = defined(aws, &arn_of(service, wanted)?).await?;
+    let containers = definition.iter().flat_map(|d| d.container_definitions());
+    let images = containers.filter_map(|container| digest_of(container.image()?));
+    Ok(images.map(str::to_owned).collect())
 }
 
 /// The ARN of what shall run.

@@ -94,6 +94,8 @@ fn with_sets(sets: Vec<Value>) -> Value {
     service
 }
 
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
 /// Blue serves `web:6` in two tasks, green is idle on `web:5`; `web` has task sets, `rolling` none.
 fn serve() -> (Aws, Shared) {
     let services = [
@@ -145,7 +147,9 @@ impl World {
                 let arn = named("taskDefinition");
                 match self.definitions.get(&arn) {
                     Some(status) => {
-                        let told = json!({"taskDefinitionArn": arn, "status": status});
+                        let images = ["web:7", &format!("mesh:2@{DIGEST}")]
+                            .map(|i| json!({"name": "c", "image": i}));
+                        let told = json!({"taskDefinitionArn": arn, "status": status, "containerDefinitions": images});
                         (200, json!({ "taskDefinition": told }))
                     }
                     None => refusal("ClientException", "Unable to describe task definition."),
@@ -774,4 +778,12 @@ async fn a_task_set_that_is_gone_already_needs_no_deleting() {
     task_sets::retire(&aws, &target, &arms, &arms.candidate)
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn images_that_a_task_definition_names_by_digest_are_known() {
+    let (aws, _world) = serve();
+    let target = rolling_service();
+    let found = images(&aws, &target.service, &target.task_definition).await;
+    assert_eq!(found.unwrap(), [DIGEST.to_owned()].into());
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::fakes::{Fault, Mutant, Run, World};
+use engine::fakes::{FENCE_SLACK, Fault, Mutant, Run, World};
 use engine::{AppendError, Class, Invocation, begin, drive, roll_back};
 use futures::FutureExt;
 use jiff::SignedDuration;
@@ -254,7 +254,8 @@ impl Life {
     fn new(scenario: Scenario, mutant: Option<Mutant>, fault: Option<(usize, Fault)>) -> Self {
         let world = World::default();
         world.change().candidate_fails = scenario.candidate_fails;
-        world.change().under_way.insert(ALONGSIDE.to_owned());
+        let alongside = (ALONGSIDE.to_owned(), true);
+        world.change().alongside.extend([alongside]);
         Self {
             world,
             scenario,
@@ -343,7 +344,7 @@ impl Life {
             is_back && company == Company::RollsBack,
         );
         let found = (
-            !state.under_way.is_empty(),
+            state.alongside.values().any(|is_under_way| *is_under_way),
             state.stage_closed.is_some(),
             state.stage_rolled_back,
         );
@@ -384,7 +385,7 @@ impl Life {
                 return Err("test traffic goes on".to_owned());
             }
         }
-        let weights: Vec<_> = state.weights.iter().map(|(_, w)| *w).collect();
+        let weights: Vec<_> = state.weights.iter().map(|moved| moved.weight).collect();
         let back = weights.windows(2).position(|w| w[1] < w[0]);
         if let Some(back) = back
             && weights[back + 1..].iter().any(|w| *w != Weight::ZERO)
@@ -568,6 +569,6 @@ fn a_target_whose_fence_another_run_has_is_left_alone_until_that_run_is_over() {
     };
     let error = driven.now_or_never().unwrap().unwrap_err();
     assert_eq!(error.class, Class::Conflict, "{error}");
-    life.world.pass(LIFE + PAUSE);
+    life.world.pass(LIFE + FENCE_SLACK + PAUSE);
     assert!(matches!(life.invoke(Rival::Duplicate), Ran::Replied(_)));
 }

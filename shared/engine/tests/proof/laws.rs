@@ -1,0 +1,441 @@
+//! What must hold, whatever happens. One function a law.
+
+use std::collections::BTreeMap;
+
+use engine::fakes::{Moved, World};
+use release::{
+    Effect, Event, Head, JobReply, Order, Outcome, Phase, Reason, Release, ReleaseId, TargetId,
+    Weight,
+};
+use serde_json::Value;
+
+/// Undisturbed runs until a release that has been turned round is over, the looks at what its
+/// candidate still gets included. The first of them brings the traffic back.
+pub const ROLLBACK_DRIVES_MAX: usize = 4;
+
+/// A law that does not hold, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    pub law: &'static str,
+    pub how: String,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.law, self.how)
+    }
+}
+
+/// One log, as it has been stored.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    pub events: Vec<Event>,
+    pub release: Option<Release>,
+}
+
+/// All that has happened, and what of it is new.
+pub struct Witness<'w> {
+    world: &'w World,
+    logs: BTreeMap<ReleaseId, Log>,
+    moves_seen: usize,
+    answers_seen: usize,
+}
+
+type Law = fn(&News<'_, '_>) -> Result<(), String>;
+
+/// What has happened since the last look.
+struct News<'a, 'w> {
+    all: &'a Witness<'w>,
+    moves: &'a [Moved],
+    /// The live weights before each of the moves.
+    before: &'a [Weight],
+    answers: &'a [(String, JobReply)],
+}
+
+/// What holds at every moment.
+const ALWAYS: &[(&str, Law)] = &[
+    ("one active release on a target", one_release_on_a_target),
+    ("every intent has the next generation", generations_rise),
+    ("a rollback is final", a_rollback_is_final),
+    ("nothing is stored after the end", nothing_after_the_end),
+    ("what ended was read back", ended_means_read_back),
+    (
+        "an event that is older than a release does not turn it round",
+        heeds_no_old_event,
+    ),
+    (
+        "a target is moved only as its holder's log intends",
+        moved_as_intended,
+    ),
+    ("traffic that went down never goes up again", never_up_again),
+    ("what somebody holds is not raised", held_is_not_raised),
+    ("a job is answered in line with the log", answered_in_line),
+];
+
+impl<'w> Witness<'w> {
+    /// Somebody who sees all that happens from now on.
+    pub fn new(world: &'w World) -> Self {
+        let mut witness = Self {
+            world,
+            logs: BTreeMap::new(),
+            moves_seen: world.look().weights.len(),
+            answers_seen: world.look().answers.len(),
+        };
+        witness.read();
+        witness
+    }
+
+    /// Takes note of new events; says whose they are.
+    fn read(&mut self) -> Vec<String> {
+        let state = self.world.look();
+        let mut told = Vec::new();
+        for ((_, id), stored) in &state.logs {
+            let log = self.logs.entry(id.clone()).or_default();
+            for event in stored.get(log.events.len()..).unwrap_or_default() {
+                told.push(format!("{id}: {}", in_short(event)));
+                let event = serde_json::from_value(event.clone()).unwrap();
+                log.events.push(event);
+                let head = Head {
+                    seq: 0,
+                    state: log.release.take(),
+                };
+                log.release = head.after(&log.events[log.events.len() - 1..]).state;
+            }
+        }
+        told
+    }
+
+    /// Whether all laws still hold, and in words what has happened since the last look.
+    pub fn look(&mut self) -> Result<Vec<String>, Broken> {
+        let (world, moves_seen, answers_seen) = (self.world, self.moves_seen, self.answers_seen);
+        let mut told = self.read();
+        let state = world.look();
+        let (moves, answers) = (&state.weights[moves_seen..], &state.answers[answers_seen..]);
+        if told.is_empty() && moves.is_empty() && answers.is_empty() {
+            return Ok(told);
+        }
+        let before: Vec<_> = (moves_seen..state.weights.len())
+            .map(|number| {
+                let moved = &state.weights[number];
+                live(&state.weights[..number], &moved.target, &moved.candidate)
+            })
+            .collect();
+        let news = News {
+            all: self,
+            moves,
+            before: &before,
+            answers,
+        };
+        for (law, holds) in ALWAYS {
+            holds(&news).map_err(|how| Broken { law, how })?;
+        }
+        told.extend(
+            moves
+                .iter()
+                .map(|m| format!("{} gets {}", m.candidate, m.weight)),
+        );
+        told.extend(
+            answers
+                .iter()
+                .map(|(job, reply)| format!("{job} is told {reply:?}")),
+        );
+        let seen = (state.weights.len(), state.answers.len());
+        (self.moves_seen, self.answers_seen) = seen;
+        Ok(told)
+    }
+
+    /// The releases so far.
+    pub fn releases(&self) -> impl Iterator<Item = &Release> {
+        self.logs.values().filter_map(|log| log.release.as_ref())
+    }
+
+    /// This release, as its log has it.
+    pub fn release(&self, id: &ReleaseId) -> Option<&Release> {
+        self.logs.get(id).and_then(|log| log.release.as_ref())
+    }
+
+    /// Events stored so far.
+    pub fn events(&self) -> usize {
+        self.logs.values().map(|log| log.events.len()).sum()
+    }
+
+    fn log(&self, id: &Option<ReleaseId>) -> Option<&Log> {
+        id.as_ref().and_then(|id| self.logs.get(id))
+    }
+}
+
+fn in_short(event: &Value) -> String {
+    let what = match &event["effect"] {
+        Value::Null => &event["order"],
+        effect => effect,
+    };
+    let because = event["because"]["reason"].as_str().unwrap_or_default();
+    let what = match what {
+        Value::Null => String::new(),
+        what => format!(" {what}"),
+    };
+    let name = event["event"].as_str().unwrap_or("?");
+    format!("{name}{what} {because}").trim_end().to_owned()
+}
+
+fn live(moves: &[Moved], target: &TargetId, candidate: &str) -> Weight {
+    let last = moves.iter().rev().find(|moved| moved.target == *target);
+    match last {
+        None => Weight::ZERO,
+        Some(last) if last.candidate == candidate => last.weight,
+        Some(last) => {
+            let rest = Weight::FULL.basis_points() - last.weight.basis_points();
+            Weight::from_basis_points(rest).unwrap()
+        }
+    }
+}
+
+fn one_release_on_a_target(news: &News<'_, '_>) -> Result<(), String> {
+    let mut active = BTreeMap::new();
+    for release in news.all.releases().filter(|release| release.is_active()) {
+        let (target, id) = (release.plan().target.id(), &release.started.release);
+        if let Some(other) = active.insert(target, id) {
+            return Err(format!("{other} and {id} are both active"));
+        }
+    }
+    Ok(())
+}
+
+fn generations_rise(news: &News<'_, '_>) -> Result<(), String> {
+    for (id, log) in &news.all.logs {
+        let mut last = 0;
+        for event in &log.events {
+            match event {
+                Event::Intended { generation, .. } if generation.0 != last + 1 => {
+                    return Err(format!("{id} has {generation} after {last}"));
+                }
+                Event::Intended { generation, .. } => last = generation.0,
+                Event::Performed { generation, .. } if generation.0 != last => {
+                    return Err(format!("{id} has performed {generation}, not {last}"));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn a_rollback_is_final(news: &News<'_, '_>) -> Result<(), String> {
+    for (id, log) in &news.all.logs {
+        let decided = |event: &Event| matches!(event, Event::RollbackDecided { .. });
+        let Some(turned) = log.events.iter().position(decided) else {
+            continue;
+        };
+        for event in &log.events[turned + 1..] {
+            let is_up = match event {
+                Event::Intended { effect, .. } => {
+                    matches!(effect, Effect::SetWeight(w) if *w != Weight::ZERO)
+                }
+                Event::Ended { outcome, .. } => *outcome == Outcome::Promoted,
+                Event::Ordered { order, .. } => *order == Order::Promote,
+                event => decided(event),
+            };
+            if is_up {
+                return Err(format!("{id} has {event:?} after its rollback was decided"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn nothing_after_the_end(news: &News<'_, '_>) -> Result<(), String> {
+    for (id, log) in &news.all.logs {
+        let ended = |event: &Event| matches!(event, Event::Ended { .. });
+        let end = log.events.iter().position(ended);
+        if let Some(after) = end.and_then(|end| log.events.get(end + 1)) {
+            return Err(format!("{id} has {after:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn ended_means_read_back(news: &News<'_, '_>) -> Result<(), String> {
+    for (id, log) in &news.all.logs {
+        if let Some(Event::Ended { outcome, proof, .. }) = log.events.last() {
+            let weight = match outcome {
+                Outcome::Promoted => Weight::FULL,
+                Outcome::RolledBack => Weight::ZERO,
+            };
+            if proof.weight != weight {
+                return Err(format!("{id} is {outcome:?} with {}", proof.weight));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn heeds_no_old_event(news: &News<'_, '_>) -> Result<(), String> {
+    for release in news.all.releases() {
+        // The cast writes when it happened.
+        if let Some(Reason::AlarmFired {
+            detail: Some(at), ..
+        }) = &release.because
+            && at.parse::<jiff::Timestamp>().unwrap() < release.started.at
+        {
+            let (id, began) = (&release.started.release, release.started.at);
+            return Err(format!("{id} began {began} and was turned round by {at}"));
+        }
+    }
+    Ok(())
+}
+
+fn moved_as_intended(news: &News<'_, '_>) -> Result<(), String> {
+    for moved in news.moves {
+        let log = news.all.log(&moved.holder);
+        let intends = |event: &Event| match event {
+            Event::Intended { effect, .. } => *effect == Effect::SetWeight(moved.weight),
+            _ => false,
+        };
+        let is_side = |log: &Log| {
+            let release = log.release.as_ref();
+            release.is_some_and(|release| release.started.arms.candidate == moved.candidate)
+        };
+        if !log.is_some_and(|log| is_side(log) && log.events.iter().any(intends)) {
+            let (side, weight, holder) = (&moved.candidate, moved.weight, &moved.holder);
+            return Err(format!(
+                "{side} got {weight} while {holder:?} held the target"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn never_up_again(news: &News<'_, '_>) -> Result<(), String> {
+    let state = news.all.world.look();
+    for (moved, before) in news.moves.iter().zip(news.before) {
+        let Some(holder) = moved.holder.as_ref().filter(|_| moved.weight > *before) else {
+            continue;
+        };
+        let same = state
+            .weights
+            .iter()
+            .filter(|m| m.holder.as_ref() == Some(holder));
+        let weights: Vec<_> = same.map(|m| m.weight).collect();
+        if weights.windows(2).any(|pair| pair[1] < pair[0]) {
+            return Err(format!("{holder} had {weights:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn held_is_not_raised(news: &News<'_, '_>) -> Result<(), String> {
+    for (moved, before) in news.moves.iter().zip(news.before) {
+        let release = news
+            .all
+            .log(&moved.holder)
+            .and_then(|log| log.release.as_ref());
+        let by = release.and_then(|release| release.held.as_ref());
+        if let Some(by) = by.filter(|_| moved.weight > *before) {
+            return Err(format!("{} holds it, and it gets {}", by.who, moved.weight));
+        }
+    }
+    Ok(())
+}
+
+fn answered_in_line(news: &News<'_, '_>) -> Result<(), String> {
+    for (job, reply) in news.answers {
+        let name = job.split('/').next().unwrap_or_default();
+        let log = news.all.logs.iter().find(|(id, _)| id.as_str() == name);
+        let release = log.and_then(|(_, log)| log.release.as_ref());
+        let phase = release.map(|release| release.phase);
+        let is_so = match reply {
+            JobReply::Succeed { .. } => phase == Some(Phase::Promoted),
+            // One that never began because the target is held fails as well.
+            JobReply::Fail { .. } => phase.is_none_or(|phase| phase == Phase::RolledBack),
+            JobReply::Continue { .. } => true,
+        };
+        if !is_so {
+            return Err(format!("{job} was told {reply:?}, but is {phase:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// What holds after a run that nothing disturbed and that no other run was beside of.
+pub fn undisturbed(witness: &Witness<'_>, id: &ReleaseId) -> Result<(), Broken> {
+    let Some(release) = witness.release(id).filter(|release| release.is_active()) else {
+        return Ok(());
+    };
+    let arms = &release.started.arms;
+    let live = witness
+        .world
+        .live_weight(&release.plan().target.id(), &arms.candidate);
+    let intended = release.intended.map(|effect| effect.to_string());
+    match live == release.weight && intended.is_none() {
+        true => Ok(()),
+        false => Err(Broken {
+            law: "one undisturbed run brings the target to what the log says",
+            how: format!(
+                "{id}: {live} is live, {} logged, to do {intended:?}",
+                release.weight
+            ),
+        }),
+    }
+}
+
+/// What holds once nobody is at work any more and every release is over.
+pub fn quiescent(witness: &Witness<'_>) -> Result<(), Broken> {
+    live_is_as_logged(witness).map_err(|how| Broken {
+        law: "the live weight is the log's",
+        how,
+    })?;
+    all_is_given_back(witness).map_err(|how| Broken {
+        law: "what has ended holds nothing",
+        how,
+    })
+}
+
+fn live_is_as_logged(witness: &Witness<'_>) -> Result<(), String> {
+    let mut last: BTreeMap<TargetId, &Release> = BTreeMap::new();
+    for release in witness.releases() {
+        let target = release.plan().target.id();
+        let is_later = |other: &&Release| release.started.at >= other.started.at;
+        if last.get(&target).is_none_or(is_later) {
+            last.insert(target, release);
+        }
+    }
+    for (target, release) in last {
+        let id = &release.started.release;
+        let live = witness
+            .world
+            .live_weight(&target, &release.started.arms.candidate);
+        let logged = match release.phase {
+            Phase::Promoted => Weight::FULL,
+            Phase::RolledBack => Weight::ZERO,
+            Phase::Shifting | Phase::RollingBack => return Err(format!("{id} is not over")),
+        };
+        if live != logged || release.weight != logged {
+            return Err(format!(
+                "{id}: {live} is live, but it is {:?}",
+                release.phase
+            ));
+        }
+        let stored = witness.world.load_as_stored::<Option<Release>>(id);
+        if stored.ok().and_then(|head| head.state).as_ref() != Some(release) {
+            return Err(format!(
+                "{id} reads back as another release than was folded"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn all_is_given_back(witness: &Witness<'_>) -> Result<(), String> {
+    let state = witness.world.look();
+    if let Some((target, held)) = state.held.first_key_value() {
+        return Err(format!("{} still holds {target}", held.by));
+    }
+    if let Some(id) = state.active.keys().next() {
+        return Err(format!("{id} is still looked after"));
+    }
+    let watched = state.watches.iter().find(|(_, ids)| !ids.is_empty());
+    match watched {
+        Some((name, ids)) => Err(format!("{ids:?} still watch {name}")),
+        None => Ok(()),
+    }
+}
