@@ -140,6 +140,7 @@ async fn recorded(chaos: &Chaos, scenario: Scenario) -> anyhow::Result<Vec<Call>
         }
     }
     remove(&proxies, &lane).await?;
+    chaos.fleet.take_back(lane);
     Ok(calls)
 }
 
@@ -219,6 +220,9 @@ async fn with_faults(
         met += fired.count();
     }
     remove(&world.stack.faults(), &lane).await?;
+    if ended.broken.is_empty() {
+        chaos.fleet.take_back(lane);
+    }
     Ok((met == faults.len(), ended.broken))
 }
 

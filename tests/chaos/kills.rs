@@ -81,7 +81,11 @@ fn ticks(pid: Pid) -> Option<u64> {
 async fn release(chaos: &Chaos, scenario: Scenario) -> Vec<String> {
     let released = async {
         let lane = Lane::make(&chaos.world, &chaos.fleet, scenario).await?;
-        lane.run(&chaos.world).await
+        let ended = lane.run(&chaos.world).await?;
+        if ended.broken.is_empty() {
+            chaos.fleet.take_back(lane);
+        }
+        anyhow::Ok(ended)
     };
     match released.await {
         Ok(Ended { broken, .. }) => broken,
