@@ -15,7 +15,7 @@ export SAM_CLI_TELEMETRY := 0
 # cfn-lint and sam validate ask for a region, and nothing else, of AWS.
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-sweep bench-gate bench-judge bench-rollback chaos fuzz clean
+.PHONY: help setup bootstraps demo test check build sizes bench-start bench-calls bench-sweep bench-rollback bench-gate bench-judge chaos fuzz clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16

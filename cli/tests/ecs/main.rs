@@ -161,7 +161,9 @@ async fn a_service_deployment_that_is_stopped_goes_back_to_what_was_completed_an
     let again = stop(&arn).await.unwrap_err();
     assert_eq!(again.code(), Some("ConflictException"));
     let (same, status) = last().await;
-    assert_eq!((&same, status.as_str()), (&arn, "ROLLBACK_IN_PROGRESS"));
+    // The old tasks never went, so that it may be back already.
+    assert_eq!(same, arn);
+    assert!(status.starts_with("ROLLBACK_"), "{status}");
     stage.until_completed(&one).await;
     assert_eq!(
         last().await,

@@ -189,7 +189,8 @@ impl ReleaseLog for Aws {
             .table_name(&self.table)
             .set_key(Some(active_key(id)))
             .update_expression("SET asked = :at, due = :until")
-            .condition_expression("attribute_exists(pk)")
+            // A job may have read the log before a rollback was decided.
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(woken)")
             .expression_attribute_values(":at", millis(at))
             .expression_attribute_values(":until", millis(until))
             .send()
@@ -461,7 +462,9 @@ impl Aws {
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(active_key(id)))
-            .update_expression("SET due = :at, sweep = :sweep, asked = if_not_exists(asked, :at)")
+            .update_expression(
+                "SET due = :at, sweep = :sweep, woken = :at, asked = if_not_exists(asked, :at)",
+            )
             .expression_attribute_values(":at", millis(at))
             .expression_attribute_values(":sweep", text(SWEEP))
             .build()

@@ -52,7 +52,7 @@ pub trait ReleaseLog {
     async fn holder(&self, target: &TargetId) -> Result<Option<ReleaseId>, PortError>;
 
     /// Tells the sweep that somebody who asked `at` looks after a story, and to leave it alone
-    /// `until` then. Harmless when it is over.
+    /// `until` then. Harmless when it is over, or when its rollback has been decided.
     async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError>;
 
     /// At most `limit` stories that nobody looks after by `now`, those that have been left alone for

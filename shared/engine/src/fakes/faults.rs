@@ -98,11 +98,13 @@ pub enum Mutant {
     NotWoken,
     /// The sweep does not know that a pipeline asks.
     NoBeat,
+    /// A job that was begun before a rollback was decided puts the sweep off all the same.
+    BeatLulls,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::EffectsSkipped,
         Self::ActsBeforeIntent,
         Self::UnconditionalAppend,
@@ -121,6 +123,7 @@ impl Mutant {
         Self::NoSweep,
         Self::NotWoken,
         Self::NoBeat,
+        Self::BeatLulls,
     ];
 }
 
@@ -201,7 +204,6 @@ impl<'w> Run<'w> {
         if self.world.look().now > self.call.deadline {
             return self.die().await; // the platform has ended this run
         }
-        let seen = self.cue.as_ref().map(|_| self.world.seen_by(call));
         let answer = match fault {
             None | Some(Fault::Rival | Fault::Ignored | Fault::Arrives | Fault::Stale) => {
                 self.world.under(fault, make)
@@ -219,11 +221,11 @@ impl<'w> Run<'w> {
         };
         if let Some(cue) = &self.cue {
             let told = match fault {
-                None | Some(Fault::Rival | Fault::Ignored) => "as it is",
-                Some(Fault::Stale) => "as it was",
-                Some(_) => "nothing",
+                None | Some(Fault::Rival | Fault::Ignored) => self.world.told_to(call),
+                Some(Fault::Stale) => !self.world.told_to(call),
+                Some(_) => 0,
             };
-            cue.hears((call, self.now(), seen.filter(|_| told != "nothing"), told));
+            cue.hears((call, self.now(), told, answer.is_ok()));
         }
         answer
     }
@@ -314,7 +316,7 @@ impl ReleaseLog for Run<'_> {
     }
 
     async fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError> {
-        self.through(|world| world.load_at(id, seq)).await
+        self.at(Call::Load, |world| world.load_at(id, seq)).await
     }
 
     fn fact(&self, record: &Value) -> Result<Option<Fact>, PortError> {
@@ -370,7 +372,7 @@ impl ReleaseLog for Run<'_> {
     async fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) -> Result<(), PortError> {
         self.at(Call::Beat, |world| {
             if !self.is(Mutant::NoBeat) {
-                world.beat(id, at, until);
+                world.beat(id, at, until, self.mutant);
             }
             Ok(())
         })

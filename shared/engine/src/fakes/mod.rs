@@ -67,7 +67,9 @@ pub struct State {
     pub held: BTreeMap<TargetId, Held>,
     /// When somebody last asked for an active story, and until when the sweep leaves it alone.
     pub active: BTreeMap<ReleaseId, (Timestamp, Timestamp)>,
-    /// The same before the last change: what an index may still show.
+    /// Active stories whose rollback has been decided: nobody puts the sweep off any more.
+    pub woken: BTreeSet<ReleaseId>,
+    /// `active` before its last change: what an index may still show.
     pub active_before: BTreeMap<ReleaseId, (Timestamp, Timestamp)>,
     /// Names registered by active stories.
     pub watches: BTreeMap<String, BTreeSet<ReleaseId>>,
@@ -171,6 +173,7 @@ impl Default for World {
                 logs: BTreeMap::new(),
                 held: BTreeMap::new(),
                 active: BTreeMap::new(),
+                woken: BTreeSet::new(),
                 active_before: BTreeMap::new(),
                 watches: BTreeMap::new(),
                 weights: Vec::new(),
@@ -432,9 +435,12 @@ impl World {
         }
     }
 
-    fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp) {
+    fn beat(&self, id: &ReleaseId, at: Timestamp, until: Timestamp, mutant: Option<Mutant>) {
         let mut state = self.change();
         state.active_before = state.active.clone();
+        if state.woken.contains(id) && mutant != Some(Mutant::BeatLulls) {
+            return;
+        }
         if let Some(active) = state.active.get_mut(id) {
             *active = (at, until);
         }
@@ -717,6 +723,7 @@ impl State {
             }
             Claim::Wake { .. } if mutant == Some(Mutant::NotWoken) => {}
             Claim::Wake { at } => {
+                self.woken.insert(id.clone());
                 self.active.entry(id.clone()).or_insert((at, at)).1 = at;
             }
             Claim::GiveBack { target, watches } => {
@@ -724,6 +731,7 @@ impl State {
                     self.held.remove(&target);
                 }
                 self.active.remove(id);
+                self.woken.remove(id);
                 for name in watches {
                     if let Some(ids) = self.watches.get_mut(&name) {
                         ids.remove(id);

@@ -2,13 +2,16 @@
 //! whose turn it is, and what happens to the call.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::{Fault, World};
+use release::{TargetId, Weight};
+
+use super::{Fault, Moved, World};
 
 /// A port call, as far as it matters to whom it may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -207,25 +210,43 @@ impl World {
             Self::LOG => self.hashes.borrow().hash(&mut hasher),
             Self::TRAFFIC => (&state.weights, &state.up, state.ready_at).hash(&mut hasher),
             Self::FENCES => state.held.hash(&mut hasher),
-            _ => (&state.active, &state.active_before).hash(&mut hasher),
+            _ => (&state.active, &state.active_before, &state.woken).hash(&mut hasher),
         }
         hasher.finish()
     }
 
-    /// Stands for what the answer to `call` depends on.
-    pub(super) fn seen_by(&self, call: Call) -> u64 {
+    /// Stands for what `call` has just been told, besides whether it was done.
+    pub(super) fn told_to(&self, call: Call) -> u64 {
+        let state = self.look();
+        let mut hasher = DefaultHasher::new();
         match call {
-            Call::Load => self.part(Self::LOG),
-            Call::Due | Call::TakeDue => self.part(Self::ACTIVE),
-            Call::Fence => self.part(Self::FENCES),
-            Call::Weight | Call::Live => self.part(Self::TRAFFIC),
-            Call::Beat
+            Call::Load | Call::Append => self.part(Self::LOG).hash(&mut hasher),
+            Call::Weight => {
+                let last: BTreeMap<_, _> = state.weights.iter().map(Moved::live).collect();
+                last.hash(&mut hasher);
+            }
+            Call::Live => {
+                let last: BTreeMap<_, _> = state.weights.iter().map(Moved::live).collect();
+                (last, state.ready_at <= state.now).hash(&mut hasher);
+            }
+            Call::Look => (&state.weights, &state.alarms).hash(&mut hasher),
+            Call::Watching => state.watches.hash(&mut hasher),
+            Call::Due | Call::TakeDue => self.part(Self::ACTIVE).hash(&mut hasher),
+            Call::Other => (&state.weights, &state.held).hash(&mut hasher),
+            Call::Fence
+            | Call::Beat
             | Call::Unfence
             | Call::SetWeight
             | Call::Act
             | Call::Answer
-            | Call::Sleep => 0,
-            Call::Append | Call::Watching | Call::Look | Call::Other => self.digest(),
+            | Call::Sleep => {}
         }
+        hasher.finish()
+    }
+}
+
+impl Moved {
+    fn live(&self) -> (&TargetId, (&str, Weight)) {
+        (&self.target, (&self.candidate, self.weight))
     }
 }

@@ -11,9 +11,7 @@ use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use release::config::{Config, Plan};
 use release::sources::{HeededBy, RollbackRequest};
-use release::{
-    By, FailureKind, Head, JobReply, Order, Reason, Release, ReleaseId, Started, TargetId, watches,
-};
+use release::{By, FailureKind, Head, JobReply, Order, Reason, Release, ReleaseId, Started};
 
 /// How long a run may last; the platform ends it then.
 pub const LIFE: SignedDuration = SignedDuration::from_secs(30);
@@ -81,10 +79,6 @@ fn read_plan(section: &str) -> Plan {
     );
     let config = Config::parse(&text).unwrap_or_else(|e| panic!("{}", e.message));
     config.release(None).unwrap().1.clone()
-}
-
-pub fn target(release: &ReleaseId) -> TargetId {
-    plan(release).target.id()
 }
 
 /// A run of its own, which nothing happens to, from its beginning to its end.
@@ -214,7 +208,7 @@ async fn alarm(
     mutant: Option<Mutant>,
 ) -> Result<(), PortError> {
     let request = RollbackRequest {
-        watches: vec![watches::alarm(ALARM)],
+        watches: vec![release::watches::alarm(ALARM)],
         heeded_by: HeededBy::All,
         at,
         because: Reason::AlarmFired {

@@ -205,15 +205,16 @@ fn generations_rise(news: &News<'_, '_>) -> Result<(), String> {
     for (id, log) in &news.all.logs {
         let mut last = 0;
         for event in &log.events {
-            match event {
-                Event::Intended { generation, .. } if generation.0 != last + 1 => {
+            if let Event::Intended { generation, .. } = event {
+                if generation.0 != last + 1 {
                     return Err(format!("{id} has {generation} after {last}"));
                 }
-                Event::Intended { generation, .. } => last = generation.0,
-                Event::Performed { generation, .. } if generation.0 != last => {
-                    return Err(format!("{id} has performed {generation}, not {last}"));
-                }
-                _ => {}
+                last = generation.0;
+            }
+            if let Event::Performed { generation, .. } = event
+                && generation.0 != last
+            {
+                return Err(format!("{id} has performed {generation}, not {last}"));
             }
         }
     }

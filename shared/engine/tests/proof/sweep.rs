@@ -525,6 +525,12 @@ fn second_release_on_a_busy_target(mutant: Option<Mutant>) -> Result<(), String>
     Ok(())
 }
 
+/// What breaks first under a broken rule, if anything does.
+pub fn notices(mutant: Mutant) -> Option<String> {
+    let busy = second_release_on_a_busy_target(Some(mutant)).err();
+    busy.or_else(|| sweep(Some(mutant)).flatten().next())
+}
+
 #[test]
 fn no_single_fault_changes_where_a_release_ends() {
     let lives: Vec<_> = sweep(None).collect();
@@ -542,16 +548,6 @@ fn no_single_fault_changes_where_a_release_ends() {
 #[test]
 fn a_second_release_on_a_busy_target_is_told_who_holds_it_and_moves_nothing() {
     second_release_on_a_busy_target(None).unwrap();
-}
-
-#[test]
-fn every_broken_rule_of_the_protocol_is_noticed() {
-    for mutant in Mutant::ALL {
-        let busy = second_release_on_a_busy_target(Some(mutant)).err();
-        let first = busy.or_else(|| sweep(Some(mutant)).flatten().next());
-        println!("{mutant:?}: {}", first.as_deref().unwrap_or("NOT NOTICED"));
-        assert!(first.is_some(), "nothing notices {mutant:?}");
-    }
 }
 
 #[test]
