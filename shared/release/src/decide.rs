@@ -555,26 +555,10 @@ fn ended(
         Outcome::Promoted => live.candidate_healthy,
         Outcome::RolledBack => live.stable_healthy,
     };
-    if let Some(left) = release.proving(seen.now) {
-        return Decision::wait(Reason::Proving { left });
-    }
-    // A candidate is left up when nothing else is.
-    if release.to_retire && healthy_hosts > 0 {
-        let kept = release.plan().retire_after;
-        let left = kept - seen.now.duration_since(release.weight_since);
-        return match left > SignedDuration::ZERO && !release.retiring {
-            true => Decision::wait(Reason::Waiting { left }),
-            false => act(Effect::Retire, because),
-        };
-    }
-    if let Some(stage) = release.awaits_stage() {
-        return match release.stage_left(seen.in_stage, seen.now) {
-            Some(left) => Decision::wait(Reason::AwaitingStage {
-                stage: stage.to_string(),
-                left,
-            }),
-            None => act(Effect::HoldStage, because),
-        };
+    match still_owed(release, seen, healthy_hosts) {
+        Some(Owed::Wait(reason)) => return Decision::wait(reason),
+        Some(Owed::Effect(effect)) => return act(effect, because),
+        None => {}
     }
     let proof = Proof {
         weight: live.weight,
@@ -594,4 +578,33 @@ fn ended(
         }],
         because,
     }
+}
+
+/// What a release whose traffic is where it belongs still owes.
+enum Owed {
+    Wait(Reason),
+    Effect(Effect),
+}
+
+fn still_owed(release: &Release, seen: &Observation, healthy_hosts: u32) -> Option<Owed> {
+    if let Some(left) = release.proving(seen.now) {
+        return Some(Owed::Wait(Reason::Proving { left }));
+    }
+    // A candidate is left up when nothing else is.
+    if release.to_retire && healthy_hosts > 0 {
+        let kept = release.plan().retire_after;
+        let left = kept - seen.now.duration_since(release.weight_since);
+        return Some(match left > SignedDuration::ZERO && !release.retiring {
+            true => Owed::Wait(Reason::Waiting { left }),
+            false => Owed::Effect(Effect::Retire),
+        });
+    }
+    let stage = release.awaits_stage()?;
+    Some(match release.stage_left(seen.in_stage, seen.now) {
+        Some(left) => Owed::Wait(Reason::AwaitingStage {
+            stage: stage.to_string(),
+            left,
+        }),
+        None => Owed::Effect(Effect::HoldStage),
+    })
 }
