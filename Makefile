@@ -108,7 +108,7 @@ ACTIVE ?= 0,100,10000
 bench-sweep: $(TOOLS) bootstraps ## What the sweep costs with 0, 100 and 10 000 active releases
 	PENSTOCK_ACTIVE=$(ACTIVE) cargo test --locked --quiet --workspace --test end_to_end -- a_sweep_reads --test-threads 1
 
-bench-rollback: $(TOOLS) bootstraps ## From an alarm to the stable weight live: times and AWS calls of 240 rollbacks
+bench-rollback: $(TOOLS) bootstraps ## From an alarm to the stable weight live, 200 times, and its AWS calls
 	PENSTOCK_CHAOS=timed cargo test --locked --quiet --workspace --test chaos
 	cargo run --locked --quiet --package penstock-bench --bin bench-rollback
 

@@ -515,6 +515,17 @@ impl Balancer {
             green,
         })
     }
+
+    /// Gives all traffic to its first target group again.
+    ///
+    /// # Errors
+    /// When the player refuses.
+    pub async fn reset(&self, elbv2: &elbv2::Client) -> anyhow::Result<()> {
+        let first = forward(&[(&self.blue, 1), (&self.green, 0)]);
+        let modify = elbv2.modify_rule().rule_arn(&self.rule).actions(first);
+        modify.send().await.context("could not reset a rule")?;
+        Ok(())
+    }
 }
 
 async fn target_group(elbv2: &elbv2::Client, name: &str) -> anyhow::Result<String> {

@@ -64,6 +64,9 @@ async fn together(chaos: &Chaos, releases: usize) -> anyhow::Result<Crowd> {
         }
     }
     ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    for lane in lanes {
+        chaos.fleet.take_back(lane);
+    }
     Ok(Crowd {
         releases,
         at_once: at_once(chaos, &ids).await?,

@@ -140,6 +140,7 @@ async fn recorded(chaos: &Chaos, scenario: Scenario) -> anyhow::Result<Vec<Call>
         }
     }
     remove(&proxies, &lane).await?;
+    chaos.fleet.take_back(lane);
     Ok(calls)
 }
 
@@ -219,24 +220,33 @@ async fn with_faults(
         met += fired.count();
     }
     remove(&world.stack.faults(), &lane).await?;
+    if ended.broken.is_empty() {
+        chaos.fleet.take_back(lane);
+    }
     Ok((met == faults.len(), ended.broken))
+}
+
+/// The faults of one operation of one function.
+#[derive(Default)]
+struct Row {
+    kinds: BTreeMap<Kind, u32>,
+    runs: u32,
+    met: u32,
+    converged: u32,
 }
 
 /// For each function and operation: how many faults of each kind, how many came to pass, and how many
 /// of these releases ended as they should.
 fn table(tried: &[Tried]) -> String {
-    let mut rows: BTreeMap<(String, String), (BTreeMap<Kind, u32>, u32, u32, u32)> =
-        BTreeMap::new();
+    let mut rows: BTreeMap<(&str, &str), Row> = BTreeMap::new();
     for one in tried {
         for fault in &one.faults {
             let call = &fault.call;
-            let row = rows
-                .entry((call.function.clone(), call.operation.clone()))
-                .or_default();
-            *row.0.entry(fault.kind).or_default() += 1;
-            row.1 += 1;
-            row.2 += u32::from(one.met);
-            row.3 += u32::from(one.broken.is_empty());
+            let row = rows.entry((&call.function, &call.operation)).or_default();
+            *row.kinds.entry(fault.kind).or_default() += 1;
+            row.runs += 1;
+            row.met += u32::from(one.met);
+            row.converged += u32::from(one.broken.is_empty());
         }
     }
     let mut text = format!("{:<17} {:<26}", "function", "operation");
@@ -244,12 +254,12 @@ fn table(tried: &[Tried]) -> String {
         text += &format!(" {kind:>11}");
     }
     text += &format!(" {:>6} {:>6} {:>9}\n", "runs", "met", "converged");
-    for ((function, operation), (kinds, runs, met, converged)) in rows {
+    for ((function, operation), row) in rows {
         text += &format!("{function:<17} {operation:<26}");
         for kind in Kind::ALL {
-            text += &format!(" {:>11}", kinds.get(&kind).copied().unwrap_or_default());
+            text += &format!(" {:>11}", row.kinds.get(&kind).copied().unwrap_or_default());
         }
-        text += &format!(" {runs:>6} {met:>6} {converged:>9}\n");
+        text += &format!(" {:>6} {:>6} {:>9}\n", row.runs, row.met, row.converged);
     }
     text
 }

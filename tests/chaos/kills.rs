@@ -14,7 +14,9 @@ use crate::lane::{Ended, Lane, Scenario};
 /// So many releases at a time.
 const LANES: usize = 20;
 /// From one kill to the next, in milliseconds.
-const PAUSE_MS: std::ops::Range<u64> = 100..900;
+const PAUSE_MS: std::ops::Range<u64> = 500..2_500;
+/// So many for each release: what is killed forever never ends.
+const KILLS_EACH: usize = 5;
 /// Who has used the processor within this time is at work.
 const WATCHED: Duration = Duration::from_millis(30);
 /// What the emulator says of a function that went away while it was at work.
@@ -50,10 +52,11 @@ pub fn killed(chaos: &Chaos) -> anyhow::Result<()> {
     })
 }
 
-/// Never ends.
-async fn keep_killing(chaos: &Chaos, kills: &mut u32) {
+/// Never ends, but kills no more once it has killed often enough.
+async fn keep_killing(chaos: &Chaos, kills: &mut usize) {
     let mut rng = Rng::with_seed(chaos.seed.wrapping_add(2));
-    loop {
+    let enough = chaos.extent.killed * KILLS_EACH;
+    while *kills < enough {
         tokio::time::sleep(Duration::from_millis(rng.u64(PAUSE_MS))).await;
         let pids = chaos.world.stack.function_processes();
         let before: Vec<_> = pids.into_iter().map(|pid| (pid, ticks(pid))).collect();
@@ -66,6 +69,7 @@ async fn keep_killing(chaos: &Chaos, kills: &mut u32) {
             *kills += 1;
         }
     }
+    std::future::pending().await
 }
 
 /// The processor time that a process has used; `None` when it is gone.
@@ -81,7 +85,11 @@ fn ticks(pid: Pid) -> Option<u64> {
 async fn release(chaos: &Chaos, scenario: Scenario) -> Vec<String> {
     let released = async {
         let lane = Lane::make(&chaos.world, &chaos.fleet, scenario).await?;
-        lane.run(&chaos.world).await
+        let ended = lane.run(&chaos.world).await?;
+        if ended.broken.is_empty() {
+            chaos.fleet.take_back(lane);
+        }
+        anyhow::Ok(ended)
     };
     match released.await {
         Ok(Ended { broken, .. }) => broken,

@@ -2,6 +2,7 @@
 //! which each of its AWS requests has at the end of its trace.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -106,6 +107,9 @@ pub struct Fleet {
     pub stable: Version,
     pub good: Version,
     pub bad: Version,
+    /// Load balancers that no lane has any more, each with the port of its candidate.
+    free: Mutex<Vec<(u16, Balancer)>>,
+    made: AtomicU64,
 }
 
 impl Fleet {
@@ -114,9 +118,37 @@ impl Fleet {
             stable: Version::start().await?,
             good: Version::start().await?,
             bad: Version::start().await?,
+            free: Mutex::default(),
+            made: AtomicU64::new(0),
         };
         fleet.bad.fails(FAILING_PERCENT);
         Ok(fleet)
+    }
+
+    /// A load balancer with the stable version and this candidate, of which the stable one has all.
+    async fn balancer(&self, world: &World, candidate: &Version) -> anyhow::Result<Balancer> {
+        let elbv2 = world.stack.elbv2();
+        let free = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            let fits = free.iter().position(|(port, _)| *port == candidate.port);
+            fits.map(|at| free.swap_remove(at).1)
+        };
+        if let Some(balancer) = free {
+            balancer.reset(&elbv2).await?;
+            return Ok(balancer);
+        }
+        let name = format!("shop-{}", self.made.fetch_add(1, Ordering::Relaxed));
+        let balancer = world.stack.balancer(&name).await?;
+        for (group, version) in [(&balancer.blue, &self.stable), (&balancer.green, candidate)] {
+            version.register(&elbv2, group, HOST).await?;
+        }
+        Ok(balancer)
+    }
+
+    /// The load balancer of a lane that is over serves the next one: the player holds only so many.
+    pub fn take_back(&self, lane: Lane) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push((lane.ports.1, lane.balancer));
     }
 }
 
@@ -157,18 +189,11 @@ impl Lane {
     pub async fn make(world: &World, fleet: &Fleet, scenario: Scenario) -> anyhow::Result<Self> {
         let digits = format!("{:016x}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let name = format!("lane-{digits}");
-        let balancer = world.stack.balancer(&name).await?;
         let candidate = match scenario {
             Scenario::Judged => &fleet.bad,
             _ => &fleet.good,
         };
-        let elbv2 = world.stack.elbv2();
-        for (group, version) in [
-            (&balancer.blue, &fleet.stable),
-            (&balancer.green, candidate),
-        ] {
-            version.register(&elbv2, group, HOST).await?;
-        }
+        let balancer = fleet.balancer(world, candidate).await?;
         let alarm = format!("{name}-alarm");
         world.make_alarm(&alarm).await?;
         Ok(Self {
@@ -180,7 +205,7 @@ impl Lane {
         })
     }
 
-    /// As its alarm, its load balancer and its release are named.
+    /// As its alarm, its sections and its release are named.
     pub fn name(&self) -> String {
         format!("lane-{}", self.digits)
     }

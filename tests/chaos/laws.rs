@@ -78,12 +78,12 @@ fn log(events: &[Event]) -> Vec<String> {
                     broken.push(format!("on its way back it meant to {effect}"));
                 }
             }
-            Event::Performed { generation, .. } => {
-                if *generation != last || !performed.insert(*generation) {
-                    broken.push(format!(
-                        "generation {generation} was performed after {last}"
-                    ));
-                }
+            Event::Performed { generation, .. }
+                if *generation != last || !performed.insert(*generation) =>
+            {
+                broken.push(format!(
+                    "generation {generation} was performed after {last}"
+                ));
             }
             Event::Observed { windows, .. } => {
                 for seen in windows {

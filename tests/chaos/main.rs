@@ -119,7 +119,7 @@ const TIMED: Extent = Extent {
     killed_scenarios: &[],
     crowd: 0,
     late: 0,
-    timed: 240,
+    timed: 200,
 };
 
 /// The stack, what releases are of, and what to do with them.

@@ -12,10 +12,10 @@ use super::rules::Forward;
 use super::state::{GroupSettings, Listener, LoadBalancer, Rule, State, Target, TargetGroup};
 use super::wire;
 
-const LOAD_BALANCERS_MAX: usize = 50;
-const LISTENERS_MAX: usize = 50;
+const LOAD_BALANCERS_MAX: usize = 300;
+const LISTENERS_MAX: usize = 300;
 const RULES_PER_LISTENER_MAX: usize = 100;
-const TARGET_GROUPS_MAX: usize = 100;
+const TARGET_GROUPS_MAX: usize = 600;
 const TARGETS_PER_GROUP_MAX: usize = 100;
 
 /// Longest name of a load balancer or target group.
