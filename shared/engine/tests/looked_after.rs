@@ -37,7 +37,6 @@ fn started(world: &World, name: &str, steps: &str) -> Started {
         slower_than: [].into(),
         judge: None,
         warnings: Vec::new(),
-        images: [].into(),
     }
 }
 

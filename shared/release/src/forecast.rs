@@ -70,6 +70,8 @@ pub enum Awaited {
         /// Why there is one.
         because: String,
     },
+    /// That the metrics show a rollback.
+    Proof,
     /// That the target shows what was set.
     ReadBack,
     /// That the stage ends, so that it can be rolled back.
@@ -95,13 +97,18 @@ pub fn next(release: &Release, now: Timestamp) -> Forecast {
     match release.phase {
         Phase::Shifting => shifting(release, now),
         Phase::RollingBack => Forecast {
-            awaits: match (release.intended, release.awaits_stage()) {
-                (Some(effect), _) => Awaited::Effect(effect),
-                (None, Some(_)) => Awaited::Stage,
-                (None, None) => Awaited::ReadBack,
+            awaits: match (
+                release.intended,
+                release.proving(now),
+                release.awaits_stage(),
+            ) {
+                (Some(effect), _, _) => Awaited::Effect(effect),
+                (None, Some(_), _) => Awaited::Proof,
+                (None, None, Some(_)) => Awaited::Stage,
+                (None, None, None) => Awaited::ReadBack,
             },
             from: None,
-            until: None,
+            until: release.proving(now).map(|left| later(now, left)),
             then: Some(Then::RolledBack),
         },
         Phase::Promoted | Phase::RolledBack => Forecast {
@@ -280,6 +287,7 @@ impl fmt::Display for Awaited {
             Self::Check { what } => f.write_str(what),
             Self::Thaw { because } => write!(f, "the end of a freeze: {because}"),
             Self::ReadBack => f.write_str("the target to be read back"),
+            Self::Proof => f.write_str("metrics that show it"),
             Self::Stage => f.write_str("the stage to end"),
         }
     }

@@ -557,7 +557,7 @@ fn who_holds_a_release_keeps_its_weight_and_not_its_judge() {
     let mut fails = ByHand::begin(&steps);
     fails.looks(1, good);
     fails.order(Order::Hold).unwrap();
-    fails.looks(6, bad);
+    fails.looks(12, bad);
     assert_eq!(fails.release().phase, Phase::RolledBack);
 
     let mut forgotten = ByHand::begin(&steps);

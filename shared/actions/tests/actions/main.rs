@@ -585,8 +585,10 @@ fn an_alarm_that_fired_before_the_release_is_ignored_until_it_clears() {
         state.alarms.extend(firing.then(|| "slow".to_owned()));
         drop(state);
         let reply = run(&action, &world, &job).unwrap();
-        assert_eq!(matches!(reply, JobReply::Fail { .. }), firing, "{reply:?}");
+        let told = format!("{reply:?}");
+        assert_eq!(told.contains("rolled back: alarm 'slow'"), firing, "{told}");
     }
+    assert!(matches!(finish(&world, &job), JobReply::Fail { .. }));
     assert_eq!(world.weight(), Weight::ZERO);
 }
 

@@ -55,6 +55,10 @@ struct News<'a, 'w> {
 /// What holds at every moment.
 const ALWAYS: &[(&str, Law)] = &[
     ("one active release on a target", one_release_on_a_target),
+    (
+        "an active release is found by all that it watches",
+        registered_for_all,
+    ),
     ("every intent has the next generation", generations_rise),
     ("a rollback is final", a_rollback_is_final),
     ("nothing is stored after the end", nothing_after_the_end),
@@ -196,6 +200,18 @@ fn one_release_on_a_target(news: &News<'_, '_>) -> Result<(), String> {
         let (target, id) = (release.plan().target.id(), &release.started.release);
         if let Some(other) = active.insert(target, id) {
             return Err(format!("{other} and {id} are both active"));
+        }
+    }
+    Ok(())
+}
+
+fn registered_for_all(news: &News<'_, '_>) -> Result<(), String> {
+    let state = news.all.world.look();
+    for release in news.all.releases().filter(|release| release.is_active()) {
+        let id = &release.started.release;
+        let finds = |name: &String| state.watches.get(name).is_some_and(|ids| ids.contains(id));
+        if let Some(name) = release.started.watches().iter().find(|name| !finds(name)) {
+            return Err(format!("{name} does not find {id}"));
         }
     }
     Ok(())

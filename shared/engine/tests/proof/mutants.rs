@@ -12,13 +12,11 @@ const DRAWS_MAX: u64 = 100;
 const SEEDS_MAX: u64 = 25;
 
 /// Broken rules that no law notices yet in so few draws.
-const UNNOTICED: [Mutant; 6] = [
+const UNNOTICED: [Mutant; 4] = [
     Mutant::FenceForAnyRelease,
     Mutant::EndsBesideOthers,
     Mutant::NoReadBack,
     Mutant::FenceGivenBackInDoubt,
-    Mutant::NotRegistered,
-    Mutant::NotConcerned,
 ];
 
 /// The law that breaks first, where, and how long the shortest history that was found is.

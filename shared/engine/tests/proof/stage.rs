@@ -7,7 +7,7 @@ use engine::fakes::{Actor, Call, Choices, FENCE_SLACK, Fault, Mutant, World};
 use jiff::SignedDuration;
 use release::{Phase, Reason, ReleaseId, SWEEP_PAUSE};
 
-use crate::cast::{LIFE, Played, Role, alone, on_stage};
+use crate::cast::{ALARM, LIFE, Played, Role, alone, on_stage};
 use crate::laws::{Broken, ROLLBACK_DRIVES_MAX, Witness, quiescent, undisturbed};
 
 /// Undisturbed runs after which every release has ended, however it was left.
@@ -48,6 +48,8 @@ pub struct Stage<'w> {
 pub struct Seat<'w> {
     pub role: Role,
     pub actor: Actor<'w, Played>,
+    /// The releases that were registered for an alarm when it was handed over.
+    registered: BTreeSet<ReleaseId>,
     is_heeded: bool,
 }
 
@@ -91,6 +93,7 @@ impl<'w> Stage<'w> {
         self.seats.push(Seat {
             role,
             actor,
+            registered: BTreeSet::new(),
             is_heeded: false,
         });
     }
@@ -108,6 +111,11 @@ impl<'w> Stage<'w> {
     pub fn go_on(&mut self, at: usize, fault: Option<Fault>) -> Result<(), Broken> {
         let seat = &mut self.seats[at];
         let call = seat.actor.next_call().unwrap_or(Call::Other);
+        if call == Call::Watching {
+            let watches = &self.world.look().watches;
+            let registered = watches.get(&release::watches::alarm(ALARM));
+            seat.registered = registered.cloned().unwrap_or_default();
+        }
         seat.actor.go_on(fault);
         if let Some(fault) = fault {
             *self.faults.entry(format!("{fault:?}")).or_default() += 1;
@@ -139,7 +147,7 @@ impl<'w> Stage<'w> {
         }
     }
 
-    /// An alarm that was handed over has turned every release round that had begun before it.
+    /// An alarm that was handed over has turned every release round that was registered for it.
     fn heeded(&mut self, at: usize) -> Result<(), Broken> {
         let seat = &mut self.seats[at];
         let (Role::Alarm(fired), Some(Ok(())), false) =
@@ -150,24 +158,17 @@ impl<'w> Stage<'w> {
         seat.is_heeded = true;
         let fired = *fired;
         let goes_on = self.witness.releases().find(|release| {
-            release.phase == Phase::Shifting && !release.retiring && release.started.at <= fired
+            let is_registered = seat.registered.contains(&release.started.release);
+            let is_up = release.phase == Phase::Shifting && !release.retiring;
+            is_registered && is_up && release.started.at <= fired
         });
         match goes_on {
-            // It may have begun only after the alarm was looked up.
-            Some(release) if self.began_before(&release.started.release, at) => Err(Broken {
+            Some(release) => Err(Broken {
                 law: "an alarm that was heeded has turned its release round",
                 how: format!("{} goes on", release.started.release),
             }),
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
-    }
-
-    fn began_before(&self, id: &ReleaseId, at: usize) -> bool {
-        let tick = |seat: &Seat<'_>| seat.role == Role::Tick(id.clone());
-        self.seats[at..].iter().all(|seat| !tick(seat))
-            && !self.seats[..at]
-                .iter()
-                .any(|seat| tick(seat) && seat.actor.next_call().is_some())
     }
 
     /// Stands for everything that can happen from here on, when those in these seats are at work.

@@ -196,7 +196,11 @@ fn every_situation_has_its_words() {
     let mut back = head.after(&ask_rollback(head.state.as_ref().unwrap(), began, because));
     assert_eq!(said(&back, began), "0% being set -> rolled back");
     take(&mut back, began, Vec::new());
-    assert_eq!(said(&back, began), "nothing: it is over -> ");
+    assert_eq!(said(&back, began), "metrics that show it -> rolled back");
+    let coming = next(back.state.as_ref().unwrap(), began);
+    let unseen = coming.until.unwrap() + SignedDuration::from_secs(1);
+    take(&mut back, unseen, Vec::new());
+    assert_eq!(said(&back, unseen), "nothing: it is over -> ");
 }
 
 #[test]
