@@ -154,7 +154,7 @@ pub struct Moved {
 }
 
 /// Who holds a target.
-#[derive(Debug, Clone, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Held {
     /// The active release.
     pub by: ReleaseId,

@@ -224,12 +224,10 @@ async fn alarm(
         };
         match roll_back(run, call, &id, because).await {
             Ok(_) => {}
+            // Decided, but another run is at work: it, or whoever comes next, sees to it.
+            Err(error) if error.class == Class::Conflict => {}
             Err(error) => met = Err(error),
         }
     }
-    match met {
-        // Decided, but another run is at work: it, or whoever comes next, sees to it.
-        Err(error) if error.class == Class::Conflict => Ok(()),
-        met => met,
-    }
+    met
 }

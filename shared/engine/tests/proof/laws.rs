@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::fakes::{Moved, World};
+use engine::fakes::{Held, Moved, World};
 use release::{
     Effect, Event, Head, JobReply, Order, Outcome, Phase, Reason, Release, ReleaseId, TargetId,
     Weight,
@@ -39,6 +39,8 @@ pub struct Witness<'w> {
     logs: BTreeMap<ReleaseId, Log>,
     moves_seen: usize,
     answers_seen: usize,
+    /// Who held what at the last look.
+    held: BTreeMap<TargetId, Held>,
 }
 
 type Law = fn(&News<'_, '_>) -> Result<(), String>;
@@ -50,11 +52,23 @@ struct News<'a, 'w> {
     /// The live weights before each of the moves.
     before: &'a [Weight],
     answers: &'a [(String, JobReply)],
+    /// Releases that have ended since the last look.
+    ended: &'a [ReleaseId],
 }
 
 /// What holds at every moment.
 const ALWAYS: &[(&str, Law)] = &[
     ("one active release on a target", one_release_on_a_target),
+    ("who holds a target is active", holder_is_active),
+    (
+        "a release ends when no other run has its target's fence",
+        ends_alone,
+    ),
+    ("what is logged as performed has been so", performed_was_so),
+    (
+        "what may still arrive is behind a fence",
+        arrives_behind_a_fence,
+    ),
     (
         "an active release is found by all that it watches",
         registered_for_all,
@@ -84,6 +98,7 @@ impl<'w> Witness<'w> {
             logs: BTreeMap::new(),
             moves_seen: world.look().weights.len(),
             answers_seen: world.look().answers.len(),
+            held: world.look().held.clone(),
         };
         witness.read();
         witness
@@ -112,10 +127,16 @@ impl<'w> Witness<'w> {
     /// Whether all laws still hold, and in words what has happened since the last look.
     pub fn look(&mut self) -> Result<Vec<String>, Broken> {
         let (world, moves_seen, answers_seen) = (self.world, self.moves_seen, self.answers_seen);
+        let active = self.releases().filter(|release| release.is_active());
+        let active: Vec<_> = active
+            .map(|release| release.started.release.clone())
+            .collect();
         let mut told = self.read();
+        let is_over = |id: &ReleaseId| self.release(id).is_some_and(|r| !r.is_active());
+        let ended: Vec<_> = active.into_iter().filter(is_over).collect();
         let state = world.look();
         let (moves, answers) = (&state.weights[moves_seen..], &state.answers[answers_seen..]);
-        if told.is_empty() && moves.is_empty() && answers.is_empty() {
+        if told.is_empty() && moves.is_empty() && answers.is_empty() && state.held == self.held {
             return Ok(told);
         }
         let before: Vec<_> = (moves_seen..state.weights.len())
@@ -129,6 +150,7 @@ impl<'w> Witness<'w> {
             moves,
             before: &before,
             answers,
+            ended: &ended,
         };
         for (law, holds) in ALWAYS {
             holds(&news).map_err(|how| Broken { law, how })?;
@@ -143,6 +165,7 @@ impl<'w> Witness<'w> {
                 .iter()
                 .map(|(job, reply)| format!("{job} is told {reply:?}")),
         );
+        self.held.clone_from(&state.held);
         let seen = (state.weights.len(), state.answers.len());
         (self.moves_seen, self.answers_seen) = seen;
         Ok(told)
@@ -200,6 +223,73 @@ fn one_release_on_a_target(news: &News<'_, '_>) -> Result<(), String> {
         let (target, id) = (release.plan().target.id(), &release.started.release);
         if let Some(other) = active.insert(target, id) {
             return Err(format!("{other} and {id} are both active"));
+        }
+    }
+    Ok(())
+}
+
+fn holder_is_active(news: &News<'_, '_>) -> Result<(), String> {
+    let state = news.all.world.look();
+    for (target, held) in &state.held {
+        let holder = news.all.release(&held.by);
+        if !holder.is_some_and(Release::is_active) {
+            return Err(format!("{} holds {target}", held.by));
+        }
+    }
+    Ok(())
+}
+
+fn ends_alone(news: &News<'_, '_>) -> Result<(), String> {
+    let now = news.all.world.look().now;
+    for release in news.ended.iter().filter_map(|id| news.all.release(id)) {
+        let target = release.plan().target.id();
+        let fence = news
+            .all
+            .held
+            .get(&target)
+            .and_then(|held| held.fence.as_ref());
+        if let Some((owner, until)) = fence.filter(|(_, until)| *until >= now) {
+            let id = &release.started.release;
+            return Err(format!(
+                "{id} ended while {owner} had the fence until {until}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn performed_was_so(news: &News<'_, '_>) -> Result<(), String> {
+    let state = news.all.world.look();
+    for (id, log) in &news.all.logs {
+        for event in &log.events {
+            let Event::Performed {
+                effect: Effect::SetWeight(weight),
+                ..
+            } = event
+            else {
+                continue;
+            };
+            let is_it = |m: &Moved| m.holder.as_ref() == Some(id) && m.weight == *weight;
+            if !state.weights.iter().any(is_it) {
+                return Err(format!("{id} logged {weight}, which was never live"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn arrives_behind_a_fence(news: &News<'_, '_>) -> Result<(), String> {
+    let state = news.all.world.look();
+    for (until, moved) in state.late.iter().filter(|(until, _)| *until >= state.now) {
+        let fence = state
+            .held
+            .get(&moved.target)
+            .and_then(|held| held.fence.as_ref());
+        if fence.is_none_or(|(_, fenced)| fenced < until) {
+            let weight = moved.weight;
+            return Err(format!(
+                "{weight} may arrive until {until}, and nobody is kept away"
+            ));
         }
     }
     Ok(())
