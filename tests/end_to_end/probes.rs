@@ -379,7 +379,7 @@ fn interrupted(world: &World) -> anyhow::Result<()> {
 
 fn within_is_over(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
-        let site = Site::start(|look| look % 4 >= 2).await?;
+        let site = Site::start(|look| look % 3 != 0).await?;
         let keys = "interval: 1s\n    in-a-row: 1\n    stable-for: 5s\n    within: 8s";
         let probe = http(&format!("{}/health", site.url), "");
         let section = world.name("flapping");

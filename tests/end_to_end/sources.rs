@@ -45,7 +45,16 @@ pub const TESTS: &[Test] = &[
 
 /// The emulator's account.
 const ACCOUNT: &str = "000000000000";
-const DIGEST: &str = "sha256:4f3b2a1908f7e6d5c4b3a2918070605f4e3d2c1b0a99887766554433221100ff";
+
+/// The digest of the image that this service's release brings: nobody else's.
+fn digest(service: &Service) -> String {
+    let name: String = service
+        .alarm
+        .bytes()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{name:0>64}")
+}
 /// For the bus, the rule and the function; and, where no pipeline follows any more, for the schedule,
 /// which comes once a minute and sees to the end of what is back.
 const BACK_WITHIN: Duration = Duration::from_secs(240);
@@ -62,8 +71,7 @@ fn files(service: &Service, more: &str) -> Vec<(&'static str, String)> {
     let config = service.config();
     let config = config.replacen("    patience:", &format!("{more}    patience:"), 1);
     let config = config.replacen("{judge: {windows: 3}}", "{wait: 10m}", 1);
-    let image =
-        json!({"ImageURI": format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/web@{DIGEST}")});
+    let image = json!({"ImageURI": format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/web@{}", digest(service))});
     vec![
         ("penstock.yaml", config),
         ("imageDetail.json", image.to_string()),
@@ -218,9 +226,10 @@ fn finding(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let service = world.service().await?;
         let bus = Bus::new(world.stack.sdk());
+        let digest = digest(&service);
         let find = async |_: &Release| {
             for severity in ["HIGH", "CRITICAL"] {
-                let image = json!({"repositoryName": "web", "imageHash": DIGEST, "registry": ACCOUNT});
+                let image = json!({"repositoryName": "web", "imageHash": digest, "registry": ACCOUNT});
                 let event = BusEvent {
                     source: "local.inspector2".to_owned(),
                     detail_type: "Inspector2 Finding".to_owned(),
@@ -236,8 +245,8 @@ fn finding(world: &World) -> anyhow::Result<()> {
             Ok(())
         };
         let (ran, release) = run(world, &service, (false, ""), find).await?;
-        ran.failed("JobFailed", &["a CRITICAL one", DIGEST])?;
-        ensure!(release.started.images.contains(DIGEST));
+        ran.failed("JobFailed", &["a CRITICAL one", &digest])?;
+        ensure!(release.started.images.contains(&digest));
         Ok(())
     })
 }
@@ -305,7 +314,7 @@ fn strange(release: &Release) -> anyhow::Result<Vec<(&'static str, Value)>> {
     let failed = event_of(release, "FAILED")?;
     let hour_ago = Timestamp::now() - jiff::SignedDuration::from_hours(1);
     let scan = json!({"scan-status": "COMPLETE", "repository-name": "web", "image-digest":
-        DIGEST.replace('4', "5"), "finding-severity-counts": {"CRITICAL": 1}});
+        format!("sha256:{:0>64}", 5), "finding-severity-counts": {"CRITICAL": 1}});
     let of_another = |kind: &str, detail: Value| {
         let event = with(event_of(release, "FAILED")?, "/detail-type", json!(kind))?;
         with(event, "/detail", detail)
