@@ -17,6 +17,9 @@ const LANES: usize = 20;
 const PAUSE_MS: std::ops::Range<u64> = 500..2_500;
 /// So many for each release: what is killed forever never ends.
 const KILLS_EACH: usize = 5;
+/// Of so many releases some are surely met while a function of theirs is at work: a function that has
+/// just used the processor may have answered before the signal reaches it.
+const SURELY_AT_WORK: usize = 50;
 /// Who has used the processor within this time is at work.
 const WATCHED: Duration = Duration::from_millis(30);
 /// What the emulator says of a function that went away while it was at work.
@@ -47,7 +50,9 @@ pub fn killed(chaos: &Chaos) -> anyhow::Result<()> {
         );
         let broken: Vec<_> = ended.into_iter().flatten().collect();
         ensure!(broken.is_empty(), "{}", broken.join("\n"));
-        ensure!(at_work > 0, "nothing was killed at work");
+        ensure!(kills > 0, "nothing was killed");
+        let is_sure = chaos.extent.killed >= SURELY_AT_WORK;
+        ensure!(at_work > 0 || !is_sure, "nothing was killed at work");
         Ok(())
     })
 }
