@@ -269,8 +269,16 @@ fn performed_was_so(news: &News<'_, '_>) -> Result<(), String> {
             else {
                 continue;
             };
-            let is_it = |m: &Moved| m.holder.as_ref() == Some(id) && m.weight == *weight;
-            if !state.weights.iter().any(is_it) {
+            let mut own = state
+                .weights
+                .iter()
+                .filter(|m| m.holder.as_ref() == Some(id));
+            // Nothing may be set that is so already.
+            let is_so = match *weight == Weight::ZERO {
+                true => own.clone().next().is_none() || own.any(|m| m.weight == *weight),
+                false => own.any(|m| m.weight == *weight),
+            };
+            if !is_so {
                 return Err(format!("{id} logged {weight}, which was never live"));
             }
         }
