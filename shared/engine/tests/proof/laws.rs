@@ -422,12 +422,13 @@ fn moved_as_intended(news: &News<'_, '_>) -> Result<(), String> {
 
 fn never_up_again(news: &News<'_, '_>) -> Result<(), String> {
     let state = news.all.world.look();
-    for (moved, before) in news.moves.iter().zip(news.before) {
+    let seen = state.weights.len() - news.moves.len();
+    for (number, (moved, before)) in news.moves.iter().zip(news.before).enumerate() {
         let Some(holder) = moved.holder.as_ref().filter(|_| moved.weight > *before) else {
             continue;
         };
-        let same = state
-            .weights
+        // What came down later is another matter.
+        let same = state.weights[..=seen + number]
             .iter()
             .filter(|m| m.holder.as_ref() == Some(holder));
         let weights: Vec<_> = same.map(|m| m.weight).collect();
