@@ -126,9 +126,10 @@ impl Production {
     fn ending(&self) -> Option<Ending> {
         let release = self.release();
         match release.phase {
-            Phase::Shifting | Phase::RollingBack => None,
             Phase::Promoted => Some(Ending::Promoted),
-            Phase::RolledBack => {
+            // What follows once the traffic is back is proof, and serves no request.
+            Phase::Shifting | Phase::RollingBack if !release.is_back() => None,
+            Phase::Shifting | Phase::RollingBack | Phase::RolledBack => {
                 let looked_worse = matches!(release.because, Some(Reason::Regression { .. }));
                 Some(match looked_worse {
                     true => Ending::RolledBack,
