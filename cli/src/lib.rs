@@ -7,6 +7,7 @@ pub mod commands;
 pub mod demo;
 pub mod ecs;
 pub mod faults;
+mod json_api;
 pub mod kept;
 pub mod live;
 pub mod load;

@@ -63,21 +63,6 @@ async fn abandoned(
     id.context("the release did not come so far")
 }
 
-/// Waits until the release is over; `what` should have ended it.
-async fn over(world: &World, id: &ReleaseId, what: &str) -> anyhow::Result<Release> {
-    let over = async {
-        loop {
-            let release = world.release(id).await?;
-            if !release.is_active() {
-                return anyhow::Ok(release);
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    let over = tokio::time::timeout(OVER_WITHIN, over).await;
-    over.with_context(|| format!("{what} did not end it"))?
-}
-
 /// Nobody but the schedule looks at this release once its pipeline is gone.
 fn quiet(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
@@ -93,7 +78,7 @@ fn quiet(world: &World) -> anyhow::Result<()> {
                 world.weights(&service).await?.1 > 0,
                 "it went back before it was quiet"
             );
-            over(world, &id, "the sweep").await
+            world.ended(&id, OVER_WITHIN).await.context("by the sweep")
         };
         let release = service.under_load(work).await?;
         ensure!(release.phase == Phase::RolledBack, "{:?}", release.phase);
@@ -125,7 +110,7 @@ fn watched(world: &World) -> anyhow::Result<()> {
                 world.release(&id).await?.is_active(),
                 "it was over before its pipeline was"
             );
-            over(world, &id, "the sweep").await
+            world.ended(&id, OVER_WITHIN).await.context("by the sweep")
         };
         let release = service.under_load(work).await?;
         ensure!(release.phase == Phase::Promoted, "{:?}", release.because);
@@ -143,7 +128,10 @@ fn alarm(world: &World) -> anyhow::Result<()> {
         let id = service.under_load(begun).await?;
         ensure!(world.release(&id).await?.phase == Phase::Shifting);
         world.set_alarm(&service.alarm, StateValue::Alarm).await?;
-        over(world, &id, "rollback-trigger").await?;
+        world
+            .ended(&id, OVER_WITHIN)
+            .await
+            .context("by rollback-trigger")?;
         ensure!(world.weights(&service).await? == (1, 0));
         let because = world.release(&id).await?.because;
         ensure!(

@@ -120,17 +120,7 @@ async fn run(
 
 /// Waits until the release has gone back, and looks whether the traffic has.
 async fn back(world: &World, service: &Service, id: &ReleaseId) -> anyhow::Result<Release> {
-    let back = async {
-        loop {
-            let release = world.release(id).await?;
-            if !release.is_active() {
-                return anyhow::Ok(release);
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    let back = tokio::time::timeout(BACK_WITHIN, back).await;
-    let release = back.with_context(|| format!("{id} did not go back, or did not end"))??;
+    let release = world.ended(id, BACK_WITHIN).await?;
     ensure!(release.phase == Phase::RolledBack, "{:?}", release.phase);
     ensure!(world.weights(service).await? == (1, 0));
     Ok(release)

@@ -299,6 +299,21 @@ impl World {
         shifted.context("the weights did not move")?
     }
 
+    /// A release once it is over, or an error when it is not within this time.
+    pub async fn ended(&self, id: &ReleaseId, within: Duration) -> anyhow::Result<Release> {
+        let ended = async {
+            loop {
+                let release = self.release(id).await?;
+                if !release.is_active() {
+                    return anyhow::Ok(release);
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let ended = tokio::time::timeout(within, ended).await;
+        ended.with_context(|| format!("{id} did not end"))?
+    }
+
     /// The live weights of stable (blue) and candidate (green).
     pub async fn weights(&self, service: &Service) -> anyhow::Result<(i32, i32)> {
         self.weights_of(&service.balancer).await

@@ -9,13 +9,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::json_api::{self, ApiError, read};
 use crate::pipeline::clock;
 
 /// What the header of a call begins with.
@@ -67,20 +67,6 @@ pub enum Status {
     Stopped,
 }
 
-/// An error as the SDKs read it.
-#[derive(Debug)]
-struct ApiError {
-    kind: &'static str,
-    message: String,
-}
-
-impl ApiError {
-    fn new(kind: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { kind, message }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ListDeployments {
@@ -128,15 +114,7 @@ impl CodeDeploy {
     pub(crate) fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Option<Response> {
         let target = headers.get("x-amz-target")?.to_str().ok()?;
         let operation = target.strip_prefix(TARGET)?;
-        let (status, body) = match self.call(operation, body) {
-            Ok(answer) => (StatusCode::OK, answer),
-            Err(ApiError { kind, message }) => (
-                StatusCode::BAD_REQUEST,
-                json!({"__type": kind, "message": message}),
-            ),
-        };
-        let kind = [(header::CONTENT_TYPE, "application/x-amz-json-1.1")];
-        Some((status, kind, body.to_string()).into_response())
+        Some(json_api::answer(self.call(operation, body)))
     }
 
     fn call(&self, operation: &str, body: &[u8]) -> Result<Value, ApiError> {
@@ -145,10 +123,7 @@ impl CodeDeploy {
             "ListDeployments" => all.list(read(body)?),
             "BatchGetDeployments" => all.batch_get(&read(body)?),
             "StopDeployment" => all.stop(&read(body)?),
-            _ => Err(ApiError::new(
-                "UnknownOperationException",
-                format!("{operation} is not served on a laptop"),
-            )),
+            _ => Err(ApiError::unknown(operation)),
         }
     }
 }
@@ -265,9 +240,4 @@ impl Deployment {
         }
         told
     }
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body)
-        .map_err(|error| ApiError::new("SerializationException", error.to_string()))
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{All, ApiError, Page, listed, read, unknown};
+use super::{All, Page, listed};
+use crate::json_api::{ApiError, read};
 
 /// What the header `X-Amz-Target` begins with.
 pub(super) const TARGET: &str = "CodeBuild_20161006.";
@@ -90,7 +91,7 @@ pub(super) fn call(all: &All, operation: &str, body: &[u8]) -> Result<Value, Api
             let page = asked.page.of(&report.code_coverages, PAGE_MAX, INVALID)?;
             Ok(listed("codeCoverages", page))
         }
-        other => Err(unknown(other)),
+        other => Err(ApiError::unknown(other)),
     }
 }
 

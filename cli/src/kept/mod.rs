@@ -13,13 +13,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::routing::put;
 use axum::{Json, Router};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::json_api::{self, ApiError};
 
 pub use build_reports::{BuildReport, ReportGroup};
 pub use scans::{Image, Scan};
@@ -37,20 +38,6 @@ struct All {
     groups: BTreeMap<String, ReportGroup>,
     /// By repository and digest.
     images: BTreeMap<(String, String), Image>,
-}
-
-/// An error as the SDKs read it.
-#[derive(Debug)]
-struct ApiError {
-    kind: &'static str,
-    message: String,
-}
-
-impl ApiError {
-    fn new(kind: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { kind, message }
-    }
 }
 
 impl Kept {
@@ -80,15 +67,7 @@ impl Kept {
             let operation = target.strip_prefix(scans::TARGET)?;
             scans::call(&all, operation, body)
         };
-        let (status, body) = match answer {
-            Ok(answer) => (StatusCode::OK, answer),
-            Err(ApiError { kind, message }) => (
-                StatusCode::BAD_REQUEST,
-                json!({"__type": kind, "message": message}),
-            ),
-        };
-        let kind = [(header::CONTENT_TYPE, "application/x-amz-json-1.1")];
-        Some((status, kind, body.to_string()).into_response())
+        Some(json_api::answer(answer))
     }
 
     /// The door for whoever is not in this process.
@@ -109,16 +88,6 @@ async fn put_group(State(kept): State<Kept>, Json(group): Json<ReportGroup>) -> 
 async fn put_image(State(kept): State<Kept>, Json(image): Json<Image>) -> StatusCode {
     kept.put_image(image);
     StatusCode::NO_CONTENT
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body)
-        .map_err(|error| ApiError::new("SerializationException", error.to_string()))
-}
-
-fn unknown(operation: &str) -> ApiError {
-    let told = format!("{operation} is not served on a laptop");
-    ApiError::new("UnknownOperationException", told)
 }
 
 /// Which part of a list a call asks for.

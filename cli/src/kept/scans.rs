@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{All, ApiError, Page, read, unknown};
+use super::{All, Page};
+use crate::json_api::{ApiError, read};
 
 /// What the header `X-Amz-Target` begins with.
 pub(super) const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921.";
@@ -75,7 +76,7 @@ pub(super) fn call(all: &All, operation: &str, body: &[u8]) -> Result<Value, Api
     match operation {
         "DescribeImages" => describe_images(all, &read(body)?),
         "DescribeImageScanFindings" => describe_findings(all, &read(body)?),
-        other => Err(unknown(other)),
+        other => Err(ApiError::unknown(other)),
     }
 }
 

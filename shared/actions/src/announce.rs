@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{ANNOUNCEMENTS_MAX, Class, Fact, Heard, Invocation, Listener, PortError, Ports};
+use engine::{ANNOUNCEMENTS_MAX, Fact, Heard, Invocation, Listener, PortError, Ports};
 use jiff::SignedDuration;
 use release::announce::{Announcement, announce, may_matter};
 use release::{Head, Release, ReleaseId};
@@ -122,10 +122,7 @@ async fn patiently<T>(
 ) -> Result<T, PortError> {
     for _ in 0..TRIES_MAX {
         match attempt().await {
-            Err(error)
-                if matches!(error.class, Class::Conflict | Class::Retryable)
-                    && ports.now() + PAUSE < call.deadline =>
-            {
+            Err(error) if error.class.may_pass() && ports.now() + PAUSE < call.deadline => {
                 tracing::warn!(%error, "trying again");
                 ports.sleep(PAUSE).await;
             }

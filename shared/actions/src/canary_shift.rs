@@ -265,7 +265,7 @@ impl Action for CanaryShift {
         let (driven, ()) = join!(drive(ports, call, &id, head), beat(ports, &id, until));
         let driven = match driven {
             Ok(driven) => driven,
-            Err(error) if may_pass(&error) => return Err(error.into()),
+            Err(error) if error.class.may_pass() => return Err(error.into()),
             Err(error) => give_up(ports, call, &id, error).await?,
         };
         let reply = driven.release.reply(&driven.because);
@@ -290,7 +290,7 @@ async fn beat(ports: &impl Ports, id: &ReleaseId, until: Option<Timestamp>) {
 fn with_report(reply: JobReply, stored: Result<(), PortError>) -> Result<JobReply, ActionError> {
     match stored {
         Ok(()) => Ok(reply),
-        Err(error) if may_pass(&error) => Err(PortError {
+        Err(error) if error.class.may_pass() => Err(PortError {
             doing: format!(
                 "{}, for a release that is over: {}",
                 error.doing,
@@ -339,13 +339,6 @@ fn told(reply: &JobReply) -> &str {
     match reply {
         JobReply::Continue { summary, .. } | JobReply::Succeed { summary, .. } => summary,
         JobReply::Fail { message, .. } => message,
-    }
-}
-
-fn may_pass(error: &PortError) -> bool {
-    match error.class {
-        Class::Conflict | Class::Retryable => true,
-        Class::Denied | Class::Misconfigured | Class::Permanent => false,
     }
 }
 

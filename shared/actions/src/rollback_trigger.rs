@@ -91,7 +91,7 @@ async fn finish(
                 }
             },
             Ok(None) => return Ok(()),
-            Err(error) if matches!(error.class, Class::Conflict | Class::Retryable) => {
+            Err(error) if error.class.may_pass() => {
                 tracing::info!(release = %id, %error, "waiting for the target");
             }
             Err(error) => return Err(error),

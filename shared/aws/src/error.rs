@@ -24,6 +24,17 @@ where
     PortError::new(class, doing, said)
 }
 
+/// The same error, which is the configuration's mistake if AWS answered with one of these codes.
+pub(crate) fn misconfigured_if(error: PortError, codes: &[&str]) -> PortError {
+    match codes.iter().any(|code| error.said(code)) {
+        true => PortError {
+            class: Class::Misconfigured,
+            ..error
+        },
+        false => error,
+    }
+}
+
 fn class<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Class {
     match error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {

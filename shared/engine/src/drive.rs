@@ -203,10 +203,7 @@ pub async fn drive(
 /// Whether an effect that failed is left undone: traffic is where it belongs already, and a release
 /// that can never end would hold its target for good.
 fn is_left(effect: Effect, error: &PortError) -> bool {
-    let never = match error.class {
-        Class::Denied | Class::Misconfigured | Class::Permanent => true,
-        Class::Conflict | Class::Retryable => false,
-    };
+    let never = !error.class.may_pass();
     match effect {
         Effect::Retire | Effect::TestTraffic(false) | Effect::StopAlongside | Effect::HoldStage => {
             never
@@ -356,7 +353,7 @@ async fn observe(ports: &impl Ports, release: &Release) -> Observation {
         }
         Phase::RollingBack => {
             (seen.windows, seen.live, seen.in_stage) = join!(
-                after(ports, release, seen.now),
+                windows(ports, release, seen.now),
                 live,
                 company::in_stage(ports, release),
             );
@@ -372,21 +369,13 @@ async fn windows(
     now: Timestamp,
 ) -> Option<Vec<release::Window>> {
     // Before the first step, and after the last, there is nothing to compare.
-    let is_due = release.candidate == Candidate::Ready && release.current_step().is_some();
-    let Some(query) = release.due_windows(now).filter(|_| is_due) else {
-        return Some(Vec::new());
+    let is_due = match release.phase {
+        Phase::Shifting => {
+            release.candidate == Candidate::Ready && release.current_step().is_some()
+        }
+        // What the candidate still gets once it was turned back.
+        Phase::RollingBack | Phase::Promoted | Phase::RolledBack => release.proving(now).is_some(),
     };
-    let windows = ports.windows(&release.started, query).await;
-    could_observe("the metrics", windows)
-}
-
-/// What was seen of the candidate once it was turned back.
-async fn after(
-    ports: &impl Ports,
-    release: &Release,
-    now: Timestamp,
-) -> Option<Vec<release::Window>> {
-    let is_due = release.proving(now).is_some();
     let Some(query) = release.due_windows(now).filter(|_| is_due) else {
         return Some(Vec::new());
     };

@@ -19,6 +19,16 @@ pub enum Class {
     Permanent,
 }
 
+impl Class {
+    /// Whether the same may succeed later, without anybody mending anything.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::Conflict | Self::Retryable => true,
+            Self::Denied | Self::Misconfigured | Self::Permanent => false,
+        }
+    }
+}
+
 /// A port call that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {doing}{}", Self::because(.cause.as_deref()))]

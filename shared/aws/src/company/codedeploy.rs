@@ -2,12 +2,12 @@
 //! revision again.
 
 use aws_sdk_codedeploy::types::{DeploymentCreator, DeploymentInfo, DeploymentStatus};
-use engine::{Class, PortError};
+use engine::PortError;
 use futures::future::try_join_all;
 use release::config::DeploymentGroupArn;
 
 use crate::Aws;
-use crate::error::{failed, odd_answer};
+use crate::error::{failed, misconfigured_if, odd_answer};
 
 /// Every status of a deployment that is not over.
 const UNDER_WAY: [DeploymentStatus; 5] = [
@@ -119,11 +119,5 @@ async fn stop_one(aws: &Aws, group: &DeploymentGroupArn, id: &str) -> Result<(),
 }
 
 fn classified(error: PortError) -> PortError {
-    match MISCONFIGURED.iter().any(|code| error.said(code)) {
-        true => PortError {
-            class: Class::Misconfigured,
-            ..error
-        },
-        false => error,
-    }
+    misconfigured_if(error, &MISCONFIGURED)
 }

@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use release::config::ServiceArn;
 
 use crate::Aws;
-use crate::error::{failed, odd_answer};
+use crate::error::{failed, misconfigured_if, odd_answer};
 
 /// Every status of a deployment that goes forward. One that is being rolled back is left alone.
 const UNDER_WAY: [ServiceDeploymentStatus; 2] = [
@@ -102,11 +102,5 @@ async fn stop_one(aws: &Aws, service: &ServiceArn, arn: &str) -> Result<Stopped,
 }
 
 fn classified(error: PortError) -> PortError {
-    match MISCONFIGURED.iter().any(|code| error.said(code)) {
-        true => PortError {
-            class: Class::Misconfigured,
-            ..error
-        },
-        false => error,
-    }
+    misconfigured_if(error, &MISCONFIGURED)
 }

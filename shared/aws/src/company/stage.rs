@@ -8,7 +8,7 @@ use engine::{Class, PortError};
 use release::config::StageArn;
 
 use crate::Aws;
-use crate::error::{failed, odd_answer};
+use crate::error::{failed, misconfigured_if, odd_answer};
 
 /// CodePipeline's words for what only another configuration can cure.
 const MISCONFIGURED: [&str; 2] = ["PipelineNotFoundException", "StageNotFoundException"];
@@ -154,11 +154,10 @@ fn target_of(summary: &PipelineExecutionSummary) -> Option<String> {
 }
 
 fn classified(error: PortError) -> PortError {
-    let class = match error.class {
-        _ if MISCONFIGURED.iter().any(|code| error.said(code)) => Class::Misconfigured,
+    let mut error = misconfigured_if(error, &MISCONFIGURED);
+    if error.said("ConflictException") {
         // The pipeline is being changed, or another call is at work on it.
-        _ if error.said("ConflictException") => Class::Conflict,
-        class => class,
-    };
-    PortError { class, ..error }
+        error.class = Class::Conflict;
+    }
+    error
 }

@@ -14,9 +14,9 @@ pub(super) async fn stop(ports: &impl Ports, release: &Release) -> Result<(), Po
     let stopped = join_all(alongside.map(|one| ports.stop(one))).await;
     let mut never: Vec<PortError> = Vec::new();
     for error in stopped.into_iter().filter_map(Result::err) {
-        match error.class {
-            Class::Conflict | Class::Retryable => return Err(error),
-            Class::Denied | Class::Misconfigured | Class::Permanent => never.push(error),
+        match error.class.may_pass() {
+            true => return Err(error),
+            false => never.push(error),
         }
     }
     all_of(never).map_or(Ok(()), Err)

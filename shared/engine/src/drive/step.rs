@@ -5,7 +5,7 @@ use release::{Approved, Candidate, CheckVerdict, Checked, Release};
 use serde_json::json;
 
 use super::could_observe;
-use crate::{Class, PortError, Ports, look_at};
+use crate::{Ports, look_at};
 
 /// What the probes or the function of the current step say, if it has any.
 pub(super) async fn checked(ports: &impl Ports, release: &Release) -> Option<Checked> {
@@ -15,7 +15,7 @@ pub(super) async fn checked(ports: &impl Ports, release: &Release) -> Option<Che
         Step::RunCheck(check) => match ports.run_check(check, &context(release)).await {
             Ok(checked) => Some(checked),
             // Nothing that asking again could change.
-            Err(error) if !may_pass(&error) => Some(Checked {
+            Err(error) if !error.class.may_pass() => Some(Checked {
                 verdict: CheckVerdict::Fail,
                 said: error.to_string(),
             }),
@@ -33,13 +33,6 @@ pub(super) async fn checked(ports: &impl Ports, release: &Release) -> Option<Che
         | Step::Watch(_)
         | Step::Approve(_)
         | Step::HeaderRoute(_) => None,
-    }
-}
-
-fn may_pass(error: &PortError) -> bool {
-    match error.class {
-        Class::Conflict | Class::Retryable => true,
-        Class::Denied | Class::Misconfigured | Class::Permanent => false,
     }
 }
 

@@ -22,7 +22,7 @@ use release::gate::digest_of;
 
 use super::alb;
 use crate::Aws;
-use crate::error::{failed, odd_answer};
+use crate::error::{failed, misconfigured_if, odd_answer};
 
 /// The status of a service that runs, and of a deployment or task set that is not the main one.
 const ACTIVE: &str = "ACTIVE";
@@ -267,10 +267,8 @@ async fn is_idle(aws: &Aws, rule: &AlbRule, arms: &Arms, idle: &str) -> Result<(
 }
 
 /// What ECS's own words for an error mean here.
-fn classified(mut error: PortError) -> PortError {
-    if MISCONFIGURED.iter().any(|code| error.said(code)) {
-        error.class = Class::Misconfigured;
-    }
+fn classified(error: PortError) -> PortError {
+    let mut error = misconfigured_if(error, &MISCONFIGURED);
     let said = error.cause.as_ref().map(ToString::to_string);
     if let Some(said) = said.filter(|said| said.contains("iam:PassRole")) {
         error.class = Class::Denied;
