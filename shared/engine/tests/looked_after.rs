@@ -210,7 +210,7 @@ fn one_that_cannot_be_looked_after_does_not_keep_the_others_waiting() {
     world
         .change()
         .logs
-        .insert(log, vec![serde_json::json!({"event": "unheard-of"})]);
+        .insert(log, vec![serde_json::json!({"event": "unheard-of"})].into());
     world.pass(ABANDON_AFTER + SignedDuration::from_secs(1));
     let outcome = swept(&world);
     assert_eq!((outcome.due, outcome.driven, outcome.failed), (3, 2, 1));

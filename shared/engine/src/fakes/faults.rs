@@ -19,7 +19,7 @@ use release::{
 
 use serde_json::Value;
 
-use super::stage::{Call, Cue};
+use super::stage::{Again, Answer, Call, Cue};
 use super::{Throttled, World};
 use crate::{
     AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, EventBus, Executions, Fact,
@@ -195,48 +195,66 @@ impl<'w> Run<'w> {
 
     /// The one place through which every call goes. A run that dies never comes back from it: its
     /// future stays pending, and whoever polls it drops it.
-    async fn at<T, E: From<PortError>>(
+    async fn at<T, E>(
         &self,
         call: Call,
-        make: impl FnOnce(&World) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let fault = match &self.cue {
-            Some(cue) => cue.turn(call).await,
-            None => self.planned(),
+        make: impl Fn(&World) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        T: Clone + 'static,
+        E: From<PortError> + Again,
+    {
+        let Some(cue) = &self.cue else {
+            let happens = self.planned();
+            return match self.meets(self.world, happens, &make) {
+                Some(answer) => answer,
+                None => pending().await,
+            };
         };
-        if self.world.look().now > self.call.deadline {
-            return self.die().await; // the platform has ended this run
-        }
-        let answer = match fault {
-            None | Some(Fault::Rival | Fault::Ignored | Fault::Arrives | Fault::Stale) => {
-                self.world.under(fault, make)
-            }
-            Some(Fault::DieBefore) => return self.die().await,
-            Some(Fault::DieAfter) => {
-                let _lost = make(self.world);
-                return self.die().await;
-            }
-            Some(Fault::AnswerLost) => {
-                let _lost = make(self.world);
-                Err(unreachable_now().into())
-            }
-            Some(Fault::Throttled) => Err(unreachable_now().into()),
-        };
-        if let Some(cue) = &self.cue {
+        let made = |world: &World, fault| {
+            let answer = self.meets(world, fault, &make)?;
             let told = match fault {
-                None | Some(Fault::Rival | Fault::Ignored) => self.world.told_to(call),
-                Some(Fault::Stale) => !self.world.told_to(call),
+                None | Some(Fault::Rival | Fault::Ignored) => world.told_to(call),
+                Some(Fault::Stale) => !world.told_to(call),
                 Some(_) => 0,
             };
-            cue.hears((call, self.now(), told, answer.is_ok()));
-        }
-        answer
+            Some(Answer::new(world.look().now, (call, told), answer))
+        };
+        cue.turn(call, made).await
     }
 
-    async fn through<T, E: From<PortError>>(
+    /// Makes a call to which this happens; None: the run dies of it.
+    fn meets<T, E: From<PortError>>(
         &self,
-        make: impl FnOnce(&World) -> Result<T, E>,
-    ) -> Result<T, E> {
+        world: &World,
+        fault: Option<Fault>,
+        make: impl Fn(&World) -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
+        if world.look().now > self.call.deadline {
+            return None; // the platform has ended this run
+        }
+        match fault {
+            None | Some(Fault::Rival | Fault::Ignored | Fault::Arrives | Fault::Stale) => {
+                Some(world.under(fault, make))
+            }
+            Some(Fault::DieBefore) => None,
+            Some(Fault::DieAfter) => {
+                let _lost = make(world);
+                None
+            }
+            Some(Fault::AnswerLost) => {
+                let _lost = make(world);
+                Some(Err(unreachable_now().into()))
+            }
+            Some(Fault::Throttled) => Some(Err(unreachable_now().into())),
+        }
+    }
+
+    async fn through<T, E>(&self, make: impl Fn(&World) -> Result<T, E>) -> Result<T, E>
+    where
+        T: Clone + 'static,
+        E: From<PortError> + Again,
+    {
         self.at(Call::Other, make).await
     }
 
@@ -250,13 +268,6 @@ impl<'w> Run<'w> {
             rival(self.world);
         }
         fault
-    }
-
-    async fn die<T>(&self) -> T {
-        if let Some(cue) = &self.cue {
-            cue.die();
-        }
-        pending().await
     }
 
     fn is(&self, mutant: Mutant) -> bool {
@@ -305,17 +316,15 @@ fn lowered<S: Story>(events: &[S::Event]) -> Vec<S::Event> {
 
 impl ReleaseLog for Run<'_> {
     async fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
-        self.at(Call::Load, |world| {
-            let mut head: Head<S> = world.load(id)?;
-            let state: &mut dyn Any = &mut head.state;
-            if let Some(Some(release)) = state.downcast_mut::<Option<Release>>()
-                && self.is(Mutant::HoldIgnored)
-            {
-                release.held = None;
-            }
-            Ok(head)
-        })
-        .await
+        let head = self.at(Call::Load, |world| world.load::<S>(id)).await?;
+        let mut head = Head::clone(&head);
+        let state: &mut dyn Any = &mut head.state;
+        if let Some(Some(release)) = state.downcast_mut::<Option<Release>>()
+            && self.is(Mutant::HoldIgnored)
+        {
+            release.held = None;
+        }
+        Ok(head)
     }
 
     async fn load_at<S: Story>(&self, id: &ReleaseId, seq: u64) -> Result<Head<S>, PortError> {
@@ -336,7 +345,7 @@ impl ReleaseLog for Run<'_> {
         head: &Head<S>,
         events: &[S::Event],
     ) -> Result<Head<S>, AppendError> {
-        self.at(Call::Append, |world| {
+        let stored = self.at(Call::Append, |world| {
             if self.is(Mutant::ActsBeforeIntent)
                 && let Some((target, candidate, weight)) = intended(head, events)
             {
@@ -350,11 +359,16 @@ impl ReleaseLog for Run<'_> {
                 .then(|| lowered::<S>(events));
             let events = lowered.as_deref().unwrap_or(events);
             match self.is(Mutant::UnconditionalAppend) {
-                true => world.append(id, &world.load(id)?, events, self.mutant),
+                true => world.append(id, &*world.load(id)?, events, self.mutant),
                 false => world.append(id, head, events, self.mutant),
             }
+        });
+        let stored = stored.await?;
+        Ok(match self.is(Mutant::UnconditionalAppend) {
+            true => Head::clone(&stored),
+            // What the caller makes of the log is its own affair.
+            false => head.after(events),
         })
-        .await
     }
 
     async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError> {
@@ -414,7 +428,8 @@ impl ReleaseLog for Run<'_> {
                 {
                     held.by = release.clone();
                 }
-                world.fence(target, release, generation, call, self.now())?;
+                let now = world.look().now + self.skew;
+                world.fence(target, release, generation, call, now)?;
                 if self.is(Mutant::NoLease)
                     && let Some(held) = world.change().held.get_mut(target)
                 {
@@ -636,6 +651,7 @@ impl ArtifactStore for Run<'_> {
                 let doing = format!("store artifact {}", artifact.name);
                 return Err(PortError::new(Class::Denied, doing, "AccessDenied"));
             }
+            let (key, zip) = (key.clone(), zip.clone());
             world.change().artifacts.insert(key, zip);
             Ok(())
         })
@@ -701,7 +717,11 @@ impl Telemetry for Run<'_> {
 
 impl Clock for Run<'_> {
     fn now(&self) -> Timestamp {
-        self.world.look().now + self.skew
+        let now = match &self.cue {
+            Some(cue) => cue.now(),
+            None => self.world.look().now,
+        };
+        now + self.skew
     }
 
     async fn sleep(&self, time: SignedDuration) {

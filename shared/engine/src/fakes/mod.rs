@@ -4,12 +4,11 @@
 mod artifact;
 mod choices;
 mod faults;
+mod log;
 mod stage;
 
-use std::any::Any;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,7 +30,8 @@ use crate::{
 pub use artifact::Throttled;
 pub use choices::{Choices, shrink};
 pub use faults::{Fault, Mutant, Run};
-pub use stage::{Actor, Call, Cue};
+pub use log::Log;
+pub use stage::{Actor, Answer, Call, Cue};
 
 /// Requests in one window, over both arms.
 pub const REQUESTS_PER_WINDOW: u64 = 2_000;
@@ -45,13 +45,11 @@ pub const FENCE_SLACK: SignedDuration = SignedDuration::from_secs(5);
 /// A log's kind of story and id.
 type LogKey = (&'static str, ReleaseId);
 
-/// The world. A clone is another world, which goes on from the same state.
+/// The world. A clone is another world, which goes on from the same state: it is copied when one of
+/// them changes.
 #[derive(Clone)]
 pub struct World {
-    state: RefCell<State>,
-    /// Every log, folded, and a hash of it: kept, because a search loads it millions of times.
-    folded: RefCell<BTreeMap<LogKey, Rc<dyn Any>>>,
-    hashes: RefCell<BTreeMap<LogKey, u64>>,
+    state: RefCell<Rc<State>>,
     /// What happens to the call that is under way.
     under_way: Cell<Option<Fault>>,
 }
@@ -62,7 +60,7 @@ pub struct State {
     /// The world's time.
     pub now: Timestamp,
     /// Stored events as they would be on disk, by kind and id.
-    pub logs: BTreeMap<LogKey, Vec<Value>>,
+    pub logs: BTreeMap<LogKey, Log>,
     /// Who holds what.
     pub held: BTreeMap<TargetId, Held>,
     /// When somebody last asked for an active story, and until when the sweep leaves it alone.
@@ -168,7 +166,7 @@ impl Default for World {
     fn default() -> Self {
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000);
         Self {
-            state: RefCell::new(State {
+            state: RefCell::new(Rc::new(State {
                 now,
                 logs: BTreeMap::new(),
                 held: BTreeMap::new(),
@@ -210,9 +208,7 @@ impl Default for World {
                 histories: BTreeMap::new(),
                 executions: BTreeMap::new(),
                 sources: BTreeMap::new(),
-            }),
-            folded: RefCell::default(),
-            hashes: RefCell::default(),
+            })),
             under_way: Cell::new(None),
         }
     }
@@ -221,12 +217,12 @@ impl Default for World {
 impl World {
     /// A look.
     pub fn look(&self) -> Ref<'_, State> {
-        self.state.borrow()
+        Ref::map(self.state.borrow(), Rc::as_ref)
     }
 
     /// A change.
     pub fn change(&self) -> RefMut<'_, State> {
-        self.state.borrow_mut()
+        RefMut::map(self.state.borrow_mut(), Rc::make_mut)
     }
 
     /// Lets time pass. What was sent off has arrived by the time it does so at the latest.
@@ -270,16 +266,15 @@ impl World {
         state.weight_at(target, candidate, settled)
     }
 
-    fn load<S: Story>(&self, id: &ReleaseId) -> Result<Head<S>, PortError> {
-        let key = (S::KIND, id.clone());
-        let folded = self.folded.borrow().get(&key).cloned();
-        match folded.and_then(|head| head.downcast::<Head<S>>().ok()) {
-            Some(head)
-                if self.look().logs.get(&key).map(|log| log.len() as u64) == Some(head.seq) =>
-            {
-                Ok(Head::clone(&head))
-            }
-            Some(_) | None => self.load_as_stored(id),
+    fn load<S: Story>(&self, id: &ReleaseId) -> Result<Rc<Head<S>>, PortError> {
+        let folded = self
+            .look()
+            .logs
+            .get(&(S::KIND, id.clone()))
+            .and_then(Log::folded);
+        match folded {
+            Some(head) => Ok(head),
+            None => self.load_as_stored(id).map(Rc::new),
         }
     }
 
@@ -360,25 +355,20 @@ impl World {
         head: &Head<S>,
         events: &[S::Event],
         mutant: Option<Mutant>,
-    ) -> Result<Head<S>, AppendError> {
+    ) -> Result<Rc<Head<S>>, AppendError> {
         let key = (S::KIND, id.clone());
-        let stored = self.look().logs.get(&key).map_or(0, Vec::len);
+        let stored = self.look().logs.get(&key).map_or(0, Log::len);
         if stored as u64 != head.seq {
             return Err(AppendError::Moved);
         }
-        let next = head.after(events);
-        // What the caller makes of the log is its own affair.
-        let truth = self.load::<S>(id)?.after(events);
+        let mut after = Head::clone(&*self.load::<S>(id)?);
+        let mut claims = Vec::new();
+        for event in events {
+            claims.extend(after.state.claim(event));
+            after.state.apply(event);
+            after.seq += 1;
+        }
         let mut state = self.change();
-        let claims: Vec<Claim> = events
-            .iter()
-            .scan(head.clone(), |so_far, event| {
-                let claim = so_far.state.claim(event);
-                *so_far = so_far.after(std::slice::from_ref(event));
-                Some(claim)
-            })
-            .flatten()
-            .collect();
         for claim in claims {
             state.claim(id, claim, mutant)?;
         }
@@ -386,19 +376,11 @@ impl World {
         let as_json: Vec<Value> = as_json
             .collect::<Result<_, _>>()
             .map_err(|e| PortError::new(Class::Permanent, format!("write the log of {id}"), e))?;
-        let mut hasher = DefaultHasher::new();
-        self.hashes.borrow().get(&key).hash(&mut hasher);
-        let text = |event: &Value| event.to_string();
-        as_json
-            .iter()
-            .map(text)
-            .for_each(|event| event.hash(&mut hasher));
-        self.hashes
-            .borrow_mut()
-            .insert(key.clone(), hasher.finish());
-        self.folded.borrow_mut().insert(key.clone(), Rc::new(truth));
-        state.logs.entry(key).or_default().extend(as_json);
-        Ok(next)
+        let after = Rc::new(after);
+        let log = state.logs.entry(key).or_default();
+        as_json.into_iter().for_each(|event| log.push(event));
+        log.keep(Rc::clone(&after));
+        Ok(after)
     }
 
     fn fence(

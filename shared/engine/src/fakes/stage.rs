@@ -1,6 +1,7 @@
 //! Several runs at once, of which one at a time makes one port call: whoever directs them decides
 //! whose turn it is, and what happens to the call.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -9,9 +10,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use jiff::Timestamp;
 use release::{TargetId, Weight};
 
-use super::{Fault, Moved, World};
+use super::{Fault, Log, Moved, World};
+use crate::{AppendError, PortError};
 
 /// A port call, as far as it matters to whom it may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,116 +75,261 @@ impl Call {
     }
 }
 
+/// What a call came to. It may be told more than once: to the run that made the call, and to others
+/// that are to come to the same point.
+#[derive(Clone)]
+pub struct Answer {
+    /// A `Result`.
+    told: Rc<dyn Any>,
+    /// The world's time then.
+    at: Timestamp,
+    digest: u64,
+}
+
+impl Answer {
+    /// `stands_for` tells it, an error aside, from all others.
+    pub(super) fn new<T: 'static, E: Again>(
+        at: Timestamp,
+        stands_for: impl Hash,
+        told: Result<T, E>,
+    ) -> Self {
+        let mut hasher = DefaultHasher::new();
+        let error = told.as_ref().err().map(ToString::to_string);
+        (at, stands_for, error).hash(&mut hasher);
+        Self {
+            told: Rc::new(told),
+            at,
+            digest: hasher.finish(),
+        }
+    }
+}
+
+/// An error of which there can be another one that says the same.
+pub(super) trait Again: std::fmt::Display + 'static {
+    fn again(&self) -> Self;
+}
+
+impl Again for PortError {
+    fn again(&self) -> Self {
+        let cause = self.cause.as_ref();
+        Self {
+            class: self.class,
+            doing: self.doing.clone(),
+            cause: cause.map(|cause| cause.to_string().into()),
+        }
+    }
+}
+
+impl Again for AppendError {
+    fn again(&self) -> Self {
+        match self {
+            Self::Moved => Self::Moved,
+            Self::Busy { target, holder } => Self::Busy {
+                target: target.clone(),
+                holder: holder.clone(),
+            },
+            Self::Port(error) => Self::Port(error.again()),
+        }
+    }
+}
+
 /// What a run and its director tell each other.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Cue {
     waits_at: Cell<Option<Call>>,
-    goes_on: Cell<Option<Option<Fault>>>,
-    is_dead: Cell<bool>,
-    heard: Cell<u64>,
+    prompt: RefCell<Option<Prompt>>,
+    /// What the call came to that was made.
+    answer: RefCell<Option<Answer>>,
+    now: Cell<Timestamp>,
     wakers: RefCell<Vec<Waker>>,
 }
 
+enum Prompt {
+    /// Make the call in this world, and wait.
+    Make(Rc<World>, Option<Fault>),
+    /// This is what it came to: go on.
+    Hear(Answer),
+}
+
 impl Cue {
-    /// Waits for this run's turn: what happens to the call then.
-    pub(super) async fn turn(&self, call: Call) -> Option<Fault> {
-        poll_fn(|context| match self.goes_on.take() {
-            Some(fault) => Poll::Ready(fault),
-            None => {
-                // Of calls that are made at once, the first is the next.
-                self.waits_at.set(self.waits_at.get().or(Some(call)));
-                self.wakers.borrow_mut().push(context.waker().clone());
-                Poll::Pending
+    /// Waits for this run's turn, and makes the call whenever it is told to.
+    pub(super) async fn turn<T, E>(
+        &self,
+        call: Call,
+        make: impl Fn(&World, Option<Fault>) -> Option<Answer>,
+    ) -> Result<T, E>
+    where
+        T: Clone + 'static,
+        E: Again,
+    {
+        let answer = poll_fn(|context| {
+            match self.prompt.take() {
+                Some(Prompt::Hear(answer)) => {
+                    self.now.set(answer.at);
+                    return Poll::Ready(answer);
+                }
+                Some(Prompt::Make(world, fault)) => {
+                    self.answer.replace(make(&world, fault));
+                }
+                None => {}
             }
-        })
-        .await
+            // Of calls that are made at once, the first is the next.
+            self.waits_at.set(self.waits_at.get().or(Some(call)));
+            self.wakers.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        });
+        let told = answer.await.told;
+        match told.downcast_ref() {
+            Some(Ok(told)) => Ok(T::clone(told)),
+            Some(Err(error)) => Err(E::again(error)),
+            None => panic!("{call:?} hears what another call came to"),
+        }
     }
 
-    pub(super) fn die(&self) {
-        self.is_dead.set(true);
-    }
-
-    /// Takes into account what the run has just been told: it follows from these.
-    pub(super) fn hears(&self, told: impl Hash) {
-        let mut hasher = DefaultHasher::new();
-        (self.heard.get(), told).hash(&mut hasher);
-        self.heard.set(hasher.finish());
+    /// The world's time when this run heard something last.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now.get()
     }
 }
 
-/// One run on the stage, and what becomes of it.
+/// One run on the stage, which waits at a port call, or is over.
 pub struct Actor<'w, T> {
-    /// As a trace names it.
-    pub name: String,
+    play: Rc<Play<'w, T>>,
+    /// What it has been told so far, the latest first.
+    heard: Option<Rc<Heard>>,
+    digest: u64,
     cue: Rc<Cue>,
-    plays: Plays<'w, T>,
+    plays: RefCell<Plays<'w, T>>,
 }
 
 type Playing<'w, T> = Pin<Box<dyn Future<Output = T> + 'w>>;
 
+/// What it takes to begin the run anew.
+struct Play<'w, T> {
+    name: String,
+    at: Timestamp,
+    begin: Box<dyn Fn(Rc<Cue>) -> Playing<'w, T> + 'w>,
+}
+
+struct Heard {
+    answer: Answer,
+    before: Option<Rc<Heard>>,
+}
+
 enum Plays<'w, T> {
     On(Playing<'w, T>),
     Done(T),
-    Dead,
 }
 
 impl<'w, T> Actor<'w, T> {
-    /// A run that has begun and waits at its first port call. `play` makes it, with the cue that its
-    /// [`super::Run`] is to go [`super::Run::on_stage`] with.
-    pub fn new(name: String, play: impl FnOnce(Rc<Cue>) -> Playing<'w, T>) -> Self {
+    /// A run that begins `at` and waits at its first port call. `begin` makes it, the same one each
+    /// time, with the cue that its [`super::Run`] is to go [`super::Run::on_stage`] with.
+    /// `stands_for` tells it from all others.
+    pub fn new(
+        name: String,
+        at: Timestamp,
+        stands_for: impl Hash,
+        begin: impl Fn(Rc<Cue>) -> Playing<'w, T> + 'w,
+    ) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&name, at, stands_for).hash(&mut hasher);
+        let begin = Box::new(begin);
+        Self::begun(Rc::new(Play { name, at, begin }), hasher.finish())
+    }
+
+    fn begun(play: Rc<Play<'w, T>>, digest: u64) -> Self {
         let cue = Rc::new(Cue::default());
-        let plays = Plays::On(play(Rc::clone(&cue)));
-        let mut actor = Self { name, cue, plays };
-        actor.poll();
+        cue.now.set(play.at);
+        let plays = Plays::On((play.begin)(Rc::clone(&cue)));
+        let actor = Self {
+            play,
+            heard: None,
+            digest,
+            cue,
+            plays: RefCell::new(plays),
+        };
+        actor.poll(None);
         actor
     }
 
-    fn poll(&mut self) {
-        let Plays::On(playing) = &mut self.plays else {
+    /// As a trace names it.
+    pub fn name(&self) -> &str {
+        &self.play.name
+    }
+
+    fn poll(&self, prompt: Option<Prompt>) {
+        let mut plays = self.plays.borrow_mut();
+        let Plays::On(playing) = &mut *plays else {
             return;
         };
         self.cue.waits_at.set(None);
+        self.cue.prompt.replace(prompt);
         // Combinators that keep a list of who is ready poll nobody else.
         self.cue.wakers.take().into_iter().for_each(Waker::wake);
-        match playing
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
-            Poll::Ready(done) => self.plays = Plays::Done(done),
-            Poll::Pending if self.cue.is_dead.get() => self.plays = Plays::Dead,
-            Poll::Pending => {}
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(done) = playing.as_mut().poll(&mut context) {
+            *plays = Plays::Done(done);
         }
     }
 
     /// The call that it waits at; none once it is over.
     pub fn next_call(&self) -> Option<Call> {
-        match self.plays {
+        match &*self.plays.borrow() {
             Plays::On(_) => self.cue.waits_at.get(),
-            Plays::Done(_) | Plays::Dead => None,
+            Plays::Done(_) => None,
         }
     }
 
-    /// Lets it make the call that it waits at, to which this happens, and come to the next one.
-    pub fn go_on(&mut self, fault: Option<Fault>) {
-        self.cue.goes_on.set(Some(fault));
-        self.poll();
+    /// Makes the call that it waits at in this world, and goes on waiting there: what the call came
+    /// to when this happens to it; None: the run died of it.
+    pub fn make(&self, world: &Rc<World>, fault: Option<Fault>) -> Option<Answer> {
+        self.poll(Some(Prompt::Make(Rc::clone(world), fault)));
+        self.cue.answer.take()
+    }
+
+    /// Goes on with what its call came to, up to the next call.
+    pub fn hear(&mut self, answer: Answer) {
+        self.digest = self.digest_after(&answer);
+        let before = self.heard.take();
+        let heard = answer.clone();
+        self.heard = Some(Rc::new(Heard { answer, before }));
+        self.poll(Some(Prompt::Hear(heard)));
+    }
+
+    /// Another one that has come to the same point: it has heard the same.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let all = std::iter::successors(self.heard.as_deref(), |heard| heard.before.as_deref());
+        let all: Vec<_> = all.map(|heard| heard.answer.clone()).collect();
+        let mut actor = Self::begun(Rc::clone(&self.play), 0);
+        all.into_iter()
+            .rev()
+            .for_each(|answer| actor.hear(answer));
+        actor.digest = self.digest;
+        actor
     }
 
     /// What it came to, if it came to its end.
-    pub fn done(&self) -> Option<&T> {
-        match &self.plays {
-            Plays::Done(done) => Some(done),
-            Plays::On(_) | Plays::Dead => None,
+    pub fn done(&self) -> Option<T>
+    where
+        T: Clone,
+    {
+        match &*self.plays.borrow() {
+            Plays::Done(done) => Some(done.clone()),
+            Plays::On(_) => None,
         }
     }
 
-    /// Stands for all that it will do: it follows from what it has been told. One that is over does
-    /// nothing more, however it came to that.
+    /// Stands for all that it will do: it follows from what it has been told.
     pub fn digest(&self) -> u64 {
-        match self.plays {
-            Plays::On(_) => self.cue.heard.get(),
-            Plays::Done(_) | Plays::Dead => u64::MAX,
-        }
+        self.digest
+    }
+
+    /// Stands for all that it has heard once it has heard this as well.
+    pub fn digest_after(&self, answer: &Answer) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.digest, answer.digest).hash(&mut hasher);
+        hasher.finish()
     }
 }
 
@@ -207,7 +355,10 @@ impl World {
         let state = self.look();
         let mut hasher = DefaultHasher::new();
         match part {
-            Self::LOG => self.hashes.borrow().hash(&mut hasher),
+            Self::LOG => {
+                let digests = state.logs.values().map(Log::digest);
+                digests.for_each(|digest| digest.hash(&mut hasher));
+            }
             Self::TRAFFIC => (&state.weights, &state.up, state.ready_at).hash(&mut hasher),
             Self::FENCES => state.held.hash(&mut hasher),
             _ => (&state.active, &state.active_before, &state.woken).hash(&mut hasher),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use engine::fakes::{Actor, Cue, Mutant, Run, World};
+use engine::fakes::{Actor, Call, Cue, Mutant, Run, World};
 use engine::{
     AppendError, Class, Clock, HealthProbe, Invocation, JobReporter, PortError, ReleaseLog,
     TrafficTarget, begin, drive, give_order, roll_back, sweep,
@@ -34,6 +34,17 @@ pub enum Role {
     Abort(ReleaseId),
     /// The schedule.
     Sweep,
+}
+
+impl Role {
+    /// The first call of such a run.
+    pub fn first_call(&self) -> Call {
+        match self {
+            Self::Tick(_) | Self::Order(..) | Self::Abort(_) => Call::Load,
+            Self::Alarm(_) => Call::Watching,
+            Self::Sweep => Call::Due,
+        }
+    }
 }
 
 impl std::fmt::Display for Role {
@@ -89,17 +100,23 @@ pub fn alone(world: &World, role: &Role, owner: &str, mutant: Option<Mutant>) ->
     played.unwrap_or_else(|| Err("it never ends".to_owned()))
 }
 
-/// A run that waits for its turn at each call; its clock is so far ahead.
+/// A run that begins now and waits for its turn at each call; its clock is so far ahead.
 pub fn on_stage<'w>(
-    world: &'w World,
-    role: Role,
+    home: &'w World,
+    now: Timestamp,
+    role: Rc<Role>,
     owner: String,
     mutant: Option<Mutant>,
     skew: SignedDuration,
 ) -> Actor<'w, Played> {
-    let call = invocation(world, &owner);
-    Actor::new(owner, |cue: Rc<Cue>| {
-        let run = Run::new(world, call.clone()).with_mutant(mutant);
+    let call = Invocation {
+        owner: owner.clone(),
+        deadline: now + LIFE,
+    };
+    let stands_for = (role.to_string(), skew);
+    Actor::new(owner, now, stands_for, move |cue: Rc<Cue>| {
+        let (role, call) = (Rc::clone(&role), call.clone());
+        let run = Run::new(home, call.clone()).with_mutant(mutant);
         let run = run.on_stage(cue).with_skew(skew);
         async move { play(&run, &call, &role, mutant).await }.boxed_local()
     })

@@ -1,28 +1,31 @@
 //! Every order in which a few runs can make their port calls, with every fault at each of them.
 //!
-//! A run's future cannot be copied, so each history is played from its beginning; what has been
-//! reached before is not followed again. Calls that one run makes side by side are made in their
-//! order in the code; all that others do may come between them.
+//! Whoever plays waits at a port call, which can be made in any number of worlds; and what it does
+//! next follows from what it has been told. So a history is forked wherever it can go on in more than
+//! one way, and a state that has been reached before is not followed again. Calls that one run makes
+//! side by side are made in their order in the code; all that others do may come between them.
 
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
-use engine::fakes::{Call, Choices, FENCE_SLACK, Fault, Mutant, World};
+use engine::fakes::{Choices, FENCE_SLACK, Fault, Mutant, World};
 use jiff::SignedDuration;
 use release::{Effect, Order, Phase, Release, ReleaseId, Weight};
 
 use crate::cast::{LIFE, Role, alone, id};
-use crate::laws::{Broken, Witness};
-use crate::stage::{Pipeline, SKEW, SKEW_BACK, Stage};
+use crate::laws::Broken;
+use crate::stage::{Pipeline, SKEW, SKEW_BACK, Seat, Stage};
 
 /// The variable that says how many faults each history may have at most, instead of as many as each
 /// scenario says.
 const FAULTS_VARIABLE: &str = "PENSTOCK_EXPLORE_FAULTS";
 
+/// One call in so many meets a fault in a history that is drawn by lot, as long as one may.
+const FAULT_ODDS: u32 = 8;
 /// Histories of each scenario that are drawn by lot.
 const DRAWS: u64 = 60;
-/// Faults in a history that is drawn by lot.
-const FAULTS_DRAWN: u32 = 2;
+/// The most faults in one history, and those in one that is drawn by lot.
+const FAULTS_MAX: u32 = 2;
 
 /// A few runs at once on a release that is somewhere.
 pub struct Scenario {
@@ -177,9 +180,219 @@ pub const SCENARIOS: &[Scenario] = &[
 #[derive(Debug, Default)]
 pub struct Explored {
     pub states: usize,
-    pub runs: usize,
+    /// Moves that were made, and led to a state that was known or to a new one.
+    pub moves: usize,
     pub ends: BTreeMap<String, usize>,
     pub broken: Option<(Broken, Vec<String>)>,
+}
+
+/// What can happen next.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    /// The one with this role, who begins now with such a clock if it has not, makes its next call,
+    /// to which this happens.
+    Call(usize, SignedDuration, Option<Fault>),
+    /// What was sent off arrives.
+    Arrives(usize),
+    /// So much time passes that everybody who has begun is over.
+    Long,
+}
+
+/// A history so far. A fork of it goes on from the same state.
+struct History<'w> {
+    stage: Stage<'w>,
+    cast: Rc<[Role]>,
+    /// Where each role sits, once it has begun.
+    seats: Vec<Option<usize>>,
+    /// How many faults may still happen.
+    faults: u32,
+    /// Whether long time may still pass.
+    is_long: bool,
+    /// Who made the last call.
+    last: usize,
+}
+
+impl<'w> History<'w> {
+    fn new(
+        scenario: &Scenario,
+        home: &'w World,
+        mutant: Option<Mutant>,
+        faults: u32,
+        is_told: bool,
+    ) -> Self {
+        let mut stage = Stage::new(home, mutant, is_told);
+        stage.was_quiet = scenario.from == Begins::Quiet;
+        let cast: Rc<[Role]> = (scenario.cast)(home).into();
+        Self {
+            stage,
+            seats: vec![None; cast.len()],
+            cast,
+            faults,
+            is_long: scenario.is_long,
+            last: 0,
+        }
+    }
+
+    fn fork(&self) -> Self {
+        Self {
+            stage: self.stage.fork(),
+            cast: Rc::clone(&self.cast),
+            seats: self.seats.clone(),
+            ..*self
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        self.stage.digest(&self.seats)
+    }
+
+    /// All that can happen next, by who does it: who went on last comes first, and of what one can
+    /// do, what is harmless. Empty when everybody is over.
+    fn moves(&self) -> Vec<Vec<Move>> {
+        let others = (0..self.cast.len()).filter(|role| *role != self.last);
+        let roles = std::iter::once(self.last).chain(others);
+        let mut moves: Vec<_> = roles.map(|role| self.calls(role)).collect();
+        moves.retain(|calls| !calls.is_empty());
+        if !moves.is_empty() {
+            let late = self.stage.world.look().late.len();
+            moves.extend((0..late).map(|number| vec![Move::Arrives(number)]));
+            moves.extend(self.is_long.then(|| vec![Move::Long]));
+        }
+        moves
+    }
+
+    /// What this role can do next.
+    fn calls(&self, role: usize) -> Vec<Move> {
+        let mut moves = Vec::new();
+        let seat = self.seats[role].map(|at| &self.stage.seats[at]);
+        let call = match seat {
+            Some(seat) => match seat.next_call() {
+                Some(call) => call,
+                None => return moves,
+            },
+            None => self.cast[role].first_call(),
+        };
+        let skews = match seat {
+            None if self.faults > 0 => &[SignedDuration::ZERO, SKEW, SKEW_BACK][..],
+            Some(_) | None => &[SignedDuration::ZERO],
+        };
+        for skew in skews {
+            let left = self.faults - u32::from(!skew.is_zero());
+            moves.push(Move::Call(role, *skew, None));
+            let faults = call.faults().iter().filter(|_| left > 0);
+            let is_due = |fault: &&Fault| **fault != Fault::DieBefore || Self::dies_before(seat);
+            let faults = faults.filter(is_due);
+            moves.extend(faults.map(|fault| Move::Call(role, *skew, Some(*fault))));
+        }
+        moves
+    }
+
+    /// Whether this one need be seen to die before its next call. Its death changes nothing for the
+    /// others, whatever they do before it: so it is the same whether it comes now or right after the
+    /// last call that changed the world ([`Fault::DieAfter`]), or instead of the first call.
+    fn dies_before(seat: Option<&Seat<'_>>) -> bool {
+        seat.is_none_or(|seat| seat.met == Some(Fault::Arrives))
+    }
+
+    fn go_on(&mut self, next: Move) -> Result<(), Broken> {
+        match next {
+            Move::Call(role, skew, fault) => {
+                let at = match self.seats[role] {
+                    Some(at) => at,
+                    None => self.enters(role, skew),
+                };
+                self.last = role;
+                self.faults -= u32::from(!skew.is_zero()) + u32::from(fault.is_some());
+                self.stage.go_on(at, fault)
+            }
+            Move::Arrives(number) => {
+                self.stage.world.arrive(number);
+                self.stage.seen(|_| "what was sent off arrives".to_owned())
+            }
+            Move::Long => {
+                self.is_long = false;
+                let time = LIFE + FENCE_SLACK + SignedDuration::from_secs(1);
+                self.stage.pass(time)
+            }
+        }
+    }
+
+    fn enters(&mut self, role: usize, skew: SignedDuration) -> usize {
+        let at = self.stage.seats.len();
+        let owner = format!("run-{}", role + 1);
+        self.stage.enter(self.cast[role].clone(), owner, skew);
+        self.seats[role] = Some(at);
+        at
+    }
+}
+
+/// All histories, depth first.
+struct Search<'s> {
+    scenario: &'s Scenario,
+    /// States that have been seen, and with which of [`Search::left`].
+    seen: HashMap<u64, u8>,
+    /// Worlds in which everybody was over.
+    ends: HashSet<u64>,
+    explored: Explored,
+    /// Which moves led to where the search is.
+    path: Vec<(usize, usize)>,
+}
+
+impl Search<'_> {
+    /// What may still go wrong: whoever may meet more, or as much, has met all that is to be met
+    /// with less. A bit for each case, and the bits of those that say as much.
+    fn left(history: &History<'_>) -> (u8, u8) {
+        let bit = |faults: u32, is_long: bool| 1_u8 << (2 * faults + u32::from(is_long));
+        let (faults, is_long) = (history.faults, history.is_long);
+        let more = (faults..FAULTS_MAX + 1)
+            .flat_map(|faults| [bit(faults, true), bit(faults, is_long)])
+            .fold(0, |all, bit| all | bit);
+        (bit(faults, is_long), more)
+    }
+
+    fn is_new(&mut self, history: &History<'_>) -> bool {
+        let (this, more) = Self::left(history);
+        let seen = self.seen.entry(history.digest()).or_default();
+        let is_new = *seen & more == 0;
+        *seen |= this;
+        is_new
+    }
+
+    fn go_on(&mut self, history: &History<'_>) -> Result<(), Broken> {
+        let moves = history.moves();
+        if moves.is_empty() {
+            return self.end(history);
+        }
+        // What is harmless comes first: what it leads to need not be followed with fewer faults left.
+        for what in 0..moves.iter().map(Vec::len).max().unwrap_or_default() {
+            for (who, next) in moves.iter().enumerate() {
+                let Some(next) = next.get(what) else {
+                    continue;
+                };
+                self.path.push((who, what));
+                let mut history = history.fork();
+                self.explored.moves += 1;
+                history.go_on(*next)?;
+                if self.is_new(&history) {
+                    self.go_on(&history)?;
+                }
+                self.path.pop();
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, history: &History<'_>) -> Result<(), Broken> {
+        if !self.ends.insert(history.stage.world.digest()) {
+            return Ok(());
+        }
+        let mut stage = history.stage.fork();
+        stage.quiesce(self.scenario.then)?;
+        let phase = stage.witness.release(&web()).map(|release| release.phase);
+        let phase = phase.map_or("never begun".to_owned(), |phase| format!("{phase:?}"));
+        *self.explored.ends.entry(phase).or_default() += 1;
+        Ok(())
+    }
 }
 
 impl Scenario {
@@ -211,8 +424,8 @@ impl Scenario {
             }
         }
         match self.from {
-            Begins::Intended => dies_after(&world, Role::Tick(web()), is_intended),
-            Begins::Decided => dies_after(&world, Role::Abort(web()), is_turned),
+            Begins::Intended => return dies_after(&world, Role::Tick(web()), is_intended),
+            Begins::Decided => return dies_after(&world, Role::Abort(web()), is_turned),
             Begins::Quiet => world.pass(SignedDuration::from_mins(11)),
             Begins::Nothing | Begins::Waiting | Begins::LastStep => {}
         }
@@ -221,132 +434,64 @@ impl Scenario {
 
     /// Every history of at most so many faults, or up to the first that breaks a law.
     pub fn explore(&self, mutant: Option<Mutant>, faults: u32) -> Explored {
-        let world = self.world();
-        let mut explored = Explored::default();
-        let (mut seen, mut ends) = (HashSet::new(), HashSet::new());
-        let mut given = Some(Vec::new());
-        while let Some(choices) = given {
-            let world = world.clone();
-            let mut stage = Stage::new(&world, Choices::given(choices), mutant, false);
-            explored.runs += 1;
-            let played = self.play(&mut stage, faults, &mut seen, &mut ends);
-            if let Err(broken) = played {
-                let choices = stage.choices.taken();
-                explored.broken = Some((broken, self.trace(&choices, mutant, faults)));
-                break;
-            }
-            if played == Ok(true) {
-                let phase = stage.witness.release(&web()).map(|release| release.phase);
-                let phase = phase.map_or("never begun".to_owned(), |phase| format!("{phase:?}"));
-                *explored.ends.entry(phase).or_default() += 1;
-            }
-            given = stage.choices.next();
-        }
-        explored.states = seen.len();
+        let home = self.world();
+        let mut search = Search {
+            scenario: self,
+            seen: HashMap::new(),
+            ends: HashSet::new(),
+            explored: Explored::default(),
+            path: Vec::new(),
+        };
+        let faults = faults.min(FAULTS_MAX);
+        let met = search.go_on(&History::new(self, &home, mutant, faults, false));
+        let mut explored = search.explored;
+        explored.states = search.seen.len();
+        explored.broken = met.err().map(|broken| {
+            let path = search.path.iter().flat_map(|(who, what)| [*who, *what]);
+            let path: Vec<_> = path.filter_map(|n| u32::try_from(n).ok()).collect();
+            (broken, self.trace(&path, mutant, faults))
+        });
         explored
     }
 
-    /// One history; whether it was followed to its end, because nothing like it was before.
+    /// The history of these choices: what it came to, in lines if they are asked for.
     fn play(
         &self,
-        stage: &mut Stage<'_>,
+        choices: &mut Choices,
+        mutant: Option<Mutant>,
         faults: u32,
-        seen: &mut HashSet<u64>,
-        ends: &mut HashSet<u64>,
-    ) -> Result<bool, Broken> {
-        stage.was_quiet = self.from == Begins::Quiet;
-        let cast = (self.cast)(stage.world);
-        let mut seats: Vec<Option<usize>> = vec![None; cast.len()];
-        let (mut faults, mut is_long, mut last) = (faults, self.is_long, 0);
-        loop {
-            let mut able: Vec<_> = (0..cast.len())
-                .filter(|role| seats[*role].is_none_or(|at| stage.seats[at].is_playing()))
-                .collect();
-            // Choice 0 is that the same one goes on.
-            able.sort_by_key(|role| *role != last);
-            if able.is_empty() {
+        is_told: bool,
+    ) -> (Result<(), Broken>, Vec<String>) {
+        let home = self.world();
+        let mut history = History::new(self, &home, mutant, faults, is_told);
+        let mut played = Ok(());
+        while played.is_ok() {
+            let moves = history.moves();
+            if moves.is_empty() {
+                played = history.stage.quiesce(self.then);
                 break;
             }
-            if stage.choices.is_on_its_own() {
-                let mut hasher = DefaultHasher::new();
-                (stage.digest(&seats), faults, is_long).hash(&mut hasher);
-                if !seen.insert(hasher.finish()) {
-                    return Ok(false);
-                }
-            }
-            let late = stage.world.look().late.len();
-            let next = stage.choices.any(able.len() + late + usize::from(is_long));
-            if let Some(role) = able.get(next) {
-                last = *role;
-                let at = match seats[last] {
-                    Some(at) => at,
-                    None => Self::enters(stage, &cast[last], &mut faults),
-                };
-                seats[last] = Some(at);
-                let happens = Self::happens(stage, at, faults);
-                faults -= u32::from(happens.is_some());
-                stage.go_on(at, happens)?;
-            } else if next < able.len() + late {
-                stage.world.arrive(next - able.len());
-                stage.seen(|| "what was sent off arrives".to_owned())?;
-            } else {
-                is_long = false;
-                stage.pass(LIFE + FENCE_SLACK + SignedDuration::from_secs(1))?;
-            }
+            let who = &moves[choices.any(moves.len())];
+            played = history.go_on(who[choices.rarely(who.len(), FAULT_ODDS)]);
         }
-        if !ends.insert(stage.world.digest()) {
-            return Ok(false);
-        }
-        stage.quiesce(self.then).map(|()| true)
-    }
-
-    /// Somebody begins, with a clock that may be wrong; where.
-    fn enters(stage: &mut Stage<'_>, role: &Role, faults: &mut u32) -> usize {
-        let skews: &[SignedDuration] = match *faults > 0 {
-            true => &[SignedDuration::ZERO, SKEW, SKEW_BACK],
-            false => &[SignedDuration::ZERO],
-        };
-        let skew = skews[stage.choices.any(skews.len())];
-        *faults -= u32::from(!skew.is_zero());
-        stage.enter(role.clone(), skew);
-        stage.seats.len() - 1
-    }
-
-    /// What happens to the next call of this one.
-    fn happens(stage: &mut Stage<'_>, at: usize, faults: u32) -> Option<Fault> {
-        let call = stage.seats[at].actor.next_call().unwrap_or(Call::Other);
-        let may_happen = match faults {
-            0 => &[],
-            _ => call.faults(),
-        };
-        let chosen = stage.choices.any(may_happen.len() + 1);
-        chosen
-            .checked_sub(1)
-            .and_then(|fault| may_happen.get(fault).copied())
+        (played, history.stage.trace.take().unwrap_or_default())
     }
 
     /// One history drawn by lot: the law that it breaks, and what happened.
     pub fn draw(&self, seed: u64, mutant: Option<Mutant>) -> Option<(Broken, Vec<String>)> {
-        let world = self.world();
-        let mut stage = Stage::new(&world, Choices::random(seed), mutant, false);
-        let (mut seen, mut ends) = (HashSet::new(), HashSet::new());
-        let played = self.play(&mut stage, FAULTS_DRAWN, &mut seen, &mut ends);
+        let mut choices = Choices::random(seed);
+        let played = self.play(&mut choices, mutant, FAULTS_MAX, false).0;
         let broken = played.err()?;
-        let trace = self.trace(&stage.choices.taken(), mutant, FAULTS_DRAWN);
-        Some((broken, trace))
+        Some((broken, self.trace(&choices.taken(), mutant, FAULTS_MAX)))
     }
 
     /// What happened, in lines, with as little of it as breaks a law.
     fn trace(&self, choices: &[u32], mutant: Option<Mutant>, faults: u32) -> Vec<String> {
-        let world = self.world();
         let replay = |choices: &[u32], is_told: bool| {
-            let world = world.clone();
-            let mut stage = Stage::new(&world, Choices::given(choices.to_vec()), mutant, is_told);
-            let none = (&mut HashSet::new(), &mut HashSet::new());
-            let played = self.play(&mut stage, faults, none.0, none.1);
-            (played.is_err(), stage.trace.take().unwrap_or_default())
+            let mut choices = Choices::given(choices.to_vec());
+            self.play(&mut choices, mutant, faults, is_told)
         };
-        let fails = |choices: &[u32]| replay(choices, false).0;
+        let fails = |choices: &[u32]| replay(choices, false).0.is_err();
         let shortest = engine::fakes::shrink(choices.to_vec(), 2_000, fails);
         replay(&shortest, true).1
     }
@@ -364,16 +509,15 @@ fn is_turned(release: &Release) -> bool {
     release.phase == Phase::RollingBack
 }
 
-/// Somebody goes on until the release is so, and dies; long ago.
-fn dies_after(world: &World, role: Role, is_so: fn(&Release) -> bool) {
-    let mut stage = Stage::new(world, Choices::given(Vec::new()), None, false);
-    stage.enter(role, SignedDuration::ZERO);
+/// The world after somebody went on until the release was so, and died; long ago.
+fn dies_after(world: &World, role: Role, is_so: fn(&Release) -> bool) -> World {
+    let mut stage = Stage::new(world, None, false);
+    stage.enter(role, "before".to_owned(), SignedDuration::ZERO);
     while !stage.witness.release(&web()).is_some_and(is_so) {
         stage.go_on(0, None).unwrap();
     }
-    drop(stage);
-    world.pass(LIFE * 2);
-    assert!(Witness::new(world).release(&web()).is_some_and(is_so));
+    stage.pass(LIFE * 2).unwrap();
+    World::clone(&stage.world)
 }
 
 /// As many faults as asked for, or as the scenario says.
@@ -385,9 +529,9 @@ fn faults_of(scenario: &Scenario) -> Option<u32> {
 
 fn explore_and_tell(scenario: &Scenario, faults: u32) -> Explored {
     let explored = scenario.explore(None, faults);
-    let (states, runs, ends) = (explored.states, explored.runs, &explored.ends);
+    let (states, moves, ends) = (explored.states, explored.moves, &explored.ends);
     println!(
-        "{}: at most {faults} faults, {states} states, {runs} histories; ends {ends:?}",
+        "{}: at most {faults} faults, {states} states, {moves} moves; ends {ends:?}",
         scenario.name
     );
     explored

@@ -1,11 +1,13 @@
 //! What must hold, whatever happens. One function a law.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use engine::fakes::{Held, Moved, World};
 use release::{
-    Effect, Event, Head, JobReply, Order, Outcome, Phase, Reason, Release, ReleaseId, TargetId,
-    Weight,
+    Effect, Event, Head, JobReply, Order, Outcome, Phase, Reason, Release, ReleaseId, Story,
+    TargetId, Weight,
 };
 use serde_json::Value;
 
@@ -27,27 +29,38 @@ impl std::fmt::Display for Broken {
 }
 
 /// One log, as it has been stored.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Log {
-    pub events: Vec<Event>,
-    pub release: Option<Release>,
+    events: Vec<Rc<Event>>,
+    release: Option<Release>,
+    /// The law of a log's own that it breaks, if it does.
+    broken: Option<Broken>,
 }
 
 /// All that has happened, and what of it is new.
-pub struct Witness<'w> {
-    world: &'w World,
-    logs: BTreeMap<ReleaseId, Log>,
+#[derive(Clone)]
+pub struct Witness {
+    /// Logs as somebody saw them, by [`engine::fakes::Log::digest`]: reading takes long.
+    known: Rc<RefCell<HashMap<u64, Rc<Log>>>>,
+    logs: BTreeMap<ReleaseId, Rc<Log>>,
     moves_seen: usize,
     answers_seen: usize,
     /// Who held what at the last look.
     held: BTreeMap<TargetId, Held>,
 }
 
-type Law = fn(&News<'_, '_>) -> Result<(), String>;
+/// So many logs are kept.
+const KNOWN_MAX: usize = 20_000;
+
+type Law = fn(&News<'_>) -> Result<(), String>;
+type LogLaw = fn(&[Rc<Event>], Option<&Release>) -> Result<(), String>;
 
 /// What has happened since the last look.
-struct News<'a, 'w> {
-    all: &'a Witness<'w>,
+struct News<'a> {
+    world: &'a World,
+    all: &'a Witness,
+    /// Logs with new events, and how many events they had.
+    grown: &'a [(ReleaseId, usize)],
     moves: &'a [Moved],
     /// The live weights before each of the moves.
     before: &'a [Weight],
@@ -73,14 +86,6 @@ const ALWAYS: &[(&str, Law)] = &[
         "an active release is found by all that it watches",
         registered_for_all,
     ),
-    ("every intent has the next generation", generations_rise),
-    ("a rollback is final", a_rollback_is_final),
-    ("nothing is stored after the end", nothing_after_the_end),
-    ("what ended was read back", ended_means_read_back),
-    (
-        "an event that is older than a release does not turn it round",
-        heeds_no_old_event,
-    ),
     (
         "a target is moved only as its holder's log intends",
         moved_as_intended,
@@ -90,54 +95,96 @@ const ALWAYS: &[(&str, Law)] = &[
     ("a job is answered in line with the log", answered_in_line),
 ];
 
-impl<'w> Witness<'w> {
+/// What holds of every log at every moment.
+const OF_EACH_LOG: &[(&str, LogLaw)] = &[
+    ("every intent has the next generation", generations_rise),
+    ("a rollback is final", a_rollback_is_final),
+    ("nothing is stored after the end", nothing_after_the_end),
+    ("what ended was read back", ended_means_read_back),
+    (
+        "an event that is older than a release does not turn it round",
+        heeds_no_old_event,
+    ),
+];
+
+impl Log {
+    /// The log with what has been stored after it.
+    fn after(&self, stored: &engine::fakes::Log) -> Self {
+        let mut events = self.events.clone();
+        let mut head = Head {
+            seq: 0,
+            state: self.release.clone(),
+        };
+        for event in stored.iter().skip(events.len()) {
+            let event: Event = serde_json::from_value(event.clone()).unwrap();
+            head.state.apply(&event);
+            events.push(Rc::new(event));
+        }
+        let release = head.state;
+        let broken = OF_EACH_LOG.iter().find_map(|(law, holds)| {
+            let how = holds(&events, release.as_ref()).err()?;
+            Some(Broken { law, how })
+        });
+        Self {
+            events,
+            release,
+            broken,
+        }
+    }
+}
+
+impl Witness {
     /// Somebody who sees all that happens from now on.
-    pub fn new(world: &'w World) -> Self {
+    pub fn new(world: &World) -> Self {
         let mut witness = Self {
-            world,
+            known: Rc::default(),
             logs: BTreeMap::new(),
             moves_seen: world.look().weights.len(),
             answers_seen: world.look().answers.len(),
             held: world.look().held.clone(),
         };
-        witness.read();
+        witness.read(world);
         witness
     }
 
-    /// Takes note of new events; says whose they are.
-    fn read(&mut self) -> Vec<String> {
-        let state = self.world.look();
-        let mut told = Vec::new();
-        for ((_, id), stored) in &state.logs {
-            let log = self.logs.entry(id.clone()).or_default();
-            for event in stored.get(log.events.len()..).unwrap_or_default() {
-                told.push(format!("{id}: {}", in_short(event)));
-                let event = serde_json::from_value(event.clone()).unwrap();
-                log.events.push(event);
-                let head = Head {
-                    seq: 0,
-                    state: log.release.take(),
-                };
-                log.release = head.after(&log.events[log.events.len() - 1..]).state;
+    /// Takes note of new events; says whose they are, and how many events there were.
+    fn read(&mut self, world: &World) -> Vec<(ReleaseId, usize)> {
+        let mut grown = Vec::new();
+        for ((_, id), stored) in &world.look().logs {
+            let seen = self.logs.get(id).map_or(0, |log| log.events.len());
+            if seen == stored.len() {
+                continue;
             }
+            let mut known = self.known.borrow_mut();
+            if known.len() > KNOWN_MAX {
+                known.clear();
+            }
+            let log = known.entry(stored.digest()).or_insert_with(|| {
+                let before = self.logs.get(id);
+                let before = before.map_or_else(Rc::default, Rc::clone);
+                Rc::new(before.after(stored))
+            });
+            grown.push((id.clone(), seen));
+            self.logs.insert(id.clone(), Rc::clone(log));
         }
-        told
+        grown
     }
 
-    /// Whether all laws still hold, and in words what has happened since the last look.
-    pub fn look(&mut self) -> Result<Vec<String>, Broken> {
-        let (world, moves_seen, answers_seen) = (self.world, self.moves_seen, self.answers_seen);
+    /// Whether all laws still hold; tells in words what has happened since the last look.
+    pub fn look(&mut self, world: &World, told: Option<&mut Vec<String>>) -> Result<(), Broken> {
+        let (moves_seen, answers_seen) = (self.moves_seen, self.answers_seen);
         let active = self.releases().filter(|release| release.is_active());
         let active: Vec<_> = active
             .map(|release| release.started.release.clone())
             .collect();
-        let mut told = self.read();
+        let grown = self.read(world);
         let is_over = |id: &ReleaseId| self.release(id).is_some_and(|r| !r.is_active());
         let ended: Vec<_> = active.into_iter().filter(is_over).collect();
         let state = world.look();
         let (moves, answers) = (&state.weights[moves_seen..], &state.answers[answers_seen..]);
-        if told.is_empty() && moves.is_empty() && answers.is_empty() && state.held == self.held {
-            return Ok(told);
+        let is_same = grown.is_empty() && moves.is_empty() && answers.is_empty();
+        if is_same && state.late.is_empty() && state.held == self.held {
+            return Ok(());
         }
         let before: Vec<_> = (moves_seen..state.weights.len())
             .map(|number| {
@@ -146,29 +193,22 @@ impl<'w> Witness<'w> {
             })
             .collect();
         let news = News {
+            world,
             all: self,
+            grown: &grown,
             moves,
             before: &before,
             answers,
             ended: &ended,
         };
-        for (law, holds) in ALWAYS {
-            holds(&news).map_err(|how| Broken { law, how })?;
+        if let Some(told) = told {
+            news.tell(told);
         }
-        told.extend(
-            moves
-                .iter()
-                .map(|m| format!("{} gets {}", m.candidate, m.weight)),
-        );
-        told.extend(
-            answers
-                .iter()
-                .map(|(job, reply)| format!("{job} is told {reply:?}")),
-        );
+        news.keep_every_law()?;
         self.held.clone_from(&state.held);
         let seen = (state.weights.len(), state.answers.len());
         (self.moves_seen, self.answers_seen) = seen;
-        Ok(told)
+        Ok(())
     }
 
     /// The releases so far.
@@ -187,7 +227,38 @@ impl<'w> Witness<'w> {
     }
 
     fn log(&self, id: &Option<ReleaseId>) -> Option<&Log> {
-        id.as_ref().and_then(|id| self.logs.get(id))
+        id.as_ref().and_then(|id| self.logs.get(id)).map(Rc::as_ref)
+    }
+}
+
+impl News<'_> {
+    fn tell(&self, told: &mut Vec<String>) {
+        let state = self.world.look();
+        for ((_, id), log) in &state.logs {
+            let seen = self.grown.iter().find(|(grown, _)| grown == id);
+            let fresh = log.iter().skip(seen.map_or(log.len(), |(_, seen)| *seen));
+            told.extend(fresh.map(|event| format!("{id}: {}", in_short(event))));
+        }
+        let moves = self.moves.iter();
+        told.extend(moves.map(|m| format!("{} gets {}", m.candidate, m.weight)));
+        let answers = self.answers.iter();
+        told.extend(answers.map(|(job, reply)| format!("{job} is told {reply:?}")));
+    }
+
+    fn keep_every_law(&self) -> Result<(), Broken> {
+        for (id, _) in self.grown {
+            let log = self.all.logs.get(id);
+            if let Some(broken) = log.and_then(|log| log.broken.as_ref()) {
+                return Err(Broken {
+                    law: broken.law,
+                    how: format!("{id}: {}", broken.how),
+                });
+            }
+        }
+        for (law, holds) in ALWAYS {
+            holds(self).map_err(|how| Broken { law, how })?;
+        }
+        Ok(())
     }
 }
 
@@ -217,7 +288,7 @@ fn live(moves: &[Moved], target: &TargetId, candidate: &str) -> Weight {
     }
 }
 
-fn one_release_on_a_target(news: &News<'_, '_>) -> Result<(), String> {
+fn one_release_on_a_target(news: &News<'_>) -> Result<(), String> {
     let mut active = BTreeMap::new();
     for release in news.all.releases().filter(|release| release.is_active()) {
         let (target, id) = (release.plan().target.id(), &release.started.release);
@@ -228,8 +299,8 @@ fn one_release_on_a_target(news: &News<'_, '_>) -> Result<(), String> {
     Ok(())
 }
 
-fn holder_is_active(news: &News<'_, '_>) -> Result<(), String> {
-    let state = news.all.world.look();
+fn holder_is_active(news: &News<'_>) -> Result<(), String> {
+    let state = news.world.look();
     for (target, held) in &state.held {
         let holder = news.all.release(&held.by);
         if !holder.is_some_and(Release::is_active) {
@@ -239,8 +310,8 @@ fn holder_is_active(news: &News<'_, '_>) -> Result<(), String> {
     Ok(())
 }
 
-fn ends_alone(news: &News<'_, '_>) -> Result<(), String> {
-    let now = news.all.world.look().now;
+fn ends_alone(news: &News<'_>) -> Result<(), String> {
+    let now = news.world.look().now;
     for release in news.ended.iter().filter_map(|id| news.all.release(id)) {
         let target = release.plan().target.id();
         let fence = news
@@ -258,14 +329,14 @@ fn ends_alone(news: &News<'_, '_>) -> Result<(), String> {
     Ok(())
 }
 
-fn performed_was_so(news: &News<'_, '_>) -> Result<(), String> {
-    let state = news.all.world.look();
-    for (id, log) in &news.all.logs {
-        for event in &log.events {
+fn performed_was_so(news: &News<'_>) -> Result<(), String> {
+    let state = news.world.look();
+    for (id, seen) in news.grown {
+        for event in &news.all.logs[id].events[*seen..] {
             let Event::Performed {
                 effect: Effect::SetWeight(weight),
                 ..
-            } = event
+            } = &**event
             else {
                 continue;
             };
@@ -286,8 +357,8 @@ fn performed_was_so(news: &News<'_, '_>) -> Result<(), String> {
     Ok(())
 }
 
-fn arrives_behind_a_fence(news: &News<'_, '_>) -> Result<(), String> {
-    let state = news.all.world.look();
+fn arrives_behind_a_fence(news: &News<'_>) -> Result<(), String> {
+    let state = news.world.look();
     for (until, moved) in state.late.iter().filter(|(until, _)| *until >= state.now) {
         let fence = state
             .held
@@ -303,8 +374,8 @@ fn arrives_behind_a_fence(news: &News<'_, '_>) -> Result<(), String> {
     Ok(())
 }
 
-fn registered_for_all(news: &News<'_, '_>) -> Result<(), String> {
-    let state = news.all.world.look();
+fn registered_for_all(news: &News<'_>) -> Result<(), String> {
+    let state = news.world.look();
     for release in news.all.releases().filter(|release| release.is_active()) {
         let id = &release.started.release;
         let finds = |name: &String| state.watches.get(name).is_some_and(|ids| ids.contains(id));
@@ -315,91 +386,85 @@ fn registered_for_all(news: &News<'_, '_>) -> Result<(), String> {
     Ok(())
 }
 
-fn generations_rise(news: &News<'_, '_>) -> Result<(), String> {
-    for (id, log) in &news.all.logs {
-        let mut last = 0;
-        for event in &log.events {
-            if let Event::Intended { generation, .. } = event {
-                if generation.0 != last + 1 {
-                    return Err(format!("{id} has {generation} after {last}"));
-                }
-                last = generation.0;
+fn generations_rise(events: &[Rc<Event>], _: Option<&Release>) -> Result<(), String> {
+    let mut last = 0;
+    for event in events {
+        if let Event::Intended { generation, .. } = &**event {
+            if generation.0 != last + 1 {
+                return Err(format!("{generation} comes after {last}"));
             }
-            if let Event::Performed { generation, .. } = event
-                && generation.0 != last
-            {
-                return Err(format!("{id} has performed {generation}, not {last}"));
-            }
+            last = generation.0;
         }
-    }
-    Ok(())
-}
-
-fn a_rollback_is_final(news: &News<'_, '_>) -> Result<(), String> {
-    for (id, log) in &news.all.logs {
-        let decided = |event: &Event| matches!(event, Event::RollbackDecided { .. });
-        let Some(turned) = log.events.iter().position(decided) else {
-            continue;
-        };
-        for event in &log.events[turned + 1..] {
-            let is_up = match event {
-                Event::Intended { effect, .. } => {
-                    matches!(effect, Effect::SetWeight(w) if *w != Weight::ZERO)
-                }
-                Event::Ended { outcome, .. } => *outcome == Outcome::Promoted,
-                Event::Ordered { order, .. } => *order == Order::Promote,
-                event => decided(event),
-            };
-            if is_up {
-                return Err(format!("{id} has {event:?} after its rollback was decided"));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn nothing_after_the_end(news: &News<'_, '_>) -> Result<(), String> {
-    for (id, log) in &news.all.logs {
-        let ended = |event: &Event| matches!(event, Event::Ended { .. });
-        let end = log.events.iter().position(ended);
-        if let Some(after) = end.and_then(|end| log.events.get(end + 1)) {
-            return Err(format!("{id} has {after:?}"));
-        }
-    }
-    Ok(())
-}
-
-fn ended_means_read_back(news: &News<'_, '_>) -> Result<(), String> {
-    for (id, log) in &news.all.logs {
-        if let Some(Event::Ended { outcome, proof, .. }) = log.events.last() {
-            let weight = match outcome {
-                Outcome::Promoted => Weight::FULL,
-                Outcome::RolledBack => Weight::ZERO,
-            };
-            if proof.weight != weight {
-                return Err(format!("{id} is {outcome:?} with {}", proof.weight));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn heeds_no_old_event(news: &News<'_, '_>) -> Result<(), String> {
-    for release in news.all.releases() {
-        // The cast writes when it happened.
-        if let Some(Reason::AlarmFired {
-            detail: Some(at), ..
-        }) = &release.because
-            && at.parse::<jiff::Timestamp>().unwrap() < release.started.at
+        if let Event::Performed { generation, .. } = &**event
+            && generation.0 != last
         {
-            let (id, began) = (&release.started.release, release.started.at);
-            return Err(format!("{id} began {began} and was turned round by {at}"));
+            return Err(format!("{generation} was performed, not {last}"));
         }
     }
     Ok(())
 }
 
-fn moved_as_intended(news: &News<'_, '_>) -> Result<(), String> {
+fn a_rollback_is_final(events: &[Rc<Event>], _: Option<&Release>) -> Result<(), String> {
+    let decided = |event: &Event| matches!(event, Event::RollbackDecided { .. });
+    let Some(turned) = events.iter().position(|event| decided(event)) else {
+        return Ok(());
+    };
+    for event in &events[turned + 1..] {
+        let is_up = match &**event {
+            Event::Intended { effect, .. } => {
+                matches!(effect, Effect::SetWeight(w) if *w != Weight::ZERO)
+            }
+            Event::Ended { outcome, .. } => *outcome == Outcome::Promoted,
+            Event::Ordered { order, .. } => *order == Order::Promote,
+            event => decided(event),
+        };
+        if is_up {
+            return Err(format!("{event:?} after the rollback was decided"));
+        }
+    }
+    Ok(())
+}
+
+fn nothing_after_the_end(events: &[Rc<Event>], _: Option<&Release>) -> Result<(), String> {
+    let ended = |event: &Rc<Event>| matches!(**event, Event::Ended { .. });
+    let end = events.iter().position(ended);
+    match end.and_then(|end| events.get(end + 1)) {
+        Some(after) => Err(format!("there is {after:?}")),
+        None => Ok(()),
+    }
+}
+
+fn ended_means_read_back(events: &[Rc<Event>], _: Option<&Release>) -> Result<(), String> {
+    let Some(Event::Ended { outcome, proof, .. }) = events.last().map(Rc::as_ref) else {
+        return Ok(());
+    };
+    let weight = match outcome {
+        Outcome::Promoted => Weight::FULL,
+        Outcome::RolledBack => Weight::ZERO,
+    };
+    match proof.weight == weight {
+        true => Ok(()),
+        false => Err(format!("{outcome:?} with {}", proof.weight)),
+    }
+}
+
+fn heeds_no_old_event(_: &[Rc<Event>], release: Option<&Release>) -> Result<(), String> {
+    let Some(release) = release else {
+        return Ok(());
+    };
+    // The cast writes when it happened.
+    if let Some(Reason::AlarmFired {
+        detail: Some(at), ..
+    }) = &release.because
+        && at.parse::<jiff::Timestamp>().unwrap() < release.started.at
+    {
+        let began = release.started.at;
+        return Err(format!("it began {began} and was turned round by {at}"));
+    }
+    Ok(())
+}
+
+fn moved_as_intended(news: &News<'_>) -> Result<(), String> {
     for moved in news.moves {
         let log = news.all.log(&moved.holder);
         let intends = |event: &Event| match event {
@@ -410,7 +475,7 @@ fn moved_as_intended(news: &News<'_, '_>) -> Result<(), String> {
             let release = log.release.as_ref();
             release.is_some_and(|release| release.started.arms.candidate == moved.candidate)
         };
-        if !log.is_some_and(|log| is_side(log) && log.events.iter().any(intends)) {
+        if !log.is_some_and(|log| is_side(log) && log.events.iter().any(|event| intends(event))) {
             let (side, weight, holder) = (&moved.candidate, moved.weight, &moved.holder);
             return Err(format!(
                 "{side} got {weight} while {holder:?} held the target"
@@ -420,8 +485,8 @@ fn moved_as_intended(news: &News<'_, '_>) -> Result<(), String> {
     Ok(())
 }
 
-fn never_up_again(news: &News<'_, '_>) -> Result<(), String> {
-    let state = news.all.world.look();
+fn never_up_again(news: &News<'_>) -> Result<(), String> {
+    let state = news.world.look();
     let seen = state.weights.len() - news.moves.len();
     for (number, (moved, before)) in news.moves.iter().zip(news.before).enumerate() {
         let Some(holder) = moved.holder.as_ref().filter(|_| moved.weight > *before) else {
@@ -439,7 +504,7 @@ fn never_up_again(news: &News<'_, '_>) -> Result<(), String> {
     Ok(())
 }
 
-fn held_is_not_raised(news: &News<'_, '_>) -> Result<(), String> {
+fn held_is_not_raised(news: &News<'_>) -> Result<(), String> {
     for (moved, before) in news.moves.iter().zip(news.before) {
         let release = news
             .all
@@ -453,7 +518,7 @@ fn held_is_not_raised(news: &News<'_, '_>) -> Result<(), String> {
     Ok(())
 }
 
-fn answered_in_line(news: &News<'_, '_>) -> Result<(), String> {
+fn answered_in_line(news: &News<'_>) -> Result<(), String> {
     for (job, reply) in news.answers {
         let name = job.split('/').next().unwrap_or_default();
         let log = news.all.logs.iter().find(|(id, _)| id.as_str() == name);
@@ -473,14 +538,12 @@ fn answered_in_line(news: &News<'_, '_>) -> Result<(), String> {
 }
 
 /// What holds after a run that nothing disturbed and that no other run was beside of.
-pub fn undisturbed(witness: &Witness<'_>, id: &ReleaseId) -> Result<(), Broken> {
+pub fn undisturbed(world: &World, witness: &Witness, id: &ReleaseId) -> Result<(), Broken> {
     let Some(release) = witness.release(id).filter(|release| release.is_active()) else {
         return Ok(());
     };
     let arms = &release.started.arms;
-    let live = witness
-        .world
-        .live_weight(&release.plan().target.id(), &arms.candidate);
+    let live = world.live_weight(&release.plan().target.id(), &arms.candidate);
     let intended = release.intended.map(|effect| effect.to_string());
     match live == release.weight && intended.is_none() {
         true => Ok(()),
@@ -495,18 +558,18 @@ pub fn undisturbed(witness: &Witness<'_>, id: &ReleaseId) -> Result<(), Broken> 
 }
 
 /// What holds once nobody is at work any more and every release is over.
-pub fn quiescent(witness: &Witness<'_>) -> Result<(), Broken> {
-    live_is_as_logged(witness).map_err(|how| Broken {
+pub fn quiescent(world: &World, witness: &Witness) -> Result<(), Broken> {
+    live_is_as_logged(world, witness).map_err(|how| Broken {
         law: "the live weight is the log's",
         how,
     })?;
-    all_is_given_back(witness).map_err(|how| Broken {
+    all_is_given_back(world).map_err(|how| Broken {
         law: "what has ended holds nothing",
         how,
     })
 }
 
-fn live_is_as_logged(witness: &Witness<'_>) -> Result<(), String> {
+fn live_is_as_logged(world: &World, witness: &Witness) -> Result<(), String> {
     let mut last: BTreeMap<TargetId, &Release> = BTreeMap::new();
     for release in witness.releases() {
         let target = release.plan().target.id();
@@ -517,9 +580,7 @@ fn live_is_as_logged(witness: &Witness<'_>) -> Result<(), String> {
     }
     for (target, release) in last {
         let id = &release.started.release;
-        let live = witness
-            .world
-            .live_weight(&target, &release.started.arms.candidate);
+        let live = world.live_weight(&target, &release.started.arms.candidate);
         let logged = match release.phase {
             Phase::Promoted => Weight::FULL,
             Phase::RolledBack => Weight::ZERO,
@@ -531,7 +592,7 @@ fn live_is_as_logged(witness: &Witness<'_>) -> Result<(), String> {
                 release.phase
             ));
         }
-        let stored = witness.world.load_as_stored::<Option<Release>>(id);
+        let stored = world.load_as_stored::<Option<Release>>(id);
         if stored.ok().and_then(|head| head.state).as_ref() != Some(release) {
             return Err(format!(
                 "{id} reads back as another release than was folded"
@@ -541,8 +602,8 @@ fn live_is_as_logged(witness: &Witness<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn all_is_given_back(witness: &Witness<'_>) -> Result<(), String> {
-    let state = witness.world.look();
+fn all_is_given_back(world: &World) -> Result<(), String> {
+    let state = world.look();
     if let Some((target, held)) = state.held.first_key_value() {
         return Err(format!("{} still holds {target}", held.by));
     }

@@ -1,6 +1,8 @@
 //! Each rule of the protocol is broken by name, and a law must notice.
 
-use engine::fakes::{Call, Choices, Mutant, World};
+use std::rc::Rc;
+
+use engine::fakes::{Call, Mutant, World};
 use jiff::SignedDuration;
 
 use crate::cast::{Role, alone, id};
@@ -18,14 +20,19 @@ const SEEDS_MAX: u64 = 25;
 fn late_run(mutant: Mutant) -> Option<String> {
     let world = World::default();
     let (first, next) = (id("web-1"), id("web-2"));
-    let mut stage = Stage::new(&world, Choices::given(Vec::new()), Some(mutant), false);
-    stage.enter(Role::Tick(first.clone()), SignedDuration::ZERO);
-    while stage.seats[0].actor.next_call()? != Call::Fence {
+    let mut stage = Stage::new(&world, Some(mutant), false);
+    stage.enter(
+        Role::Tick(first.clone()),
+        "run-1".to_owned(),
+        SignedDuration::ZERO,
+    );
+    let world = Rc::clone(&stage.world);
+    while stage.seats[0].next_call()? != Call::Fence {
         stage.go_on(0, None).ok()?;
     }
     alone(&world, &Role::Abort(first.clone()), "abort", Some(mutant)).ok()?;
     for look in 0.. {
-        stage.seen(String::new).ok()?;
+        stage.seen(|_| String::new()).ok()?;
         if !stage.witness.release(&first)?.is_active() {
             break;
         }
@@ -39,7 +46,7 @@ fn late_run(mutant: Mutant) -> Option<String> {
         .ok()?;
     }
     alone(&world, &Role::Tick(next), "next", Some(mutant)).ok()?;
-    stage.seen(String::new).ok()?;
+    stage.seen(|_| String::new()).ok()?;
     while stage.seats[0].is_playing() {
         if let Err(broken) = stage.go_on(0, None) {
             return Some(format!("{} (a late run)", broken.law));

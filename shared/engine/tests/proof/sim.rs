@@ -55,7 +55,9 @@ pub fn simulate(seed: u64, mutant: Option<Mutant>) -> Simulated {
 fn play(choices: Choices, mutant: Option<Mutant>, is_told: bool) -> (Simulated, Vec<u32>) {
     let world = World::default();
     let mut sim = Sim {
-        stage: Stage::new(&world, choices, mutant, is_told),
+        stage: Stage::new(&world, mutant, is_told),
+        choices,
+        entered: 0,
         numbers: [1; TARGETS.len()],
         is_quiet: [false; TARGETS.len()],
     };
@@ -63,24 +65,30 @@ fn play(choices: Choices, mutant: Option<Mutant>, is_told: bool) -> (Simulated, 
     sim.stage.was_quiet = true;
     let played = (0..TURNS).try_for_each(|_| sim.turn());
     let played = played.and_then(|()| sim.stage.quiesce(Pipeline::Asks));
-    let stage = sim.stage;
+    let (stage, choices) = (sim.stage, sim.choices);
     let mut ends = BTreeMap::new();
     for release in stage.witness.releases() {
         *ends.entry(format!("{:?}", release.phase)).or_default() += 1;
     }
+    let mut faults = BTreeMap::new();
+    for fault in &stage.faults {
+        *faults.entry(format!("{fault:?}")).or_default() += 1;
+    }
     let simulated = Simulated {
         events: stage.witness.events(),
-        faults: stage.faults,
+        faults,
         ends,
         broken: played
             .err()
             .map(|broken| (broken, stage.trace.unwrap_or_default())),
     };
-    (simulated, stage.choices.taken())
+    (simulated, choices.taken())
 }
 
 struct Sim<'w> {
     stage: Stage<'w>,
+    choices: Choices,
+    entered: usize,
     /// Of each target's release.
     numbers: [usize; TARGETS.len()],
     /// Pipelines that do not ask any more for their release.
@@ -96,36 +104,33 @@ impl Sim<'_> {
     fn turn(&mut self) -> Result<(), Broken> {
         let playing = self.stage.playing();
         let is_full = playing.len() >= AT_ONCE_MAX;
-        if !playing.is_empty() && (is_full || self.stage.choices.any(8) != 7) {
-            let at = playing[self.stage.choices.any(playing.len())];
-            let call = self.stage.seats[at]
-                .actor
-                .next_call()
-                .unwrap_or(Call::Other);
+        if !playing.is_empty() && (is_full || self.choices.any(8) != 7) {
+            let at = playing[self.choices.any(playing.len())];
+            let call = self.stage.seats[at].next_call().unwrap_or(Call::Other);
             let faults = call.faults();
-            let chosen = self.stage.choices.rarely(faults.len() + 1, FAULT_ODDS);
+            let chosen = self.choices.rarely(faults.len() + 1, FAULT_ODDS);
             let fault = chosen.checked_sub(1).and_then(|n| faults.get(n).copied());
             return self.stage.go_on(at, fault);
         }
-        if !self.stage.world.look().late.is_empty() && self.stage.choices.any(2) == 1 {
+        if !self.stage.world.look().late.is_empty() && self.choices.any(2) == 1 {
             self.stage.world.arrive(0);
-            return self.stage.seen(|| "what was sent off arrives".to_owned());
+            return self.stage.seen(|_| "what was sent off arrives".to_owned());
         }
         self.something_else()
     }
 
     /// Time passes, or somebody comes.
     fn something_else(&mut self) -> Result<(), Broken> {
-        let target = self.stage.choices.any(TARGETS.len());
+        let target = self.choices.any(TARGETS.len());
         let now = self.stage.world.look().now;
         let release = self.release(target);
-        let role = match self.stage.choices.any(16) {
+        let role = match self.choices.any(16) {
             0..4 => {
                 let times = [2, 10, 20, 61, 700];
                 // The longest only seldom: it ends every run, and is a long silence.
-                let time = match self.stage.choices.seldom(20) {
+                let time = match self.choices.seldom(20) {
                     true => 4,
-                    false => self.stage.choices.any(4),
+                    false => self.choices.any(4),
                 };
                 return self.stage.pass(SignedDuration::from_secs(times[time]));
             }
@@ -134,32 +139,34 @@ impl Sim<'_> {
                 None => return Ok(()),
             },
             10 => {
-                let late = [0, 30, 600][self.stage.choices.any(3)];
+                let late = [0, 30, 600][self.choices.any(3)];
                 Role::Alarm(now - SignedDuration::from_secs(late))
             }
             11 => {
                 use Order::{Approve, Hold, Promote, Resume, SkipWait};
                 let orders = [Resume, Hold, Promote, SkipWait, Approve, Resume];
-                Role::Order(release, orders[self.stage.choices.any(orders.len())])
+                Role::Order(release, orders[self.choices.any(orders.len())])
             }
-            12 => match self.stage.choices.seldom(3) {
+            12 => match self.choices.seldom(3) {
                 true => Role::Abort(release),
                 false => return Ok(()),
             },
             13 => Role::Sweep,
             14 => {
-                self.is_quiet[target] |= self.stage.choices.seldom(4);
+                self.is_quiet[target] |= self.choices.seldom(4);
                 return Ok(());
             }
             _ => {
                 let alarms = &mut self.stage.world.change().alarms;
-                if !alarms.remove(ALARM) && self.stage.choices.seldom(4) {
+                if !alarms.remove(ALARM) && self.choices.seldom(4) {
                     alarms.insert(ALARM.to_owned());
                 }
                 return Ok(());
             }
         };
-        self.stage.enter(role, SignedDuration::ZERO);
+        self.entered += 1;
+        let owner = format!("run-{}", self.entered);
+        self.stage.enter(role, owner, SignedDuration::ZERO);
         Ok(())
     }
 
@@ -167,7 +174,7 @@ impl Sim<'_> {
     /// late one of the release before.
     fn next_job(&mut self, target: usize) -> Option<Role> {
         let release = self.release(target);
-        if self.numbers[target] > 1 && self.stage.choices.seldom(10) {
+        if self.numbers[target] > 1 && self.choices.seldom(10) {
             let before = self.numbers[target] - 1;
             return Some(Role::Tick(id(&format!("{}-{before}", TARGETS[target]))));
         }
@@ -176,7 +183,7 @@ impl Sim<'_> {
         if is_over {
             self.numbers[target] += 1;
             self.is_quiet[target] = false;
-            let fails = [0.0, 0.0, 0.3][self.stage.choices.any(3)];
+            let fails = [0.0, 0.0, 0.3][self.choices.any(3)];
             let next = self.release(target);
             self.stage.world.change().fails.insert(next, fails);
         }

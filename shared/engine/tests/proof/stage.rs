@@ -1,10 +1,12 @@
 //! Where the cast plays: who goes on next, what happens to the call, and what was seen of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
-use engine::fakes::{Actor, Call, Choices, FENCE_SLACK, Fault, Mutant, World};
-use jiff::SignedDuration;
+use engine::fakes::{Actor, Answer, Call, FENCE_SLACK, Fault, Mutant, World};
+use jiff::{SignedDuration, Timestamp};
 use release::{Phase, Reason, ReleaseId, SWEEP_PAUSE};
 
 use crate::cast::{ALARM, LIFE, Played, Role, alone, on_stage};
@@ -29,49 +31,92 @@ pub enum Pipeline {
 
 /// A world, those who are at work in it, and everything that is counted.
 pub struct Stage<'w> {
-    pub world: &'w World,
-    pub choices: Choices,
-    pub witness: Witness<'w>,
+    /// What the runs are made with; they play in `world`.
+    home: &'w World,
+    pub world: Rc<World>,
+    pub witness: Witness,
     pub mutant: Option<Mutant>,
     /// In order of their entrance.
     pub seats: Vec<Seat<'w>>,
-    /// How often each fault has happened.
-    pub faults: BTreeMap<String, usize>,
+    /// What has happened to calls.
+    pub faults: Vec<Fault>,
     /// What happened; None when nobody will read it.
     pub trace: Option<Vec<String>>,
     /// Whether a pipeline has ever been quiet for so long that its release may be taken back.
     pub was_quiet: bool,
-    entered: usize,
+    troupe: Troupe<'w>,
 }
 
+/// Runs that have come to some point, by what they have heard, for whoever gets there again.
+type Troupe<'w> = Rc<RefCell<HashMap<u64, Rc<Actor<'w, Played>>>>>;
+
+/// So many are kept.
+const TROUPE_MAX: usize = 20_000;
+
 /// One who is at work.
+#[derive(Clone)]
 pub struct Seat<'w> {
-    pub role: Role,
-    pub actor: Actor<'w, Played>,
+    pub role: Rc<Role>,
+    pub actor: Rc<Actor<'w, Played>>,
+    /// The platform ends it then.
+    lives_until: Timestamp,
+    is_dead: bool,
+    /// What happened to its last call.
+    pub met: Option<Fault>,
     /// The releases that were registered for an alarm when it was handed over.
-    registered: BTreeSet<ReleaseId>,
+    registered: Rc<BTreeSet<ReleaseId>>,
     is_heeded: bool,
 }
 
 impl Seat<'_> {
+    /// The call that it makes next; none once it is over.
+    pub fn next_call(&self) -> Option<Call> {
+        self.actor.next_call().filter(|_| !self.is_dead)
+    }
+
     /// Whether it has not come to its end.
     pub fn is_playing(&self) -> bool {
-        self.actor.next_call().is_some()
+        self.next_call().is_some()
+    }
+
+    /// Stands for all that it will do. One that is over does nothing more, however it came to that.
+    fn digest(&self) -> u64 {
+        match self.is_playing() {
+            true => self.actor.digest(),
+            false => u64::MAX,
+        }
     }
 }
 
 impl<'w> Stage<'w> {
-    pub fn new(world: &'w World, choices: Choices, mutant: Option<Mutant>, is_told: bool) -> Self {
+    /// A stage in a world like this.
+    pub fn new(home: &'w World, mutant: Option<Mutant>, is_told: bool) -> Self {
         Self {
-            world,
-            choices,
-            witness: Witness::new(world),
+            home,
+            world: Rc::new(home.clone()),
+            witness: Witness::new(home),
             mutant,
             seats: Vec::new(),
-            faults: BTreeMap::new(),
+            faults: Vec::new(),
             trace: is_told.then(Vec::new),
             was_quiet: false,
-            entered: 0,
+            troupe: Troupe::default(),
+        }
+    }
+
+    /// Another stage, which goes on from here.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            home: self.home,
+            world: Rc::new(World::clone(&self.world)),
+            witness: self.witness.clone(),
+            mutant: self.mutant,
+            seats: self.seats.clone(),
+            faults: self.faults.clone(),
+            trace: self.trace.clone(),
+            was_quiet: self.was_quiet,
+            troupe: Rc::clone(&self.troupe),
         }
     }
 
@@ -82,18 +127,20 @@ impl<'w> Stage<'w> {
     }
 
     /// Somebody begins, with a clock that is so far ahead.
-    pub fn enter(&mut self, role: Role, skew: SignedDuration) {
-        self.entered += 1;
-        let owner = format!("run-{}", self.entered);
+    pub fn enter(&mut self, role: Role, owner: String, skew: SignedDuration) {
         self.tell(|| match skew.is_zero() {
             true => format!("{owner} begins: {role}"),
             false => format!("{owner} begins, its clock {skew:#} ahead: {role}"),
         });
-        let actor = on_stage(self.world, role.clone(), owner, self.mutant, skew);
+        let (now, role) = (self.world.look().now, Rc::new(role));
+        let actor = on_stage(self.home, now, Rc::clone(&role), owner, self.mutant, skew);
         self.seats.push(Seat {
             role,
-            actor,
-            registered: BTreeSet::new(),
+            actor: Rc::new(actor),
+            lives_until: now + LIFE,
+            is_dead: false,
+            met: None,
+            registered: Rc::default(),
             is_heeded: false,
         });
     }
@@ -101,62 +148,80 @@ impl<'w> Stage<'w> {
     /// Those who have not come to their end.
     pub fn playing(&self) -> Vec<usize> {
         let seats = self.seats.iter().enumerate();
-        seats
-            .filter(|(_, seat)| seat.actor.next_call().is_some())
-            .map(|(at, _)| at)
-            .collect()
+        let playing = seats.filter(|(_, seat)| seat.is_playing());
+        playing.map(|(at, _)| at).collect()
     }
 
     /// The call that this one makes next, to which `fault` happens; then the laws.
     pub fn go_on(&mut self, at: usize, fault: Option<Fault>) -> Result<(), Broken> {
         let seat = &mut self.seats[at];
-        let call = seat.actor.next_call().unwrap_or(Call::Other);
+        let call = seat.next_call().unwrap_or(Call::Other);
         if call == Call::Watching {
             let watches = &self.world.look().watches;
             let registered = watches.get(&release::watches::alarm(ALARM));
-            seat.registered = registered.cloned().unwrap_or_default();
+            seat.registered = Rc::new(registered.cloned().unwrap_or_default());
         }
-        seat.actor.go_on(fault);
-        if let Some(fault) = fault {
-            *self.faults.entry(format!("{fault:?}")).or_default() += 1;
+        seat.met = fault;
+        match seat.actor.make(&self.world, fault) {
+            Some(answer) => Self::hears(&self.troupe, &mut seat.actor, answer),
+            None => seat.is_dead = true,
         }
-        let name = seat.actor.name.clone();
-        let ended = seat.actor.done().cloned();
-        self.seen(|| match (fault, ended) {
-            (None, None) => format!("{name}: {call:?}"),
-            (Some(fault), None) => format!("{name}: {call:?}, {fault:?}"),
-            (fault, Some(ended)) => format!("{name}: {call:?}, {fault:?}, ends {ended:?}"),
+        self.faults.extend(fault);
+        self.seen(|stage| {
+            let actor = &stage.seats[at].actor;
+            let name = actor.name();
+            match (fault, actor.done()) {
+                (None, None) => format!("{name}: {call:?}"),
+                (Some(fault), None) => format!("{name}: {call:?}, {fault:?}"),
+                (fault, Some(ended)) => format!("{name}: {call:?}, {fault:?}, ends {ended:?}"),
+            }
         })?;
         self.heeded(at)
     }
 
-    /// Whether the laws hold after something happened.
-    pub fn seen(&mut self, what: impl FnOnce() -> String) -> Result<(), Broken> {
-        match self.witness.look() {
-            Ok(told) => {
-                self.tell(|| match told.is_empty() {
-                    true => what(),
-                    false => format!("{} -> {}", what(), told.join(", ")),
-                });
-                Ok(())
-            }
-            Err(broken) => {
-                self.tell(what);
-                Err(broken)
-            }
+    /// The one who hears this, be it another one who has been there before.
+    fn hears(troupe: &Troupe<'w>, actor: &mut Rc<Actor<'w, Played>>, answer: Answer) {
+        if let Some(actor) = Rc::get_mut(actor) {
+            return actor.hear(answer); // nobody else will need it where it is now
         }
+        let mut troupe = troupe.borrow_mut();
+        if troupe.len() > TROUPE_MAX {
+            troupe.clear();
+        }
+        let next = troupe.entry(actor.digest_after(&answer));
+        let next = next.or_insert_with(|| {
+            let mut next = actor.again();
+            next.hear(answer);
+            Rc::new(next)
+        });
+        *actor = Rc::clone(next);
+    }
+
+    /// Whether the laws hold after something happened.
+    pub fn seen(&mut self, what: impl FnOnce(&Self) -> String) -> Result<(), Broken> {
+        let mut told = Vec::new();
+        let listens = self.trace.is_some().then_some(&mut told);
+        let looked = self.witness.look(&self.world, listens);
+        if self.trace.is_some() {
+            let what = what(self);
+            self.tell(|| match told.is_empty() {
+                true => what,
+                false => format!("{what} -> {}", told.join(", ")),
+            });
+        }
+        looked
     }
 
     /// An alarm that was handed over has turned every release round that was registered for it.
     fn heeded(&mut self, at: usize) -> Result<(), Broken> {
         let seat = &mut self.seats[at];
-        let (Role::Alarm(fired), Some(Ok(())), false) =
-            (&seat.role, seat.actor.done(), seat.is_heeded)
-        else {
+        let Role::Alarm(fired) = *seat.role else {
             return Ok(());
         };
+        if seat.is_heeded || !matches!(seat.actor.done(), Some(Ok(()))) {
+            return Ok(());
+        }
         seat.is_heeded = true;
-        let fired = *fired;
         let goes_on = self.witness.releases().find(|release| {
             let is_registered = seat.registered.contains(&release.started.release);
             let is_up = release.phase == Phase::Shifting && !release.retiring;
@@ -176,8 +241,7 @@ impl<'w> Stage<'w> {
         let mut hasher = DefaultHasher::new();
         self.world.digest().hash(&mut hasher);
         for seat in seats {
-            seat.map(|at| self.seats[at].actor.digest())
-                .hash(&mut hasher);
+            seat.map(|at| self.seats[at].digest()).hash(&mut hasher);
         }
         hasher.finish()
     }
@@ -185,7 +249,11 @@ impl<'w> Stage<'w> {
     /// Lets time pass.
     pub fn pass(&mut self, time: SignedDuration) -> Result<(), Broken> {
         self.world.pass(time);
-        self.seen(|| format!("{time:#} pass"))
+        let now = self.world.look().now;
+        for seat in &mut self.seats {
+            seat.is_dead |= now > seat.lives_until;
+        }
+        self.seen(|_| format!("{time:#} pass"))
     }
 
     /// Nothing more goes wrong: whoever still had to do something has died long ago, and what asks
@@ -196,7 +264,7 @@ impl<'w> Stage<'w> {
         for number in 0..RUNS_TO_END_MAX {
             let open: BTreeSet<ReleaseId> = self.open();
             if open.is_empty() {
-                return quiescent(&self.witness);
+                return quiescent(&self.world, &self.witness);
             }
             self.pass((LIFE + FENCE_SLACK).max(SWEEP_PAUSE) + SignedDuration::from_secs(1))?;
             for id in open {
@@ -258,11 +326,11 @@ impl<'w> Stage<'w> {
         let (owner, mutant) = (format!("end-{number}"), self.mutant);
         if pipeline == Pipeline::Asks {
             // It comes every minute, and has nothing to do with what is looked after.
-            _ = alone(self.world, &Role::Sweep, &format!("sweep-{number}"), mutant);
-            self.seen(|| "sweep".to_owned())?;
+            _ = alone(&self.world, &Role::Sweep, &format!("sweep-{number}"), mutant);
+            self.seen(|_| "sweep".to_owned())?;
         }
-        let played = alone(self.world, &role, &owner, mutant);
-        self.seen(|| format!("{role}: {played:?}"))?;
+        let played = alone(&self.world, &role, &owner, mutant);
+        self.seen(|_| format!("{role}: {played:?}"))?;
         if let (Role::Tick(_), Err(error)) = (&role, &played) {
             return Err(Broken {
                 law: "an undisturbed run meets nothing",
@@ -270,7 +338,7 @@ impl<'w> Stage<'w> {
             });
         }
         match is_driven {
-            true => undisturbed(&self.witness, id),
+            true => undisturbed(&self.world, &self.witness, id),
             false => Ok(()),
         }?;
         self.is_left_alone(id, pipeline)
