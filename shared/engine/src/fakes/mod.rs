@@ -389,9 +389,9 @@ impl World {
         release: &ReleaseId,
         generation: Generation,
         call: &Invocation,
-        now: Timestamp,
     ) -> Result<(), PortError> {
         let mut state = self.change();
+        let now = state.now;
         let refused = |why: &str| PortError::new(Class::Conflict, format!("fence {target}"), why);
         let held = state.held.get_mut(target).filter(|h| h.by == *release);
         let held = held.ok_or_else(|| refused("the release does not hold it"))?;

@@ -109,10 +109,7 @@ pub fn on_stage<'w>(
     mutant: Option<Mutant>,
     skew: SignedDuration,
 ) -> Actor<'w, Played> {
-    let call = Invocation {
-        owner: owner.clone(),
-        deadline: now + LIFE,
-    };
+    let call = Invocation::new(owner.clone(), now + LIFE);
     let stands_for = (role.to_string(), skew);
     Actor::new(owner, now, stands_for, move |cue: Rc<Cue>| {
         let (role, call) = (Rc::clone(&role), call.clone());
@@ -123,10 +120,7 @@ pub fn on_stage<'w>(
 }
 
 fn invocation(world: &World, owner: &str) -> Invocation {
-    Invocation {
-        owner: owner.to_owned(),
-        deadline: world.look().now + LIFE,
-    }
+    Invocation::new(owner, world.look().now + LIFE)
 }
 
 async fn play(run: &Run<'_>, call: &Invocation, role: &Role, mutant: Option<Mutant>) -> Played {
