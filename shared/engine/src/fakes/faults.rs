@@ -20,7 +20,7 @@ use release::{
 use serde_json::Value;
 
 use super::stage::{Again, Answer, Call, Cue};
-use super::{Throttled, World};
+use super::{CLOCK_ERROR_MAX, FENCE_SLACK, Throttled, World};
 use crate::{
     AppendError, Artifact, ArtifactStore, Class, Clock, Company, Due, EventBus, Executions, Fact,
     GateHistory, HealthProbe, Invocation, Job, JobReporter, Memory, MetricSource, PortError,
@@ -179,7 +179,8 @@ impl<'w> Run<'w> {
         self
     }
 
-    /// The same run, whose clock is so far ahead of the world's.
+    /// The same run, whose machine's clock is so far ahead of the world's. The first answer tells it
+    /// the time, to within [`CLOCK_ERROR_MAX`].
     #[must_use]
     pub fn with_skew(mut self, skew: SignedDuration) -> Self {
         self.skew = skew;
@@ -223,7 +224,11 @@ impl<'w> Run<'w> {
                 Some(Fault::Stale) => !world.told_to(call),
                 Some(_) => 0,
             };
-            Some(Answer::new(world.look().now, (call, told), answer))
+            let is_dated = !matches!(
+                fault,
+                Some(Fault::AnswerLost | Fault::Throttled | Fault::Arrives)
+            );
+            Some(Answer::new(world.look().now, is_dated, (call, told), answer))
         };
         cue.turn(call, made).await
     }
@@ -235,7 +240,7 @@ impl<'w> Run<'w> {
         fault: Option<Fault>,
         make: impl Fn(&World) -> Result<T, E>,
     ) -> Option<Result<T, E>> {
-        if world.look().now > self.call.deadline {
+        if world.look().now > self.ends() {
             return None; // the platform has ended this run
         }
         match fault {
@@ -275,6 +280,11 @@ impl<'w> Run<'w> {
         fault
     }
 
+    /// When the platform ends it, by the world's time.
+    fn ends(&self) -> Timestamp {
+        self.call.deadline - self.skew
+    }
+
     fn is(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
@@ -289,7 +299,7 @@ impl<'w> Run<'w> {
         if self.is(Mutant::ActsBeforeIntent)
             && let Some((target, candidate, weight)) = intended(head, events)
         {
-            world.set_weight(&target, &candidate, weight, self.call.deadline)?;
+            world.set_weight(&target, &candidate, weight, self.ends())?;
         }
         if self.is(Mutant::NoClaim) {
             world.change().held.clear();
@@ -337,7 +347,8 @@ impl<'w> Run<'w> {
         {
             held.by = release.clone();
         }
-        world.fence(target, release, generation, call)?;
+        let until = self.ends() + FENCE_SLACK;
+        world.fence(target, release, generation, &call.owner, until)?;
         if self.is(Mutant::NoLease)
             && let Some(held) = world.change().held.get_mut(target)
         {
@@ -531,7 +542,7 @@ impl TrafficTarget for Run<'_> {
             if self.is(Mutant::EffectsSkipped) {
                 return Ok(());
             }
-            let until = self.call.deadline;
+            let until = self.ends();
             let set = world.set_weight(&target.id(), &arms.candidate, weight, until);
             if set.is_err() && self.is(Mutant::FenceGivenBackInDoubt) {
                 world.unfence(&target.id(), &self.call);
@@ -608,11 +619,12 @@ impl Company for Run<'_> {
     }
 
     async fn stop(&self, alongside: &Alongside) -> Result<(), PortError> {
-        self.through(|world| world.stop(alongside.arn())).await
+        self.at(Call::Act, |world| world.stop(alongside.arn()))
+            .await
     }
 
     async fn close_stage(&self, _stage: &StageArn, reason: &str) -> Result<(), PortError> {
-        self.through(|world| {
+        self.at(Call::Act, |world| {
             world.change().stage_closed = Some(reason.to_owned());
             Ok(())
         })
@@ -620,11 +632,11 @@ impl Company for Run<'_> {
     }
 
     async fn in_stage(&self, _stage: &StageArn, _execution: &str) -> Result<bool, PortError> {
-        self.through(|world| Ok(world.look().in_stage)).await
+        self.at(Call::Look, |world| Ok(world.look().in_stage)).await
     }
 
     async fn roll_back_stage(&self, _stage: &StageArn, _execution: &str) -> Result<(), PortError> {
-        self.through(World::roll_back_stage).await
+        self.at(Call::Act, World::roll_back_stage).await
     }
 }
 
@@ -779,15 +791,18 @@ impl Telemetry for Run<'_> {
 
 impl Clock for Run<'_> {
     fn now(&self) -> Timestamp {
+        match &self.cue {
+            Some(cue) if cue.is_dated() => cue.now() + CLOCK_ERROR_MAX * i32::from(self.skew.signum()),
+            Some(_) | None => self.machine_time(),
+        }
+    }
+
+    fn machine_time(&self) -> Timestamp {
         let now = match &self.cue {
             Some(cue) => cue.now(),
             None => self.world.look().now,
         };
         now + self.skew
-    }
-
-    fn machine_time(&self) -> Timestamp {
-        self.world.look().now
     }
 
     async fn sleep(&self, time: SignedDuration) {

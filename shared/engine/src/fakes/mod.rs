@@ -42,6 +42,9 @@ pub const STALE_MAX: SignedDuration = SignedDuration::from_secs(5);
 /// How long after its run's end a fence stays: how far two clocks may be apart.
 pub const FENCE_SLACK: SignedDuration = SignedDuration::from_secs(5);
 
+/// How far a clock may be wrong once an answer has told the time.
+pub const CLOCK_ERROR_MAX: SignedDuration = SignedDuration::from_secs(4);
+
 /// A log's kind of story and id.
 type LogKey = (&'static str, ReleaseId);
 
@@ -388,7 +391,8 @@ impl World {
         target: &TargetId,
         release: &ReleaseId,
         generation: Generation,
-        call: &Invocation,
+        owner: &str,
+        until: Timestamp,
     ) -> Result<(), PortError> {
         let mut state = self.change();
         let now = state.now;
@@ -399,12 +403,12 @@ impl World {
             return Err(refused("a later generation has had it"));
         }
         match &held.fence {
-            Some((owner, until)) if *owner != call.owner && *until >= now => {
+            Some((other, until)) if other != owner && *until >= now => {
                 Err(refused("another call has it"))
             }
             Some(_) | None => {
                 held.generation = generation;
-                held.fence = Some((call.owner.clone(), call.deadline + FENCE_SLACK));
+                held.fence = Some((owner.to_owned(), until));
                 Ok(())
             }
         }
@@ -558,13 +562,7 @@ impl World {
     }
 
     fn run_check(&self) -> Checked {
-        let mut state = self.change();
-        let next = match state.checks.len() {
-            0 => None,
-            1 => state.checks.first().cloned(),
-            _ => Some(state.checks.remove(0)),
-        };
-        next.unwrap_or_else(|| Checked {
+        in_turn(&mut self.change().checks).unwrap_or_else(|| Checked {
             verdict: CheckVerdict::Pass,
             said: "fine".to_owned(),
         })
@@ -586,6 +584,7 @@ impl World {
         let mut state = self.change();
         if state.answers.iter().all(|(answered, _)| answered != job) {
             state.answers.push((job.to_owned(), reply.clone()));
+            state.in_stage &= matches!(reply, JobReply::Continue { .. });
         }
     }
 
@@ -622,23 +621,22 @@ impl World {
     fn source(&self, name: &str) -> Result<Sourced, PortError> {
         let mut state = self.change();
         let seen = state.sources.get_mut(name);
-        let next = seen.and_then(|seen| match seen.len() {
-            0 | 1 => seen.first().cloned(),
-            _ => Some(seen.remove(0)),
-        });
-        next.ok_or_else(|| {
+        seen.and_then(in_turn).ok_or_else(|| {
             let doing = format!("look at {name}");
             PortError::new(Class::Misconfigured, doing, "there is no such thing")
         })
     }
 
     fn probe(&self) -> Probed {
-        let mut state = self.change();
-        match state.probes.len() {
-            0 => Probed::healthy("healthy"),
-            1 => state.probes[0].clone(),
-            _ => state.probes.remove(0),
-        }
+        in_turn(&mut self.change().probes).unwrap_or_else(|| Probed::healthy("healthy"))
+    }
+}
+
+/// The next of these, in turn; the last one stays.
+fn in_turn<T: Clone>(all: &mut Vec<T>) -> Option<T> {
+    match all.len() {
+        0 | 1 => all.first().cloned(),
+        _ => Some(all.remove(0)),
     }
 }
 

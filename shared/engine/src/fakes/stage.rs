@@ -86,6 +86,8 @@ pub struct Answer {
     told: Rc<dyn Any>,
     /// The world's time then.
     at: Timestamp,
+    /// Whether it tells the time.
+    is_dated: bool,
     digest: u64,
 }
 
@@ -93,15 +95,17 @@ impl Answer {
     /// `stands_for` tells it, an error aside, from all others.
     pub(super) fn new<T: 'static, E: Again>(
         at: Timestamp,
+        is_dated: bool,
         stands_for: impl Hash,
         told: Result<T, E>,
     ) -> Self {
         let mut hasher = DefaultHasher::new();
         let error = told.as_ref().err().map(ToString::to_string);
-        (at, stands_for, error).hash(&mut hasher);
+        (at, is_dated, stands_for, error).hash(&mut hasher);
         Self {
             told: Rc::new(told),
             at,
+            is_dated,
             digest: hasher.finish(),
         }
     }
@@ -144,6 +148,7 @@ pub struct Cue {
     /// What the call came to that was made.
     answer: RefCell<Option<Answer>>,
     now: Cell<Timestamp>,
+    is_dated: Cell<bool>,
     wakers: RefCell<Vec<Waker>>,
 }
 
@@ -169,6 +174,7 @@ impl Cue {
             match self.prompt.take() {
                 Some(Prompt::Hear(answer)) => {
                     self.now.set(answer.at);
+                    self.is_dated.set(self.is_dated.get() || answer.is_dated);
                     return Poll::Ready(answer);
                 }
                 Some(Prompt::Make(world, fault)) => {
@@ -187,6 +193,11 @@ impl Cue {
             Some(Err(error)) => Err(E::again(error)),
             None => panic!("{call:?} hears what another call came to"),
         }
+    }
+
+    /// Whether this run has heard what time it is.
+    pub(super) fn is_dated(&self) -> bool {
+        self.is_dated.get()
     }
 
     /// The world's time when this run heard something last.
@@ -345,7 +356,9 @@ impl World {
             self.part(part).hash(&mut hasher);
         }
         (&state.now, &state.watches, &state.alarms, &state.late).hash(&mut hasher);
-        (&state.test_traffic.is_some(), state.answers.len()).hash(&mut hasher);
+        (state.test_traffic.is_some(), state.answers.len()).hash(&mut hasher);
+        (&state.alongside, &state.stage_closed).hash(&mut hasher);
+        (state.in_stage, state.stage_rolled_back).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -386,7 +399,7 @@ impl World {
                 let last: BTreeMap<_, _> = state.weights.iter().map(Moved::live).collect();
                 (last, state.ready_at <= state.now).hash(&mut hasher);
             }
-            Call::Look => (&state.weights, &state.alarms).hash(&mut hasher),
+            Call::Look => (&state.weights, &state.alarms, state.in_stage).hash(&mut hasher),
             Call::Watching => state.watches.hash(&mut hasher),
             Call::Due | Call::TakeDue => self.part(Self::ACTIVE).hash(&mut hasher),
             Call::Other => (&state.weights, &state.held).hash(&mut hasher),

@@ -17,9 +17,13 @@ use release::{By, FailureKind, Head, JobReply, Order, Reason, Release, ReleaseId
 pub const LIFE: SignedDuration = SignedDuration::from_secs(30);
 /// The alarm that every release watches.
 pub const ALARM: &str = "slow";
+/// What deploys alongside a release, where something does.
+pub const ALONGSIDE: &str =
+    "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:shop/workers";
 /// Ends of an exploration come sooner with few steps, each of which still raises, waits and judges.
 const STEPS: &str = "[{set-weight: 10%}, {wait: 20s}, {set-weight: 50%}, {wait: 20s}, \
                      {set-weight: 100%}]";
+const FEW_STEPS: &str = "[{set-weight: 50%}, {wait: 20s}, {set-weight: 100%}]";
 
 /// One run of a function, or of a command.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,10 +87,33 @@ pub fn plan(release: &ReleaseId) -> Plan {
 
 fn read_plan(section: &str) -> Plan {
     let arn = "arn:aws:elasticloadbalancing:eu-west-1:1";
+    let rule = format!("rule: '{arn}:listener-rule/app/{section}/1/2/3'");
+    let [blue, green] = ["b", "g"].map(|name| format!("'{arn}:targetgroup/{name}/1'"));
+    let alb = format!("{{alb-rule: {{{rule}, target-groups: [{blue}, {green}]}}}}");
+    let stage = "'arn:aws:codepipeline:eu-west-1:123456789012:shop/Deploy'";
+    let company = |policy: &str| {
+        format!("rollback: {{alongside: [{{codedeploy: '{ALONGSIDE}'}}], pipeline: {{{policy}: {stage}}}}}")
+    };
+    let (target, steps, more) = match section {
+        "shop" => {
+            let ecs = "arn:aws:ecs:eu-west-1:123456789012:service/shop";
+            let [blue, green] = [("b", blue), ("g", green)]
+                .map(|(name, group)| format!("{{service: '{ecs}/{name}', target-group: {group}}}"));
+            let services = format!("services: [{blue}, {green}], task-definition: 'shop:7'");
+            let test = "{header-route: {query: {key: canary, value: '1'}}}";
+            (
+                format!("{{ecs-services: {{{rule}, {services}}}}}"),
+                FEW_STEPS.replacen('[', &format!("[{test}, "), 1),
+                "retire-after: 0s".to_owned(),
+            )
+        }
+        "closes" => (alb, FEW_STEPS.to_owned(), company("disable-transition")),
+        "rolls" => (alb, FEW_STEPS.to_owned(), company("roll-back-stage")),
+        _ => (alb, STEPS.to_owned(), "rollback: {}".to_owned()),
+    };
     let text = format!(
-        "version: 1\nreleases: {{web: {{target: {{alb-rule: {{rule: \
-         '{arn}:listener-rule/app/{section}/1/2/3', target-groups: ['{arn}:targetgroup/b/1', \
-         '{arn}:targetgroup/g/1']}}}}, settle: 0s, window: 10s, alarms: [{ALARM}], steps: {STEPS}}}}}"
+        "version: 1\nreleases: {{web: {{target: {target}, settle: 0s, window: 10s, \
+         alarms: [{ALARM}], {more}, steps: {steps}}}}}"
     );
     let config = Config::parse(&text).unwrap_or_else(|e| panic!("{}", e.message));
     config.release(None).unwrap().1.clone()
@@ -109,7 +136,7 @@ pub fn on_stage<'w>(
     mutant: Option<Mutant>,
     skew: SignedDuration,
 ) -> Actor<'w, Played> {
-    let call = Invocation::new(owner.clone(), now + LIFE);
+    let call = Invocation::new(owner.clone(), now + LIFE + skew);
     let stands_for = (role.to_string(), skew);
     Actor::new(owner, now, stands_for, move |cue: Rc<Cue>| {
         let (role, call) = (Rc::clone(&role), call.clone());
@@ -197,7 +224,7 @@ async fn first(run: &Run<'_>, id: &ReleaseId) -> Result<Head<Option<Release>>, A
     let started = Started {
         at,
         release: id.clone(),
-        execution: None,
+        execution: Some("e".to_owned()),
         pipeline: None,
         plan,
         arms,

@@ -5,20 +5,28 @@
 //! one way, and a state that has been reached before is not followed again. Calls that one run makes
 //! side by side are made in their order in the code; all that others do may come between them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZero;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use engine::fakes::{Choices, FENCE_SLACK, Fault, Mutant, World};
 use jiff::SignedDuration;
-use release::{Effect, Order, Phase, Release, ReleaseId, Weight};
+use release::{Effect, Order, Phase, Release, ReleaseId, SWEEP_PAUSE, Weight};
 
-use crate::cast::{LIFE, Role, alone, id};
+use crate::cast::{ALONGSIDE, LIFE, Role, alone, id};
 use crate::laws::Broken;
-use crate::stage::{Pipeline, SKEW, SKEW_BACK, Seat, Stage};
+use crate::stage::{Pipeline, SKEWS, Seat, Stage};
 
 /// The variable that says how many faults each history may have at most, instead of as many as each
 /// scenario says.
 const FAULTS_VARIABLE: &str = "PENSTOCK_EXPLORE_FAULTS";
+
+/// The variable with a part of the names of the scenarios that are to be explored; all of them unless
+/// it is set.
+const SCENARIO_VARIABLE: &str = "PENSTOCK_EXPLORE_SCENARIO";
 
 /// One call in so many meets a fault in a history that is drawn by lot, as long as one may.
 const FAULT_ODDS: u32 = 8;
@@ -30,12 +38,17 @@ const FAULTS_MAX: u32 = 2;
 /// A few runs at once on a release that is somewhere.
 pub struct Scenario {
     pub name: &'static str,
+    /// Which release it is about.
+    release: &'static str,
     /// What the release has come to when they begin.
     from: Begins,
     cast: fn(&World) -> Vec<Role>,
-    /// The most faults in one history where the exploration has to be quick; None: it takes too long
-    /// even without any.
-    faults: Option<u32>,
+    /// The most faults in one history where the exploration has to be quick.
+    faults_quick: u32,
+    /// The most in one history that can be explored to the end in minutes.
+    faults_max: u32,
+    /// Whether it is played with and without what comes to the same.
+    is_small: bool,
     /// Whether what ends the lives of all who have begun may happen between two calls.
     is_long: bool,
     then: Pipeline,
@@ -68,87 +81,85 @@ fn now(world: &World) -> jiff::Timestamp {
     world.look().now
 }
 
+/// What most of them have in common.
+const BOUNDS: Scenario = Scenario {
+    name: "",
+    release: "web-1",
+    from: Begins::Nothing,
+    cast: |_| Vec::new(),
+    faults_quick: 1,
+    faults_max: 2,
+    is_small: false,
+    is_long: true,
+    then: Pipeline::Asks,
+    states_min: 500,
+};
+
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "two deliveries of the first job",
         from: Begins::Nothing,
         cast: |_| vec![Role::Tick(web()), Role::Tick(web())],
-        faults: Some(0),
         is_long: false,
-        then: Pipeline::Asks,
-        states_min: 500,
+        ..BOUNDS
     },
     Scenario {
         name: "two deliveries of a job, an effect is due",
         from: Begins::Intended,
         cast: |_| vec![Role::Tick(web()), Role::Tick(web())],
-        faults: Some(0),
-        is_long: true,
-        then: Pipeline::Asks,
-        states_min: 500,
+        ..BOUNDS
     },
     Scenario {
         name: "a job and an alarm, an effect is due",
         from: Begins::Intended,
         cast: |world| vec![Role::Tick(web()), Role::Alarm(now(world))],
-        faults: Some(0),
-        is_long: true,
-        then: Pipeline::Asks,
-        states_min: 500,
+        ..BOUNDS
     },
     Scenario {
         name: "a job and an alarm, the last weight is due",
         from: Begins::LastStep,
         cast: |world| vec![Role::Tick(web()), Role::Alarm(now(world))],
-        faults: Some(0),
         is_long: false,
         then: Pipeline::Quiet,
-        states_min: 500,
+        ..BOUNDS
     },
     Scenario {
         name: "a job and an abort",
         from: Begins::LastStep,
         cast: |_| vec![Role::Tick(web()), Role::Abort(web())],
-        faults: Some(0),
-        is_long: true,
-        then: Pipeline::Asks,
-        states_min: 300,
+        ..BOUNDS
     },
     Scenario {
         name: "a job and a promotion by hand",
+        is_small: true,
         from: Begins::Waiting,
         cast: |_| vec![Role::Tick(web()), Role::Order(web(), Order::Promote)],
-        faults: Some(1),
-        is_long: true,
-        then: Pipeline::Asks,
-        states_min: 100,
+        ..BOUNDS
     },
     Scenario {
         name: "a job and a hold",
+        is_small: true,
         from: Begins::LastStep,
         cast: |_| vec![Role::Tick(web()), Role::Order(web(), Order::Hold)],
-        faults: Some(1),
-        is_long: true,
-        then: Pipeline::Asks,
-        states_min: 100,
+        ..BOUNDS
     },
     Scenario {
         name: "a job and the sweep, after long silence",
         from: Begins::Quiet,
         cast: |_| vec![Role::Tick(web()), Role::Sweep],
-        faults: Some(0),
         is_long: true,
         then: Pipeline::Quiet,
-        states_min: 300,
+        ..BOUNDS
     },
     Scenario {
         name: "an alarm, the sweep and a job, a rollback has been decided",
         from: Begins::Decided,
         cast: |world| vec![Role::Alarm(now(world)), Role::Sweep, Role::Tick(web())],
-        faults: None,
+        faults_quick: 0,
+        faults_max: 1,
         is_long: false,
         then: Pipeline::Quiet,
-        states_min: 1_000,
+        ..BOUNDS
     },
     Scenario {
         name: "a late job of a release that is aborted, and the first job of the next",
@@ -157,24 +168,50 @@ pub const SCENARIOS: &[Scenario] = &[
             let next = Role::Tick(id("web-2"));
             vec![Role::Tick(web()), Role::Abort(web()), next]
         },
-        faults: None,
+        faults_quick: 0,
+        faults_max: 1,
         is_long: false,
-        then: Pipeline::Asks,
-        states_min: 1_000,
+        ..BOUNDS
     },
     Scenario {
         name: "an alarm from before, and the first job",
+        is_small: true,
         from: Begins::Nothing,
         cast: |world| {
             let before = now(world) - SignedDuration::from_mins(1);
             vec![Role::Tick(web()), Role::Alarm(before)]
         },
-        faults: Some(1),
-        is_long: true,
-        then: Pipeline::Asks,
-        states_min: 100,
+        ..BOUNDS
+    },
+    Scenario {
+        name: "a job and an alarm, a release that puts its version up begins",
+        release: "shop-1",
+        cast: |world| vec![Role::Tick(id("shop-1")), Role::Alarm(now(world))],
+        ..BOUNDS
+    },
+    Scenario {
+        name: "a job and an alarm, a release takes the old version down",
+        release: "shop-1",
+        from: Begins::LastStep,
+        cast: |world| vec![Role::Tick(id("shop-1")), Role::Alarm(now(world))],
+        ..BOUNDS
+    },
+    Scenario {
+        name: "a job and an alarm, with deployments alongside and a stage to close",
+        release: "closes-1",
+        from: Begins::LastStep,
+        cast: |world| vec![Role::Tick(id("closes-1")), Role::Alarm(now(world))],
+        ..BOUNDS
+    },
+    Scenario {
+        name: "a job and an alarm, with deployments alongside and a stage to roll back",
+        release: "rolls-1",
+        from: Begins::LastStep,
+        cast: |world| vec![Role::Tick(id("rolls-1")), Role::Alarm(now(world))],
+        ..BOUNDS
     },
 ];
+
 
 /// What an exploration came to.
 #[derive(Debug, Default)]
@@ -183,6 +220,8 @@ pub struct Explored {
     /// Moves that were made, and led to a state that was known or to a new one.
     pub moves: usize,
     pub ends: BTreeMap<String, usize>,
+    /// What the logs and the targets had come to in them.
+    worlds: BTreeSet<u64>,
     pub broken: Option<(Broken, Vec<String>)>,
 }
 
@@ -210,6 +249,8 @@ struct History<'w> {
     is_long: bool,
     /// Who made the last call.
     last: usize,
+    /// Whether everything is played, what comes to the same as well.
+    is_plain: bool,
 }
 
 impl<'w> History<'w> {
@@ -230,6 +271,7 @@ impl<'w> History<'w> {
             faults,
             is_long: scenario.is_long,
             last: 0,
+            is_plain: false,
         }
     }
 
@@ -264,6 +306,9 @@ impl<'w> History<'w> {
     /// What this role can do next.
     fn calls(&self, role: usize) -> Vec<Move> {
         let mut moves = Vec::new();
+        if self.waits_for_twin(role) {
+            return moves;
+        }
         let seat = self.seats[role].map(|at| &self.stage.seats[at]);
         let call = match seat {
             Some(seat) => match seat.next_call() {
@@ -272,15 +317,13 @@ impl<'w> History<'w> {
             },
             None => self.cast[role].first_call(),
         };
-        let skews = match seat {
-            None if self.faults > 0 => &[SignedDuration::ZERO, SKEW, SKEW_BACK][..],
-            Some(_) | None => &[SignedDuration::ZERO],
-        };
-        for skew in skews {
+        let may_be_wrong = seat.is_none() && self.faults > 0;
+        let wrong = SKEWS.iter().filter(|_| may_be_wrong);
+        for skew in std::iter::once(&SignedDuration::ZERO).chain(wrong) {
             let left = self.faults - u32::from(!skew.is_zero());
             moves.push(Move::Call(role, *skew, None));
             let faults = call.faults().iter().filter(|_| left > 0);
-            let is_due = |fault: &&Fault| **fault != Fault::DieBefore || Self::dies_before(seat);
+            let is_due = |fault: &&Fault| **fault != Fault::DieBefore || self.dies_before(seat);
             let faults = faults.filter(is_due);
             moves.extend(faults.map(|fault| Move::Call(role, *skew, Some(*fault))));
         }
@@ -289,9 +332,20 @@ impl<'w> History<'w> {
 
     /// Whether this one need be seen to die before its next call. Its death changes nothing for the
     /// others, whatever they do before it: so it is the same whether it comes now or right after the
-    /// last call that changed the world ([`Fault::DieAfter`]), or instead of the first call.
-    fn dies_before(seat: Option<&Seat<'_>>) -> bool {
-        seat.is_none_or(|seat| seat.met == Some(Fault::Arrives))
+    /// last call that changed the world ([`Fault::DieAfter`]), or instead of the first call. Only what
+    /// was sent off, and arrives or not, is no call after which one can die.
+    fn dies_before(&self, seat: Option<&Seat<'_>>) -> bool {
+        self.is_plain || seat.is_none_or(|seat| seat.met == Some(Fault::Arrives))
+    }
+
+    /// Whether somebody who does the same in every way is to begin first: who of two comes first is
+    /// but a matter of their names.
+    fn waits_for_twin(&self, role: usize) -> bool {
+        let mut earlier = self.cast[..role].iter().zip(&self.seats);
+        let is_twin = |(other, seat): (&Role, &Option<usize>)| {
+            seat.is_none() && *other == self.cast[role]
+        };
+        !self.is_plain && self.seats[role].is_none() && earlier.any(is_twin)
     }
 
     fn go_on(&mut self, next: Move) -> Result<(), Broken> {
@@ -372,6 +426,7 @@ impl Search<'_> {
                 self.path.push((who, what));
                 let mut history = history.fork();
                 self.explored.moves += 1;
+                if self.explored.moves % 1_000_000 == 0 { eprintln!("DBG {} {} moves {} states {} ends; path {}", self.scenario.name, self.explored.moves, self.seen.len(), self.ends.len(), self.path.len()); }
                 history.go_on(*next)?;
                 if self.is_new(&history) {
                     self.go_on(&history)?;
@@ -386,9 +441,11 @@ impl Search<'_> {
         if !self.ends.insert(history.stage.world.digest()) {
             return Ok(());
         }
+        self.explored.worlds.insert(told(&history.stage.world));
         let mut stage = history.stage.fork();
         stage.quiesce(self.scenario.then)?;
-        let phase = stage.witness.release(&web()).map(|release| release.phase);
+        let release = stage.witness.release(&id(self.scenario.release));
+        let phase = release.map(|release| release.phase);
         let phase = phase.map_or("never begun".to_owned(), |phase| format!("{phase:?}"));
         *self.explored.ends.entry(phase).or_default() += 1;
         Ok(())
@@ -399,8 +456,9 @@ impl Scenario {
     /// A world in which the release has come to where the scenario begins.
     fn world(&self) -> World {
         let world = World::default();
+        world.change().alongside.insert(ALONGSIDE.to_owned(), true);
         let tick = |world: &World, number: usize| {
-            alone(world, &Role::Tick(web()), &format!("before-{number}"), None).unwrap();
+            alone(world, &Role::Tick(id(self.release)), &format!("before-{number}"), None).unwrap();
         };
         let pause = SignedDuration::from_secs(10);
         match self.from {
@@ -434,6 +492,10 @@ impl Scenario {
 
     /// Every history of at most so many faults, or up to the first that breaks a law.
     pub fn explore(&self, mutant: Option<Mutant>, faults: u32) -> Explored {
+        self.search(mutant, faults, false)
+    }
+
+    fn search(&self, mutant: Option<Mutant>, faults: u32, is_plain: bool) -> Explored {
         let home = self.world();
         let mut search = Search {
             scenario: self,
@@ -443,10 +505,15 @@ impl Scenario {
             path: Vec::new(),
         };
         let faults = faults.min(FAULTS_MAX);
-        let met = search.go_on(&History::new(self, &home, mutant, faults, false));
+        let mut history = History::new(self, &home, mutant, faults, false);
+        history.is_plain = is_plain;
+        let met = search.go_on(&history);
         let mut explored = search.explored;
         explored.states = search.seen.len();
         explored.broken = met.err().map(|broken| {
+            if is_plain {
+                return (broken, Vec::new()); // nobody plays this again
+            }
             let path = search.path.iter().flat_map(|(who, what)| [*who, *what]);
             let path: Vec<_> = path.filter_map(|n| u32::try_from(n).ok()).collect();
             (broken, self.trace(&path, mutant, faults))
@@ -497,6 +564,15 @@ impl Scenario {
     }
 }
 
+/// Stands for what the logs tell and what the targets were given.
+fn told(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let state = world.look();
+    let logs: Vec<_> = state.logs.values().map(engine::fakes::Log::digest).collect();
+    (logs, &state.weights, &state.up).hash(&mut hasher);
+    hasher.finish()
+}
+
 fn weight(points: u16) -> Weight {
     Weight::from_basis_points(points).unwrap()
 }
@@ -516,49 +592,78 @@ fn dies_after(world: &World, role: Role, is_so: fn(&Release) -> bool) -> World {
     while !stage.witness.release(&web()).is_some_and(is_so) {
         stage.go_on(0, None).unwrap();
     }
-    stage.pass(LIFE * 2).unwrap();
+    stage.pass(SWEEP_PAUSE + SignedDuration::from_secs(1)).unwrap();
     World::clone(&stage.world)
 }
 
-/// As many faults as asked for, or as the scenario says.
-fn faults_of(scenario: &Scenario) -> Option<u32> {
+/// As many faults as asked for and feasible, or as few as are quick.
+fn faults_of(scenario: &Scenario) -> u32 {
     let asked = std::env::var(FAULTS_VARIABLE).ok();
     let asked = asked.and_then(|faults| faults.parse().ok());
-    asked.or(scenario.faults)
+    asked.map_or(scenario.faults_quick, |asked: u32| {
+        asked.min(scenario.faults_max)
+    })
 }
 
-fn explore_and_tell(scenario: &Scenario, faults: u32) -> Explored {
-    let explored = scenario.explore(None, faults);
-    let (states, moves, ends) = (explored.states, explored.moves, &explored.ends);
-    println!(
-        "{}: at most {faults} faults, {states} states, {moves} moves; ends {ends:?}",
-        scenario.name
-    );
-    explored
+/// Explores all scenarios, as many at once as there are processors.
+fn explore_all() -> Vec<(&'static Scenario, Explored)> {
+    let next = AtomicUsize::new(0);
+    let part = std::env::var(SCENARIO_VARIABLE).unwrap_or_default();
+    let scenarios = SCENARIOS.iter().filter(|s| s.name.contains(&part));
+    let scenarios: Vec<_> = scenarios.collect();
+    let explore = || {
+        let mut explored = Vec::new();
+        while let Some(&scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let begun = Instant::now();
+            let came = scenario.explore(None, faults_of(scenario));
+            println!("{:>4} s  {}", begun.elapsed().as_secs(), scenario.name);
+            explored.push((scenario, came));
+        }
+        explored
+    };
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..at_once).map(|_| scope.spawn(explore)).collect();
+        let ended = threads.into_iter();
+        ended.flat_map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 #[test]
 fn every_order_of_calls_keeps_every_law() {
-    let explored: Vec<_> = std::thread::scope(|scope| {
-        let quick = SCENARIOS.iter().filter_map(|s| Some((s, faults_of(s)?)));
-        let explore = |(scenario, faults): (&'static Scenario, u32)| {
-            (
-                scenario,
-                scope.spawn(move || explore_and_tell(scenario, faults)),
-            )
-        };
-        let threads: Vec<_> = quick.map(explore).collect();
-        let ended = threads.into_iter();
-        ended
-            .map(|(scenario, thread)| (scenario, thread.join().unwrap()))
-            .collect()
-    });
-    for (scenario, explored) in explored {
+    let all = explore_all();
+    println!("faults   states    moves   ends  scenario");
+    for (scenario, explored) in &all {
+        let (faults, states, moves) = (faults_of(scenario), explored.states, explored.moves);
+        let (ends, name) = (explored.ends.values().sum::<usize>(), scenario.name);
+        println!(
+            "{faults:>6} {states:>8} {moves:>8} {ends:>6}  {name} {:?}",
+            explored.ends
+        );
+    }
+    for (scenario, explored) in all {
         if let Some((broken, trace)) = explored.broken {
             panic!("{}: {broken}\n{}", scenario.name, trace.join("\n"));
         }
         let (states, min) = (explored.states, scenario.states_min);
         assert!(states >= min, "{}: only {states} states", scenario.name);
+    }
+}
+
+#[test]
+fn what_need_not_be_played_breaks_no_law_and_comes_to_no_other_end() {
+    for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_small) {
+        let [fewer, all] = [false, true].map(|is_plain| scenario.search(None, 1, is_plain));
+        let (name, less) = (scenario.name, fewer.moves < all.moves);
+        assert_eq!(fewer.worlds, all.worlds, "{name}");
+        assert!(less && !all.worlds.is_empty(), "{name} is not played with less");
+        for mutant in Mutant::ALL {
+            let broken = [false, true].map(|is_plain| {
+                let explored = scenario.search(Some(mutant), 1, is_plain);
+                explored.broken.is_some()
+            });
+            assert_eq!(broken[0], broken[1], "{mutant:?} in {name}");
+        }
     }
 }
 

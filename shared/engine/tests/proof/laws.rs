@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use engine::fakes::{Held, Moved, World};
+use release::config::TargetSpec;
 use release::{
     Effect, Event, Head, JobReply, Order, Outcome, Phase, Reason, Release, ReleaseId, Story,
     TargetId, Weight,
@@ -527,7 +528,10 @@ fn answered_in_line(news: &News<'_>) -> Result<(), String> {
         let is_so = match reply {
             JobReply::Succeed { .. } => phase == Some(Phase::Promoted),
             // One that never began because the target is held fails as well.
-            JobReply::Fail { .. } => phase.is_none_or(|phase| phase == Phase::RolledBack),
+            JobReply::Fail { .. } => release.is_none_or(|release| {
+                // The stage cannot end, and be rolled back, before its action has.
+                release.phase == Phase::RolledBack || release.awaits_stage().is_some()
+            }),
             JobReply::Continue { .. } => true,
         };
         if !is_so {
@@ -566,7 +570,60 @@ pub fn quiescent(world: &World, witness: &Witness) -> Result<(), Broken> {
     all_is_given_back(world).map_err(|how| Broken {
         law: "what has ended holds nothing",
         how,
+    })?;
+    witness.releases().try_for_each(|release| {
+        only_what_serves_is_up(world, release).map_err(|how| Broken {
+            law: "what a release put up is up only if it serves",
+            how,
+        })?;
+        company_went_back(world, release).map_err(|how| Broken {
+            law: "what goes along with a release goes back exactly when it does",
+            how,
+        })
     })
+}
+
+fn only_what_serves_is_up(world: &World, release: &Release) -> Result<(), String> {
+    let TargetSpec::EcsServices(_) = &release.plan().target else {
+        return Ok(());
+    };
+    let (state, arms) = (world.look(), &release.started.arms);
+    let serves = match release.phase {
+        Phase::Promoted => &arms.candidate,
+        Phase::Shifting | Phase::RollingBack | Phase::RolledBack => &arms.stable,
+    };
+    let is_tested = state.test_traffic.is_some();
+    match state.up.iter().eq([serves]) && !is_tested {
+        true => Ok(()),
+        false => Err(format!(
+            "{:?} are up, not {serves} alone; test traffic goes on: {is_tested}",
+            state.up
+        )),
+    }
+}
+
+fn company_went_back(world: &World, release: &Release) -> Result<(), String> {
+    let (state, policy) = (world.look(), &release.plan().rollback);
+    let is_back = release.phase == Phase::RolledBack;
+    let rolls_back = policy.rolls_back().is_some();
+    let closes = policy.pipeline.is_some() && !rolls_back;
+    let expected = (
+        is_back && !policy.alongside.is_empty(),
+        is_back && closes,
+        is_back && rolls_back,
+    );
+    let found = (
+        !state.alongside.values().any(|is_under_way| *is_under_way),
+        state.stage_closed.is_some(),
+        state.stage_rolled_back,
+    );
+    match found == expected {
+        true => Ok(()),
+        false => Err(format!(
+            "stopped, closed, rolled back are {found:?} instead of {expected:?}; left behind: {:?}",
+            release.left_behind
+        )),
+    }
 }
 
 fn live_is_as_logged(world: &World, witness: &Witness) -> Result<(), String> {

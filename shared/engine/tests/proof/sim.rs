@@ -9,7 +9,7 @@ use release::{JobReply, Order, Outcome, ReleaseId};
 
 use crate::cast::{ALARM, Role, id};
 use crate::laws::Broken;
-use crate::stage::{Pipeline, Stage};
+use crate::stage::{Pipeline, SKEWS, Stage};
 
 /// Which history to begin with; a fresh one unless it is set.
 const SEED_VARIABLE: &str = "PENSTOCK_SIM_SEED";
@@ -25,6 +25,8 @@ const TURNS: usize = 500;
 const AT_ONCE_MAX: usize = 4;
 /// One call in so many meets a fault.
 const FAULT_ODDS: u32 = 40;
+/// One run in so many has a clock that is wrong.
+const SKEW_ODDS: u32 = 20;
 /// Histories that are tried to find a shorter one that breaks a law as well.
 const SHRINK_TRIES_MAX: usize = 1_500;
 const TARGETS: [&str; 2] = ["web", "api"];
@@ -74,6 +76,7 @@ fn play(choices: Choices, mutant: Option<Mutant>, is_told: bool) -> (Simulated, 
     for fault in &stage.faults {
         *faults.entry(format!("{fault:?}")).or_default() += 1;
     }
+    faults.insert("ClockWrong".to_owned(), stage.skewed);
     let simulated = Simulated {
         events: stage.witness.events(),
         faults,
@@ -166,7 +169,11 @@ impl Sim<'_> {
         };
         self.entered += 1;
         let owner = format!("run-{}", self.entered);
-        self.stage.enter(role, owner, SignedDuration::ZERO);
+        let skew = match self.choices.seldom(SKEW_ODDS) {
+            true => SKEWS[self.choices.any(SKEWS.len())],
+            false => SignedDuration::ZERO,
+        };
+        self.stage.enter(role, owner, skew);
         Ok(())
     }
 

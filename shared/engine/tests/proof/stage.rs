@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use engine::fakes::{Actor, Answer, Call, FENCE_SLACK, Fault, Mutant, World};
+use engine::fakes::{Actor, Answer, CLOCK_ERROR_MAX, Call, FENCE_SLACK, Fault, Mutant, World};
 use jiff::{SignedDuration, Timestamp};
 use release::{Phase, Reason, ReleaseId, SWEEP_PAUSE};
 
@@ -14,11 +14,8 @@ use crate::laws::{Broken, ROLLBACK_DRIVES_MAX, Witness, quiescent, undisturbed};
 
 /// Undisturbed runs after which every release has ended, however it was left.
 const RUNS_TO_END_MAX: usize = 60;
-/// How far a clock may be ahead: less than [`FENCE_SLACK`], which is what the fence stands.
-pub const SKEW: SignedDuration = SignedDuration::from_secs(4);
-
-/// The same, behind.
-pub const SKEW_BACK: SignedDuration = SignedDuration::from_secs(-4);
+/// How far a machine's clock may be wrong, either way.
+pub const SKEWS: [SignedDuration; 2] = [SignedDuration::from_mins(3), SignedDuration::from_mins(-3)];
 
 /// What becomes of a pipeline once the play is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +37,8 @@ pub struct Stage<'w> {
     pub seats: Vec<Seat<'w>>,
     /// What has happened to calls.
     pub faults: Vec<Fault>,
+    /// How many began with a clock that is wrong.
+    pub skewed: usize,
     /// What happened; None when nobody will read it.
     pub trace: Option<Vec<String>>,
     /// Whether a pipeline has ever been quiet for so long that its release may be taken back.
@@ -98,6 +97,7 @@ impl<'w> Stage<'w> {
             mutant,
             seats: Vec::new(),
             faults: Vec::new(),
+            skewed: 0,
             trace: is_told.then(Vec::new),
             was_quiet: false,
             troupe: Troupe::default(),
@@ -114,6 +114,7 @@ impl<'w> Stage<'w> {
             mutant: self.mutant,
             seats: self.seats.clone(),
             faults: self.faults.clone(),
+            skewed: self.skewed,
             trace: self.trace.clone(),
             was_quiet: self.was_quiet,
             troupe: Rc::clone(&self.troupe),
@@ -132,6 +133,7 @@ impl<'w> Stage<'w> {
             true => format!("{owner} begins: {role}"),
             false => format!("{owner} begins, its clock {skew:#} ahead: {role}"),
         });
+        self.skewed += usize::from(!skew.is_zero());
         let (now, role) = (self.world.look().now, Rc::new(role));
         let actor = on_stage(self.home, now, Rc::clone(&role), owner, self.mutant, skew);
         self.seats.push(Seat {
@@ -267,7 +269,7 @@ impl<'w> Stage<'w> {
                 return quiescent(&self.world, &self.witness);
             }
             // A decision wakes the sweep by the clock of whoever decided.
-            let pause = (LIFE + FENCE_SLACK).max(SWEEP_PAUSE) + SKEW;
+            let pause = (LIFE + FENCE_SLACK).max(SWEEP_PAUSE) + CLOCK_ERROR_MAX;
             self.pass(pause + SignedDuration::from_secs(1))?;
             for id in open {
                 self.one_more(&id, number, pipeline)?;
