@@ -201,11 +201,7 @@ impl<'w> Run<'w> {
 
     /// The one place through which every call goes. A run that dies never comes back from it: its
     /// future stays pending, and whoever polls it drops it.
-    async fn at<T, E>(
-        &self,
-        call: Call,
-        make: impl Fn(&World) -> Result<T, E>,
-    ) -> Result<T, E>
+    async fn at<T, E>(&self, call: Call, make: impl Fn(&World) -> Result<T, E>) -> Result<T, E>
     where
         T: Clone + 'static,
         E: From<PortError> + Again,
@@ -228,7 +224,12 @@ impl<'w> Run<'w> {
                 fault,
                 Some(Fault::AnswerLost | Fault::Throttled | Fault::Arrives)
             );
-            Some(Answer::new(world.look().now, is_dated, (call, told), answer))
+            Some(Answer::new(
+                world.look().now,
+                is_dated,
+                (call, told),
+                answer,
+            ))
         };
         cue.turn(call, made).await
     }
@@ -603,6 +604,15 @@ impl TrafficTarget for Run<'_> {
             Ok(believed.unwrap_or_else(|| world.live_weight(&target.id(), &arms.candidate)))
         })
         .await
+        .inspect(|live| {
+            if let Some(cue) = self
+                .cue
+                .as_ref()
+                .filter(|_| self.last_set.get() != Some(*live))
+            {
+                cue.doubts();
+            }
+        })
     }
 
     async fn live(&self, target: &TargetSpec, arms: &Arms) -> Result<Live, PortError> {
@@ -792,7 +802,9 @@ impl Telemetry for Run<'_> {
 impl Clock for Run<'_> {
     fn now(&self) -> Timestamp {
         match &self.cue {
-            Some(cue) if cue.is_dated() => cue.now() + CLOCK_ERROR_MAX * i32::from(self.skew.signum()),
+            Some(cue) if cue.is_dated() => {
+                cue.now() + CLOCK_ERROR_MAX * i32::from(self.skew.signum())
+            }
             Some(_) | None => self.machine_time(),
         }
     }

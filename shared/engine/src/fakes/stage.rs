@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use release::{TargetId, Weight};
 
 use super::{Fault, Log, Moved, World};
-use crate::{AppendError, PortError};
+use crate::{AppendError, Class, PortError};
 
 /// A port call, as far as it matters to whom it may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +88,9 @@ pub struct Answer {
     at: Timestamp,
     /// Whether it tells the time.
     is_dated: bool,
+    is_log: bool,
+    /// Whether what was asked for may still happen.
+    is_unknown: bool,
     digest: u64,
 }
 
@@ -96,16 +99,20 @@ impl Answer {
     pub(super) fn new<T: 'static, E: Again>(
         at: Timestamp,
         is_dated: bool,
-        stands_for: impl Hash,
+        (call, stands_for): (Call, u64),
         told: Result<T, E>,
     ) -> Self {
         let mut hasher = DefaultHasher::new();
-        let error = told.as_ref().err().map(ToString::to_string);
-        (at, is_dated, stands_for, error).hash(&mut hasher);
+        let error = told.as_ref().err();
+        let is_unknown = error.is_some_and(Again::is_unknown);
+        let error = error.map(ToString::to_string);
+        (at, is_dated, call, stands_for, error).hash(&mut hasher);
         Self {
             told: Rc::new(told),
             at,
             is_dated,
+            is_log: call == Call::Load,
+            is_unknown,
             digest: hasher.finish(),
         }
     }
@@ -114,6 +121,8 @@ impl Answer {
 /// An error of which there can be another one that says the same.
 pub(super) trait Again: std::fmt::Display + 'static {
     fn again(&self) -> Self;
+    /// Whether what was asked for may still happen.
+    fn is_unknown(&self) -> bool;
 }
 
 impl Again for PortError {
@@ -124,6 +133,10 @@ impl Again for PortError {
             doing: self.doing.clone(),
             cause: cause.map(|cause| cause.to_string().into()),
         }
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.class == Class::Retryable
     }
 }
 
@@ -138,6 +151,10 @@ impl Again for AppendError {
             Self::Port(error) => Self::Port(error.again()),
         }
     }
+
+    fn is_unknown(&self) -> bool {
+        matches!(self, Self::Port(error) if error.is_unknown())
+    }
 }
 
 /// What a run and its director tell each other.
@@ -149,6 +166,8 @@ pub struct Cue {
     answer: RefCell<Option<Answer>>,
     now: Cell<Timestamp>,
     is_dated: Cell<bool>,
+    /// How often something did not read back as it had been set.
+    doubts: Cell<u32>,
     wakers: RefCell<Vec<Waker>>,
 }
 
@@ -195,6 +214,11 @@ impl Cue {
         }
     }
 
+    /// Something does not read back as it was set: it may still come to be so.
+    pub(super) fn doubts(&self) {
+        self.doubts.set(self.doubts.get() + 1);
+    }
+
     /// Whether this run has heard what time it is.
     pub(super) fn is_dated(&self) -> bool {
         self.is_dated.get()
@@ -211,6 +235,9 @@ pub struct Actor<'w, T> {
     play: Rc<Play<'w, T>>,
     /// What it has been told so far, the latest first.
     heard: Option<Rc<Heard>>,
+    /// Stands for what it remembers whatever else it hears.
+    scars: u64,
+    has_loaded: bool,
     digest: u64,
     cue: Rc<Cue>,
     plays: RefCell<Plays<'w, T>>,
@@ -222,6 +249,9 @@ type Playing<'w, T> = Pin<Box<dyn Future<Output = T> + 'w>>;
 struct Play<'w, T> {
     name: String,
     at: Timestamp,
+    digest: u64,
+    /// See [`Actor::forgets_nothing`].
+    forgets: Cell<bool>,
     begin: Box<dyn Fn(Rc<Cue>) -> Playing<'w, T> + 'w>,
 }
 
@@ -248,17 +278,33 @@ impl<'w, T> Actor<'w, T> {
         let mut hasher = DefaultHasher::new();
         (&name, at, stands_for).hash(&mut hasher);
         let begin = Box::new(begin);
-        Self::begun(Rc::new(Play { name, at, begin }), hasher.finish())
+        let digest = hasher.finish();
+        Self::begun(Rc::new(Play {
+            name,
+            at,
+            digest,
+            forgets: Cell::new(true),
+            begin,
+        }))
     }
 
-    fn begun(play: Rc<Play<'w, T>>, digest: u64) -> Self {
+    /// The same run, which [`digest`](Self::digest) takes to remember all that it has ever heard.
+    #[must_use]
+    pub fn forgets_nothing(self) -> Self {
+        self.play.forgets.set(false);
+        self
+    }
+
+    fn begun(play: Rc<Play<'w, T>>) -> Self {
         let cue = Rc::new(Cue::default());
         cue.now.set(play.at);
         let plays = Plays::On((play.begin)(Rc::clone(&cue)));
         let actor = Self {
+            scars: 0,
+            has_loaded: false,
+            digest: play.digest,
             play,
             heard: None,
-            digest,
             cue,
             plays: RefCell::new(plays),
         };
@@ -303,11 +349,28 @@ impl<'w, T> Actor<'w, T> {
 
     /// Goes on with what its call came to, up to the next call.
     pub fn hear(&mut self, answer: Answer) {
-        self.digest = self.digest_after(&answer);
+        if answer.is_unknown {
+            self.scars = hash((self.scars, answer.digest));
+        }
+        let forgets = answer.is_log && self.has_loaded && self.play.forgets.get();
+        let before = match forgets {
+            true => hash((
+                self.play.digest,
+                self.scars,
+                self.cue.doubts.get(),
+                self.cue.is_dated(),
+            )),
+            false => self.digest,
+        };
+        self.has_loaded |= answer.is_log;
+        self.digest = hash((before, answer.digest));
         let before = self.heard.take();
         let heard = answer.clone();
         self.heard = Some(Rc::new(Heard { answer, before }));
         self.poll(Some(Prompt::Hear(heard)));
+        if forgets {
+            self.digest = hash((self.digest, self.next_call()));
+        }
     }
 
     /// Another one that has come to the same point: it has heard the same.
@@ -315,11 +378,8 @@ impl<'w, T> Actor<'w, T> {
     pub fn again(&self) -> Self {
         let all = std::iter::successors(self.heard.as_deref(), |heard| heard.before.as_deref());
         let all: Vec<_> = all.map(|heard| heard.answer.clone()).collect();
-        let mut actor = Self::begun(Rc::clone(&self.play), 0);
-        all.into_iter()
-            .rev()
-            .for_each(|answer| actor.hear(answer));
-        actor.digest = self.digest;
+        let mut actor = Self::begun(Rc::clone(&self.play));
+        all.into_iter().rev().for_each(|answer| actor.hear(answer));
         actor
     }
 
@@ -335,16 +395,26 @@ impl<'w, T> Actor<'w, T> {
     }
 
     /// Stands for all that it will do: it follows from what it has been told.
+    ///
+    /// A run that loads the log once more, because others were faster, goes on from what is in it,
+    /// from where it is in the code (the next call tells), and from what it has sent off and does not
+    /// know the end of. What else it was told before does not matter any more: it is over, or was
+    /// read to decide what the log has overtaken. That holds as long as it is not so often overtaken
+    /// that it gives up ([`crate::ROUNDS_MAX`]).
     pub fn digest(&self) -> u64 {
         self.digest
     }
 
     /// Stands for all that it has heard once it has heard this as well.
     pub fn digest_after(&self, answer: &Answer) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.digest, answer.digest).hash(&mut hasher);
-        hasher.finish()
+        hash((self.digest, answer.digest))
     }
+}
+
+fn hash(what: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl World {
@@ -399,10 +469,23 @@ impl World {
                 let last: BTreeMap<_, _> = state.weights.iter().map(Moved::live).collect();
                 (last, state.ready_at <= state.now).hash(&mut hasher);
             }
-            Call::Look => (&state.weights, &state.alarms, state.in_stage).hash(&mut hasher),
+            Call::Look => {
+                // Windows that are over tell nothing of what has just moved.
+                let past = state.weights.iter().filter(|moved| moved.at < state.now);
+                past.for_each(|moved| moved.hash(&mut hasher));
+                (&state.alarms, state.in_stage).hash(&mut hasher);
+            }
             Call::Watching => state.watches.hash(&mut hasher),
             Call::Due | Call::TakeDue => self.part(Self::ACTIVE).hash(&mut hasher),
-            Call::Other => (&state.weights, &state.held).hash(&mut hasher),
+            Call::Other => {
+                let last: BTreeMap<_, _> = state.weights.iter().map(Moved::live).collect();
+                let holders: BTreeMap<_, _> = state
+                    .held
+                    .iter()
+                    .map(|(target, held)| (target, &held.by))
+                    .collect();
+                (last, holders).hash(&mut hasher);
+            }
             Call::Fence
             | Call::Beat
             | Call::Unfence

@@ -92,7 +92,9 @@ fn read_plan(section: &str) -> Plan {
     let alb = format!("{{alb-rule: {{{rule}, target-groups: [{blue}, {green}]}}}}");
     let stage = "'arn:aws:codepipeline:eu-west-1:123456789012:shop/Deploy'";
     let company = |policy: &str| {
-        format!("rollback: {{alongside: [{{codedeploy: '{ALONGSIDE}'}}], pipeline: {{{policy}: {stage}}}}}")
+        format!(
+            "rollback: {{alongside: [{{codedeploy: '{ALONGSIDE}'}}], pipeline: {{{policy}: {stage}}}}}"
+        )
     };
     let (target, steps, more) = match section {
         "shop" => {

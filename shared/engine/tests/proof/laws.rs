@@ -613,7 +613,7 @@ fn company_went_back(world: &World, release: &Release) -> Result<(), String> {
         is_back && rolls_back,
     );
     let found = (
-        !state.alongside.values().any(|is_under_way| *is_under_way),
+        state.alongside.values().any(|is_under_way| !is_under_way),
         state.stage_closed.is_some(),
         state.stage_rolled_back,
     );

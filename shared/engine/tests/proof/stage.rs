@@ -15,7 +15,8 @@ use crate::laws::{Broken, ROLLBACK_DRIVES_MAX, Witness, quiescent, undisturbed};
 /// Undisturbed runs after which every release has ended, however it was left.
 const RUNS_TO_END_MAX: usize = 60;
 /// How far a machine's clock may be wrong, either way.
-pub const SKEWS: [SignedDuration; 2] = [SignedDuration::from_mins(3), SignedDuration::from_mins(-3)];
+pub const SKEWS: [SignedDuration; 2] =
+    [SignedDuration::from_mins(3), SignedDuration::from_mins(-3)];
 
 /// What becomes of a pipeline once the play is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Stage<'w> {
     pub skewed: usize,
     /// What happened; None when nobody will read it.
     pub trace: Option<Vec<String>>,
+    /// Whether runs are told apart by all that they have ever heard.
+    pub is_plain: bool,
     /// Whether a pipeline has ever been quiet for so long that its release may be taken back.
     pub was_quiet: bool,
     troupe: Troupe<'w>,
@@ -99,6 +102,7 @@ impl<'w> Stage<'w> {
             faults: Vec::new(),
             skewed: 0,
             trace: is_told.then(Vec::new),
+            is_plain: false,
             was_quiet: false,
             troupe: Troupe::default(),
         }
@@ -116,6 +120,7 @@ impl<'w> Stage<'w> {
             faults: self.faults.clone(),
             skewed: self.skewed,
             trace: self.trace.clone(),
+            is_plain: self.is_plain,
             was_quiet: self.was_quiet,
             troupe: Rc::clone(&self.troupe),
         }
@@ -136,6 +141,10 @@ impl<'w> Stage<'w> {
         self.skewed += usize::from(!skew.is_zero());
         let (now, role) = (self.world.look().now, Rc::new(role));
         let actor = on_stage(self.home, now, Rc::clone(&role), owner, self.mutant, skew);
+        let actor = match self.is_plain {
+            true => actor.forgets_nothing(),
+            false => actor,
+        };
         self.seats.push(Seat {
             role,
             actor: Rc::new(actor),
@@ -330,7 +339,12 @@ impl<'w> Stage<'w> {
         let (owner, mutant) = (format!("end-{number}"), self.mutant);
         if pipeline == Pipeline::Asks {
             // It comes every minute, and has nothing to do with what is looked after.
-            _ = alone(&self.world, &Role::Sweep, &format!("sweep-{number}"), mutant);
+            _ = alone(
+                &self.world,
+                &Role::Sweep,
+                &format!("sweep-{number}"),
+                mutant,
+            );
             self.seen(|_| "sweep".to_owned())?;
         }
         let played = alone(&self.world, &role, &owner, mutant);
