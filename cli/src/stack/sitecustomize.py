@@ -65,9 +65,13 @@ def trace_id(_config, inbound=None):
 lambda_svc._xray_trace_id_for_invocation = trace_id
 
 
-def worker_env(config, *rest, known=lambda_svc._provided_worker_env):
-    """The SDK says in each request which function sends it."""
-    return known(config, *rest) | {"AWS_SDK_UA_APP_ID": config["FunctionName"][:50]}
+def worker_env(config, code, port, known=lambda_svc._provided_worker_env):
+    """The SDK says in each request which function sends it, and which of its processes: the one that
+    asks for events at this port."""
+    return known(config, code, port) | {
+        "AWS_SDK_UA_APP_ID": config["FunctionName"][:50],
+        "AWS_EXECUTION_ENV": f"port-{port}",
+    }
 
 
 lambda_svc._provided_worker_env = worker_env
