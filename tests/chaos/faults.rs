@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use fastrand::Rng;
 use futures::{StreamExt, stream};
 
-use crate::fault::{Fault, Kind, rules};
+use crate::fault::{Fault, InForce, Kind, rules};
 use crate::lane::{Lane, Scenario};
 use crate::{Chaos, clean};
 
@@ -125,25 +125,11 @@ async fn with_faults(
     let world = &chaos.world;
     let lane = Lane::make(world, &chaos.fleet, scenario).await?;
     let set = rules(&faults.iter().collect::<Vec<_>>(), &lane.digits);
-    let mut failing = Vec::new();
-    for proxy in world.stack.faults() {
-        let active = proxy.add(&set).await?;
-        let fails = active
-            .iter()
-            .zip(&set)
-            .filter(|(_, rule)| !rule.fault.is_empty());
-        failing.push(fails.map(|(active, _)| active.id).collect::<Vec<_>>());
-    }
+    let proxies = world.stack.faults();
+    let failing = InForce::begin(&proxies, &set).await?;
     let ended = lane.run(world).await?;
-    let mut met = 0;
-    for (proxy, failing) in world.stack.faults().iter().zip(&failing) {
-        let rules = proxy.rules().await?;
-        let fired = rules
-            .iter()
-            .filter(|rule| failing.contains(&rule.id) && rule.fired_count > 0);
-        met += fired.count();
-    }
-    clean::remove_rules(&world.stack.faults(), &lane).await?;
+    let met = failing.met(&proxies).await?;
+    clean::remove_rules(&proxies, &lane).await?;
     if ended.broken.is_empty() {
         chaos.fleet.take_back(lane);
     }

@@ -14,7 +14,7 @@ use crate::{Chaos, clean};
 
 /// Lambda tries an event three times, so an event of which all three die is lost, on AWS as well.
 const OF_ONE_FUNCTION_MAX: usize = 2;
-const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Meanwhile, Moment::After];
+pub const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Meanwhile, Moment::After];
 /// What the emulator says of a function that went away without an answer.
 const GONE: &str = "Runtime exited before returning a response";
 

@@ -9,10 +9,14 @@ mod crowd;
 mod deliveries;
 mod fault;
 mod faults;
+#[path = "../end_to_end/inbox.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use more of it")]
+mod inbox;
 mod kills;
 mod lane;
 mod latency;
 mod laws;
+mod told;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod world;
@@ -58,6 +62,8 @@ pub struct Extent {
     pub killed_scenarios: &'static [Scenario],
     /// Releases at once.
     pub crowd: usize,
+    /// Releases of which everybody is told while the function that tells it meets faults and dies.
+    pub told: usize,
     /// Targets on which one release follows the other while events come late.
     pub late: usize,
     /// Rollbacks that are timed, with nothing failing.
@@ -97,6 +103,7 @@ const SMALL: Extent = Extent {
     deaths_each: 1,
     killed_scenarios: &[Scenario::Promoted, Scenario::Judged],
     crowd: 20,
+    told: 3,
     late: 2,
     timed: 0,
     lanes: 24,
@@ -123,6 +130,7 @@ const WHOLE: Extent = Extent {
         Scenario::Forgotten,
     ],
     crowd: 200,
+    told: 12,
     late: 24,
     timed: 0,
     lanes: 60,
@@ -138,6 +146,7 @@ const TIMED: Extent = Extent {
     deaths_each: 0,
     killed_scenarios: &[],
     crowd: 0,
+    told: 0,
     late: 0,
     timed: 200,
     lanes: 0,
@@ -210,6 +219,10 @@ const TESTS: &[Test] = &[
         kills::killed,
     ),
     ("many_releases_at_once_all_end_as_they_should", crowd::crowd),
+    (
+        "everybody_is_told_of_each_change_though_who_tells_them_meets_faults_and_dies",
+        told::told,
+    ),
     (
         "events_that_come_late_and_again_change_nothing",
         deliveries::late,

@@ -8,7 +8,7 @@ import threading
 import time
 
 from ministack.core import iam_actions
-from ministack.services import cloudwatch, lambda_svc
+from ministack.services import cloudwatch, eventbridge, lambda_svc
 
 # The emulator's Runtime API waits 45 ms for an acknowledgement at every call otherwise.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -75,3 +75,15 @@ def worker_env(config, code, port, known=lambda_svc._provided_worker_env):
 
 
 lambda_svc._provided_worker_env = worker_env
+
+
+def dispatch_to_lambda(arn, payload):
+    """EventBridge's events wait in Lambda's own queue, from which what fails is tried twice more. The
+    emulator gives them one attempt."""
+    func, config, _name = lambda_svc._get_func_record_for_ref(arn)
+    if func and config:
+        record = lambda_svc._execution_record_for_config(func, config)
+        lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+
+
+eventbridge._dispatch_to_lambda = dispatch_to_lambda
