@@ -57,9 +57,8 @@ impl Released {
             slower_than: Default::default(),
             judge: None,
         };
-        let call = |world: &World| Invocation {
-            owner: "run".to_owned(),
-            deadline: world.look().now + SignedDuration::from_secs(60),
+        let call = |world: &World| {
+            Invocation::new("run", world.look().now + SignedDuration::from_secs(60))
         };
         let ports = Run::new(&world, call(&world));
         let mut head: Head<Option<Release>> =

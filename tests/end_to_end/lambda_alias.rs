@@ -335,10 +335,7 @@ fn moved_by_somebody_else(world: &World) -> anyhow::Result<()> {
         function.move_by_hand(world, "1").await?;
         // Its metrics have yet to show it.
         for _ in 0..OVER_WITHIN_S {
-            let call = Invocation {
-                owner: "by hand".to_owned(),
-                deadline: world.aws.now() + Duration::from_secs(30),
-            };
+            let call = Invocation::new("by hand", world.aws.now() + Duration::from_secs(30));
             let ended = roll_back(&world.aws, &call, &id, |_| None).await?;
             if ended.is_some_and(|driven| driven.release.phase == Phase::RolledBack) {
                 return Ok(());

@@ -40,10 +40,8 @@ impl Abort {
         let sdk = aws::sdk_config().await;
         let aws = Aws::new(&sdk, self.which.table.clone());
         let id = self.which.find(&aws).await?;
-        let call = Invocation {
-            owner: format!("penstock-abort-{}", uuid::Uuid::new_v4()),
-            deadline: aws.now() + TIME_MAX,
-        };
+        let owner = format!("penstock-abort-{}", uuid::Uuid::new_v4());
+        let call = Invocation::new(owner, aws.machine_time() + TIME_MAX);
         let by = aws::local::identity(&sdk).await.ok();
         let because = |_: &Release| {
             Some(Reason::Asked {

@@ -142,7 +142,7 @@ async fn a_default_rules_weights_move_and_nothing_else_of_its_listener_does() {
         (Weight::FULL, (0, 1)),
         (Weight::ZERO, (1, 0)),
     ] {
-        let set = released.aws.set_weight(&target, &arms, weight).await;
+        let set = released.aws.set_weight(&target, &arms, weight, None).await;
         set.expect("new weights");
         assert_eq!(
             released.aws.weight(&target, &arms).await.expect("a weight"),

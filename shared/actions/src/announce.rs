@@ -122,7 +122,7 @@ async fn patiently<T>(
 ) -> Result<T, PortError> {
     for _ in 0..TRIES_MAX {
         match attempt().await {
-            Err(error) if error.class.may_pass() && ports.now() + PAUSE < call.deadline => {
+            Err(error) if error.class.may_pass() && call.time_left(ports) > PAUSE => {
                 tracing::warn!(%error, "trying again");
                 ports.sleep(PAUSE).await;
             }

@@ -74,8 +74,7 @@ impl Action for HealthCheck {
                 break;
             };
             let wait = check.next_round().duration_since(ports.now());
-            let over_at = ports.now() + wait + check.plan.round_time() + LEFT_OVER;
-            let in_time = over_at < call.deadline;
+            let in_time = wait + check.plan.round_time() + LEFT_OVER < call.time_left(ports);
             if check.ended.is_some() || wait > WAIT_MAX || !in_time {
                 break;
             }

@@ -96,7 +96,7 @@ async fn finish(
             }
             Err(error) => return Err(error),
         }
-        if ports.now() + PAUSE >= call.deadline {
+        if call.time_left(ports) <= PAUSE {
             break;
         }
         ports.sleep(PAUSE).await;

@@ -36,21 +36,33 @@ pub(crate) fn serve(mut answer: impl FnMut(Call) -> (u16, Value) + Send + 'stati
 
 /// As [`serve`], for services that answer in XML as well.
 pub(crate) fn serve_text(mut answer: impl FnMut(Call) -> (u16, String) + Send + 'static) -> Aws {
+    serve_raw(1, move |call| {
+        let (status, answer) = answer(call);
+        let json: Value = serde_json::from_str(&answer).unwrap_or_default();
+        let kind = json["__type"].as_str().unwrap_or_default();
+        Some(format!(
+            "HTTP/1.1 {status} -\r\ncontent-type: application/x-amz-json-1.1\r\n\
+             x-amzn-errortype: {kind}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{answer}",
+            answer.len()
+        ))
+    })
+}
+
+/// Ports that try so many times, and whose every call has this answer, head and all; None cuts the
+/// connection.
+pub(crate) fn serve_raw(
+    attempts: u32,
+    mut answer: impl FnMut(Call) -> Option<String> + Send + 'static,
+) -> Aws {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let (status, answer) = answer(read(&mut stream));
-            let json: Value = serde_json::from_str(&answer).unwrap_or_default();
-            let kind = json["__type"].as_str().unwrap_or_default();
-            let head = format!(
-                "HTTP/1.1 {status} -\r\ncontent-type: application/x-amz-json-1.1\r\n\
-                 x-amzn-errortype: {kind}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                answer.len()
-            );
-            // A client that gave up does not read.
-            let _gone = stream.write_all((head + &answer).as_bytes());
+            if let Some(answer) = answer(read(&mut stream)) {
+                // A client that gave up does not read.
+                let _gone = stream.write_all(answer.as_bytes());
+            }
         }
     });
     let keys = Credentials::new("test", "test", None, None, "test");
@@ -58,7 +70,7 @@ pub(crate) fn serve_text(mut answer: impl FnMut(Call) -> (u16, String) + Send + 
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
         .credentials_provider(SharedCredentialsProvider::new(keys))
-        .retry_config(RetryConfig::disabled())
+        .retry_config(RetryConfig::standard().with_max_attempts(attempts))
         .endpoint_url(endpoint)
         .build();
     Aws::new(&sdk, "table".to_owned())

@@ -15,6 +15,7 @@ mod jobs;
 pub mod local;
 mod log;
 mod metrics;
+mod not_twice;
 mod probes;
 mod sources;
 mod targets;
@@ -26,6 +27,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use calls::Calls;
+use clock::ServerTime;
 use probes::Probing;
 
 pub use probes::PRIVATE_PROBES_VARIABLE;
@@ -46,6 +48,7 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Aws {
     calls: Calls,
+    server_time: ServerTime,
     sdk: SdkConfig,
     table: String,
     report_groups: Option<String>,
@@ -64,12 +67,12 @@ pub struct Aws {
     synthetics: OnceLock<aws_sdk_synthetics::Client>,
 }
 
-/// A client of one service that counts its calls.
+/// A client of one service that counts its calls, and whatever else listens to them.
 macro_rules! client {
-    ($service:ident, $sdk:expr, $calls:expr) => {
+    ($service:ident, $sdk:expr $(, $listener:expr)+) => {
         $service::Client::from_conf(
             $service::config::Builder::from($sdk)
-                .interceptor($calls.clone())
+                $(.interceptor($listener.clone()))+
                 .build(),
         )
     };
@@ -94,12 +97,12 @@ impl Aws {
 
     /// Opens the ports with this configuration and table.
     pub fn new(sdk: &SdkConfig, table: String) -> Self {
-        let calls = Calls::default();
+        let (calls, server_time) = (Calls::default(), ServerTime::default());
         Self {
             table,
             report_groups: None,
             probing: Probing::default(),
-            dynamodb: client!(aws_sdk_dynamodb, sdk, calls),
+            dynamodb: client!(aws_sdk_dynamodb, sdk, calls, server_time),
             codepipeline: client!(aws_sdk_codepipeline, sdk, calls),
             cloudwatch: client!(aws_sdk_cloudwatch, sdk, calls),
             elb: client!(aws_sdk_elasticloadbalancingv2, sdk, calls),
@@ -111,6 +114,7 @@ impl Aws {
             lambda: OnceLock::new(),
             synthetics: OnceLock::new(),
             sdk: sdk.clone(),
+            server_time,
             calls,
         }
     }

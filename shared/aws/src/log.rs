@@ -55,7 +55,34 @@ const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365);
 /// How far two machines' clocks may be apart before a fence could be taken too early.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
+/// Takes a fence.
+const FENCE: &str = "SET fence_owner = :me, fence_until = :until, generation = :mine";
+/// When it may be taken.
+const FENCE_CONDITION: &str = "held_by = :release AND generation <= :mine AND \
+     (attribute_not_exists(fence_owner) OR fence_owner = :me OR fence_until < :now)";
+
 pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// A log with more events, and what is to be written for that.
+struct Appended<S> {
+    head: Head<S>,
+    items: Vec<Item>,
+    claims: Vec<Claim>,
+    expires: Timestamp,
+}
+
+/// What kept a write of several items from being done.
+enum Refused {
+    /// Nothing but the fence.
+    Fence,
+    Append(AppendError),
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        Self::Append(error)
+    }
+}
 
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
@@ -133,24 +160,45 @@ impl ReleaseLog for Aws {
         head: &Head<S>,
         events: &[S::Event],
     ) -> Result<Head<S>, AppendError> {
-        let expires = self.now() + KEPT;
-        let mut next = head.clone();
-        let (mut puts, mut claims) = (Vec::new(), Vec::new());
-        for event in events {
-            claims.extend(next.state.claim(event));
-            next = next.after(std::slice::from_ref(event));
-            puts.push(event_item(id, &next, event, expires)?);
+        let appended = self.appended(id, head, events)?;
+        match (appended.items.as_slice(), appended.claims.is_empty()) {
+            ([], _) => {}
+            ([item], true) => self.put_event(id, item.clone()).await?,
+            ([..], _) => match self.write_all(id, &appended, None).await {
+                Ok(()) => {}
+                Err(Refused::Append(error)) => return Err(error),
+                // Nobody asked for one.
+                Err(Refused::Fence) => return Err(AppendError::Moved),
+            },
         }
-        let single = match (puts.len(), claims.is_empty()) {
-            (0, _) => return Ok(next),
-            (1, true) => puts.pop(),
-            _ => None,
+        Ok(appended.head)
+    }
+
+    async fn append_and_fence<S: Story>(
+        &self,
+        id: &ReleaseId,
+        head: &Head<S>,
+        events: &[S::Event],
+        target: &TargetId,
+        generation: Generation,
+        call: &Invocation,
+    ) -> Result<(Head<S>, bool), AppendError> {
+        let appended = self.appended(id, head, events)?;
+        let moves_target = |claim: &Claim| match claim {
+            // One write may not change an item twice.
+            Claim::Take { .. } | Claim::GiveBack { .. } => true,
+            Claim::Wake { .. } => false,
         };
-        match single {
-            Some(item) => self.put_event(id, item).await?,
-            None => self.put_all(id, puts, &claims, expires).await?,
+        if !appended.claims.iter().any(moves_target) {
+            let fence = self.fencing(target, id, generation, call)?;
+            match self.write_all(id, &appended, Some(fence)).await {
+                Ok(()) => return Ok((appended.head, true)),
+                Err(Refused::Fence) => {}
+                Err(Refused::Append(error)) => return Err(error),
+            }
         }
-        Ok(next)
+        let head = self.append(id, head, events).await?;
+        Ok((head, false))
     }
 
     async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError> {
@@ -261,16 +309,9 @@ impl ReleaseLog for Aws {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(target_key(target)))
-            .update_expression("SET fence_owner = :me, fence_until = :until, generation = :mine")
-            .condition_expression(
-                "held_by = :release AND generation <= :mine AND (attribute_not_exists(fence_owner) \
-                 OR fence_owner = :me OR fence_until < :now)",
-            )
-            .expression_attribute_values(":release", text(release.as_str()))
-            .expression_attribute_values(":mine", number(generation))
-            .expression_attribute_values(":me", text(&call.owner))
-            .expression_attribute_values(":until", millis(call.deadline + SKEW))
-            .expression_attribute_values(":now", millis(self.now()))
+            .update_expression(FENCE)
+            .condition_expression(FENCE_CONDITION)
+            .set_expression_attribute_values(Some(self.fence_values(release, generation, call)))
             .send()
             .await;
         taken
@@ -380,28 +421,84 @@ impl Aws {
         })
     }
 
-    async fn put_all(
+    /// What is to be written to append these events.
+    fn appended<S: Story>(
         &self,
         id: &ReleaseId,
-        events: Vec<Item>,
-        claims: &[Claim],
-        expires: Timestamp,
-    ) -> Result<(), AppendError> {
-        let event_count = events.len();
-        let events = events.into_iter().map(|item| self.put_new(item));
-        let claims = claims
-            .iter()
-            .flat_map(|claim| self.claim(id, claim, expires));
+        head: &Head<S>,
+        events: &[S::Event],
+    ) -> Result<Appended<S>, PortError> {
+        let expires = self.now() + KEPT;
+        let mut next = head.clone();
+        let (mut items, mut claims) = (Vec::new(), Vec::new());
+        for event in events {
+            claims.extend(next.state.claim(event));
+            next = next.after(std::slice::from_ref(event));
+            items.push(event_item(id, &next, event, expires)?);
+        }
+        Ok(Appended {
+            head: next,
+            items,
+            claims,
+            expires,
+        })
+    }
+
+    /// All of it, and a fence if there is one, or nothing.
+    async fn write_all<S>(
+        &self,
+        id: &ReleaseId,
+        appended: &Appended<S>,
+        fence: Option<TransactWriteItem>,
+    ) -> Result<(), Refused> {
+        let events = appended.items.iter().map(|item| self.put_new(item.clone()));
+        let claims = appended.claims.iter();
+        let claims = claims.flat_map(|claim| self.claim(id, claim, appended.expires));
         let writes: Result<Vec<_>, PortError> = events.chain(claims).collect();
+        let mut writes = writes.map_err(AppendError::from)?;
+        let fence_at = fence.is_some().then_some(writes.len());
+        writes.extend(fence);
         let stored = self
             .dynamodb
             .transact_write_items()
-            .set_transact_items(Some(writes?))
+            .set_transact_items(Some(writes))
             .send()
             .await;
         stored
             .map(drop)
-            .map_err(|error| refusal(id, event_count, error))
+            .map_err(|error| refusal(id, appended.items.len(), fence_at, error))
+    }
+
+    fn fencing(
+        &self,
+        target: &TargetId,
+        release: &ReleaseId,
+        generation: Generation,
+        call: &Invocation,
+    ) -> Result<TransactWriteItem, PortError> {
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(target_key(target)))
+            .update_expression(FENCE)
+            .condition_expression(FENCE_CONDITION)
+            .set_expression_attribute_values(Some(self.fence_values(release, generation, call)))
+            .build()
+            .map_err(|e| PortError::new(Class::Permanent, "build a write", e))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// The values in [`FENCE`] and [`FENCE_CONDITION`].
+    fn fence_values(&self, release: &ReleaseId, generation: Generation, call: &Invocation) -> Item {
+        let now = self.now();
+        let until = now + call.time_left(self).max(SignedDuration::ZERO) + SKEW;
+        let values = [
+            (":release", text(release.as_str())),
+            (":mine", number(generation)),
+            (":me", text(&call.owner)),
+            (":until", millis(until)),
+            (":now", millis(now)),
+        ];
+        values.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
     fn put_new(&self, item: Item) -> Result<TransactWriteItem, PortError> {
@@ -574,12 +671,13 @@ fn condition_failed<R>(error: &SdkError<UpdateItemError, R>) -> bool {
 }
 
 /// Why a transaction was cancelled: its events come first, so a log that has moved on is told
-/// before a target that is held.
+/// before a target that is held. Its fence comes last.
 fn refusal(
     id: &ReleaseId,
     event_count: usize,
+    fence_at: Option<usize>,
     error: SdkError<TransactWriteItemsError, aws_sdk_dynamodb::config::http::HttpResponse>,
-) -> AppendError {
+) -> Refused {
     let reasons: &[CancellationReason] = match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
             cancelled.cancellation_reasons()
@@ -588,7 +686,11 @@ fn refusal(
     };
     let is = |reason: &CancellationReason, code| reason.code() == Some(code);
     let failed_check = reasons.iter().position(|r| is(r, "ConditionalCheckFailed"));
-    match failed_check {
+    let conflict = reasons.iter().position(|r| is(r, "TransactionConflict"));
+    if fence_at.is_some() && failed_check.or(conflict) == fence_at {
+        return Refused::Fence;
+    }
+    let refused = match failed_check {
         Some(index) if index < event_count => AppendError::Moved,
         Some(index) => match busy(&reasons[index]) {
             Some((target, holder)) if holder == *id && is_fenced(&reasons[index]) => {
@@ -599,7 +701,7 @@ fn refusal(
             Some((target, holder)) => AppendError::Busy { target, holder },
             None => AppendError::Moved,
         },
-        None if reasons.iter().any(|r| is(r, "TransactionConflict")) => {
+        None if conflict.is_some() => {
             PortError::new(Class::Conflict, append_to(id), "another write is under way").into()
         }
         // A throttled transaction is cancelled as well, and the SDK does not try it again.
@@ -610,7 +712,8 @@ fn refusal(
             PortError::new(Class::Retryable, append_to(id), "the table is throttled").into()
         }
         None => failed(append_to(id), error).into(),
-    }
+    };
+    Refused::Append(refused)
 }
 
 /// Whether a run has the fence of the item that stands in the way.

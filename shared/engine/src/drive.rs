@@ -4,16 +4,21 @@ mod company;
 mod step;
 
 use futures::join;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use release::config::TargetSpec;
 use release::{
     By, Candidate, Effect, Event, Generation, Head, Live, Observation, Order, Phase, Reason,
     Release, ReleaseId, Started, Weight, ask_rollback, decide, take_order,
 };
 
-use crate::{AppendError, Class, Invocation, PortError, Ports};
+use crate::{AppendError, Class, Invocation, PortError, Ports, TrafficTarget};
 
 /// The most rounds of one drive: a few weights in a row need three each.
 pub const ROUNDS_MAX: usize = 24;
+/// How often a run sets a weight that does not read back.
+const WEIGHT_TRIES_MAX: usize = 3;
+/// From one try to the next.
+const WEIGHT_PAUSE: SignedDuration = SignedDuration::from_millis(200);
 
 /// Where a drive left a release, and why there.
 #[derive(Debug)]
@@ -59,9 +64,9 @@ pub async fn roll_back(
     id: &ReleaseId,
     because: impl Fn(&Release) -> Option<Reason>,
 ) -> Result<Option<Driven>, PortError> {
-    let mut head: Head<Option<Release>> = ports.load(id).await?;
+    let mut log = Log::as_loaded(ports.load(id).await?);
     for _ in 0..ROUNDS_MAX {
-        let Some(release) = &head.state else {
+        let Some(release) = &log.head.state else {
             return Ok(None);
         };
         let events = match because(release) {
@@ -69,15 +74,15 @@ pub async fn roll_back(
             None => Vec::new(),
         };
         if events.is_empty() {
-            return match head.state {
+            return match log.head.state {
                 Some(release) if release.phase != Phase::RollingBack => Ok(Some(Driven {
                     release,
                     because: Reason::Over,
                 })),
-                _ => Box::pin(drive(ports, call, id, head)).await.map(Some),
+                _ => Box::pin(go_on(ports, call, id, log)).await.map(Some),
             };
         }
-        head = append_or_reload(ports, id, &head, &events).await?.0;
+        log = store(ports, call, id, &log.head, &events).await?;
     }
     Err(PortError {
         class: Class::Conflict,
@@ -140,7 +145,56 @@ pub async fn drive(
     ports: &impl Ports,
     call: &Invocation,
     id: &ReleaseId,
-    mut head: Head<Option<Release>>,
+    head: Head<Option<Release>>,
+) -> Result<Driven, PortError> {
+    go_on(ports, call, id, Log::as_loaded(head)).await
+}
+
+/// The same, after these events, if they are not overtaken.
+pub(crate) async fn drive_after(
+    ports: &impl Ports,
+    call: &Invocation,
+    id: &ReleaseId,
+    head: &Head<Option<Release>>,
+    events: &[Event],
+) -> Result<Driven, PortError> {
+    let log = store(ports, call, id, head, events).await?;
+    go_on(ports, call, id, log).await
+}
+
+/// A release's log, and what stands ready for the effect that it ends with.
+struct Log<Reading> {
+    head: Head<Option<Release>>,
+    /// Whether its last events are this run's: else it has moved on.
+    is_ours: bool,
+    ready: Option<Ready<Reading>>,
+}
+
+/// This run has the fence for an effect, and has read what the effect needs, if it could be read.
+struct Ready<Reading> {
+    generation: Generation,
+    reading: Option<Reading>,
+}
+
+impl<Reading> Log<Reading> {
+    fn as_loaded(head: Head<Option<Release>>) -> Self {
+        Self {
+            head,
+            is_ours: false,
+            ready: None,
+        }
+    }
+}
+
+async fn go_on<P: Ports>(
+    ports: &P,
+    call: &Invocation,
+    id: &ReleaseId,
+    Log {
+        mut head,
+        mut ready,
+        ..
+    }: Log<P::Reading>,
 ) -> Result<Driven, PortError> {
     let mut seen = None;
     let mut because = Reason::ReadingBack;
@@ -151,7 +205,7 @@ pub async fn drive(
         if let Some(effect) = release.intended {
             seen = None; // the world changes
             let (at, generation) = (ports.now(), release.generation);
-            let done = match perform(ports, call, id, release, effect).await {
+            let done = match perform(ports, call, id, release, effect, ready.take()).await {
                 Ok(()) => Event::Performed {
                     at: ports.now(),
                     generation,
@@ -168,7 +222,7 @@ pub async fn drive(
                     continue;
                 }
             };
-            head = append_or_reload(ports, id, &head, &[done]).await?.0;
+            head = store(ports, call, id, &head, &[done]).await?.head;
             continue;
         }
         let look = match seen.take() {
@@ -181,10 +235,10 @@ pub async fn drive(
             head = tell_if_stuck(ports, id, head, &because.to_string()).await;
             break;
         }
-        let (after, is_ours) = append_or_reload(ports, id, &head, &decision.events).await?;
-        head = after;
+        let log = store(ports, call, id, &head, &decision.events).await?;
+        (head, ready) = (log.head, log.ready);
         // What was asked of somebody is used up; and what was seen before others went on is old.
-        seen = is_ours.then_some(Observation {
+        seen = log.is_ours.then_some(Observation {
             checked: None,
             approval: None,
             ..look
@@ -251,16 +305,45 @@ async fn moved_on(
     Ok(fresh)
 }
 
-/// The log after these events, and whether they are in it: else it has moved on.
-pub(crate) async fn append_or_reload(
-    ports: &impl Ports,
+/// The log after these events, or after those of others that were faster.
+///
+/// An effect that they intend need not wait for what comes before it: its fence is taken in the same
+/// write, and its target read meanwhile.
+async fn store<P: Ports>(
+    ports: &P,
+    call: &Invocation,
     id: &ReleaseId,
     head: &Head<Option<Release>>,
     events: &[Event],
-) -> Result<(Head<Option<Release>>, bool), PortError> {
-    match ports.append(id, head, events).await {
-        Ok(head) => Ok((head, true)),
-        Err(AppendError::Moved) => Ok((ports.load(id).await?, false)),
+) -> Result<Log<P::Reading>, PortError> {
+    let after = head.after(events).state;
+    let intending = after.as_ref().filter(|_| events.iter().any(is_intent));
+    let stored = match intending.and_then(|release| Some((release, release.intended?))) {
+        None => {
+            let stored = ports.append(id, head, events).await;
+            stored.map(|head| (head, None))
+        }
+        Some((release, effect)) => {
+            let (spec, generation) = (&release.plan().target, release.generation);
+            let target = spec.id();
+            let (stored, reading) = join!(
+                ports.append_and_fence(id, head, events, &target, generation, call),
+                read_ahead(ports, spec, effect)
+            );
+            let ready = Ready {
+                generation,
+                reading,
+            };
+            stored.map(|(head, is_fenced)| (head, is_fenced.then_some(ready)))
+        }
+    };
+    match stored {
+        Ok((head, ready)) => Ok(Log {
+            head,
+            is_ours: true,
+            ready,
+        }),
+        Err(AppendError::Moved) => Ok(Log::as_loaded(ports.load(id).await?)),
         Err(AppendError::Port(error)) => Err(error),
         Err(busy @ AppendError::Busy { .. }) => Err(PortError::new(
             Class::Permanent,
@@ -270,56 +353,129 @@ pub(crate) async fn append_or_reload(
     }
 }
 
+fn is_intent(event: &Event) -> bool {
+    matches!(event, Event::Intended { .. })
+}
+
+/// What an effect needs of its target. One that cannot be read is read again when its turn comes.
+async fn read_ahead<P: TrafficTarget>(
+    ports: &P,
+    target: &TargetSpec,
+    effect: Effect,
+) -> Option<P::Reading> {
+    match effect {
+        Effect::SetWeight(_) => ports.reading(target).await.ok(),
+        Effect::Deploy
+        | Effect::Retire
+        | Effect::TestTraffic(_)
+        | Effect::StopAlongside
+        | Effect::HoldStage => None,
+    }
+}
+
 /// Performs the latest intent behind the fence, and reads it back before anybody else can.
-async fn perform(
-    ports: &impl Ports,
+///
+/// A run that does not know what became of an effect keeps the fence until it is surely over, and
+/// does nothing else to the target: what it sent off may still arrive.
+async fn perform<P: Ports>(
+    ports: &P,
     call: &Invocation,
     id: &ReleaseId,
     release: &Release,
     effect: Effect,
+    ready: Option<Ready<P::Reading>>,
 ) -> Result<(), PortError> {
     let target = release.plan().target.id();
-    ports.fence(&target, id, release.generation, call).await?;
-    let result = act(ports, release, effect, release.generation).await;
-    let unknown = |error: &PortError| error.class == Class::Retryable;
-    if result.as_ref().is_err_and(unknown) {
-        // The effect may still happen: nobody else may act before this call is surely over.
-        return result;
+    if let Some(earlier) = call.doubt(&target).filter(|earlier| *earlier != effect) {
+        return Err(PortError::new(
+            Class::Conflict,
+            format!("{effect} at {target}"),
+            format!("this run sent off '{earlier}', which may still arrive; a later run goes on"),
+        ));
     }
-    if let Err(error) = ports.unfence(&target, call).await {
+    let reading = match ready.filter(|ready| ready.generation == release.generation) {
+        Some(ready) => ready.reading,
+        None => {
+            ports.fence(&target, id, release.generation, call).await?;
+            None
+        }
+    };
+    let result = act(ports, call, release, effect, reading).await;
+    if is_unknown(&result) {
+        call.doubts(&target, effect);
+    }
+    if call.doubt(&target).is_none()
+        && let Err(error) = ports.unfence(&target, call).await
+    {
         // It ends by itself with this call's deadline.
         tracing::warn!(%error, "fence not given back");
     }
     result
 }
 
-async fn act(
-    ports: &impl Ports,
+/// Whether an effect may still happen although it was not reported as done.
+fn is_unknown(result: &Result<(), PortError>) -> bool {
+    result
+        .as_ref()
+        .is_err_and(|error| error.class == Class::Retryable)
+}
+
+async fn act<P: Ports>(
+    ports: &P,
+    call: &Invocation,
     release: &Release,
     effect: Effect,
-    generation: Generation,
+    reading: Option<P::Reading>,
 ) -> Result<(), PortError> {
     let (target, arms) = (&release.plan().target, &release.started.arms);
-    let weight = match effect {
-        Effect::SetWeight(weight) => weight,
-        Effect::Deploy => return ports.deploy(target, arms).await,
+    match effect {
+        Effect::SetWeight(weight) => weigh(ports, call, release, weight, reading).await,
+        Effect::Deploy => ports.deploy(target, arms).await,
         Effect::Retire => {
             let idle = match release.weight {
                 Weight::ZERO => &arms.candidate,
                 _ => &arms.stable,
             };
-            return ports.retire(target, arms, idle).await;
+            ports.retire(target, arms, idle).await
         }
         Effect::TestTraffic(on) => {
             let test = release.plan().test_traffic().filter(|_| on);
-            return ports.route(target, arms, test).await;
+            ports.route(target, arms, test).await
         }
-        Effect::StopAlongside => return company::stop(ports, release).await,
-        Effect::HoldStage => return company::hold_stage(ports, release).await,
-    };
-    ports.set_weight(target, arms, weight).await?;
+        Effect::StopAlongside => company::stop(ports, release).await,
+        Effect::HoldStage => company::hold_stage(ports, release).await,
+    }
+}
+
+/// Sets the weight until it reads back.
+async fn weigh<P: Ports>(
+    ports: &P,
+    call: &Invocation,
+    release: &Release,
+    weight: Weight,
+    mut reading: Option<P::Reading>,
+) -> Result<(), PortError> {
+    for _ in 1..WEIGHT_TRIES_MAX {
+        let result = weigh_once(ports, release, weight, reading.take()).await;
+        if !is_unknown(&result) {
+            return result;
+        }
+        call.doubts(&release.plan().target.id(), Effect::SetWeight(weight));
+        ports.sleep(WEIGHT_PAUSE).await;
+    }
+    weigh_once(ports, release, weight, reading).await
+}
+
+async fn weigh_once<P: Ports>(
+    ports: &P,
+    release: &Release,
+    weight: Weight,
+    reading: Option<P::Reading>,
+) -> Result<(), PortError> {
+    let (target, arms) = (&release.plan().target, &release.started.arms);
+    ports.set_weight(target, arms, weight, reading).await?;
     let live = ports.weight(target, arms).await?;
-    tracing::info!(%weight, %generation, %live, "weight set");
+    tracing::info!(%weight, generation = %release.generation, %live, "weight set");
     if live == weight {
         return Ok(());
     }

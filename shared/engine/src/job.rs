@@ -1,25 +1,56 @@
 //! One CodePipeline job, as the actions see it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
-use release::{IdError, ReleaseId};
+use jiff::{SignedDuration, Timestamp};
+use release::{Effect, IdError, ReleaseId, TargetId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::{Stream, StreamError};
+use crate::{Clock, Stream, StreamError};
 
 /// The longest of the texts that CodePipeline puts into UserParameters, in characters: the id of a
 /// build is its project's name (255), a colon and a UUID.
 pub const PARAMETER_CHARS_MAX: usize = 300;
 
-/// One run of a function: who it is, and how long it lives.
+/// One run of a function: who it is, how long it lives, and what it does not know.
 #[derive(Debug, Clone)]
 pub struct Invocation {
     /// Unlike every other run's.
     pub owner: String,
-    /// Nothing of this run happens after this instant: the platform has ended it.
+    /// Nothing of this run happens after this instant of its machine's clock
+    /// ([`Clock::machine_time`]): the platform has ended it.
     pub deadline: Timestamp,
+    /// What was sent off to a target and may still be carried out, once more or at all.
+    doubts: RefCell<BTreeMap<TargetId, Effect>>,
+}
+
+impl Invocation {
+    /// A run that has just begun.
+    pub fn new(owner: impl Into<String>, deadline: Timestamp) -> Self {
+        Self {
+            owner: owner.into(),
+            deadline,
+            doubts: RefCell::default(),
+        }
+    }
+
+    /// How long it still lives; negative once that is over.
+    pub fn time_left(&self, clock: &impl Clock) -> SignedDuration {
+        self.deadline.duration_since(clock.machine_time())
+    }
+
+    /// Nobody knows whether, and when, this effect will happen.
+    pub(crate) fn doubts(&self, target: &TargetId, effect: Effect) {
+        self.doubts.borrow_mut().insert(target.clone(), effect);
+    }
+
+    /// What may still happen to this target.
+    pub(crate) fn doubt(&self, target: &TargetId) -> Option<Effect> {
+        self.doubts.borrow().get(target).copied()
+    }
 }
 
 /// One CodePipeline job.

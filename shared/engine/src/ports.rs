@@ -46,6 +46,18 @@ pub trait ReleaseLog {
         events: &[S::Event],
     ) -> Result<Head<S>, AppendError>;
 
+    /// The same, and in the same write what [`fence`](Self::fence) does for `id`, unless that is
+    /// refused: then the events are stored all the same, and `false` comes with the new head.
+    async fn append_and_fence<S: Story>(
+        &self,
+        id: &ReleaseId,
+        head: &Head<S>,
+        events: &[S::Event],
+        target: &TargetId,
+        generation: Generation,
+        call: &Invocation,
+    ) -> Result<(Head<S>, bool), AppendError>;
+
     /// The active stories that registered this name.
     async fn watching(&self, name: &str) -> Result<Vec<ReleaseId>, PortError>;
 
@@ -90,6 +102,9 @@ pub struct Due {
 
 /// What moves requests.
 pub trait TrafficTarget {
+    /// What [`set_weight`](Self::set_weight) has to know of a target.
+    type Reading;
+
     /// Which side is stable (it has all the traffic) and which is the candidate (it has none). Both
     /// are the same where what would be the candidate serves everything already.
     ///
@@ -105,12 +120,21 @@ pub trait TrafficTarget {
     /// names them by digest. Asked when a release begins; none where the target runs no images.
     async fn images(&self, target: &TargetSpec) -> Result<BTreeSet<String>, PortError>;
 
-    /// Gives the candidate this share of the requests. Nothing else of the target changes.
+    /// The same, read ahead of it.
+    async fn reading(&self, target: &TargetSpec) -> Result<Self::Reading, PortError>;
+
+    /// Gives the candidate this share of the requests. Nothing else of the target changes. What was
+    /// `read` a moment ago need not be read again; what the target has is then written in any case,
+    /// because others may have moved it since.
+    ///
+    /// [`crate::Class::Retryable`] when a request was sent that may still be carried out: no further
+    /// one is sent instead of it, since of two the first may come last.
     async fn set_weight(
         &self,
         target: &TargetSpec,
         arms: &Arms,
         weight: Weight,
+        read: Option<Self::Reading>,
     ) -> Result<(), PortError>;
 
     /// Puts the candidate up beside the stable version. Returns once that is asked for, not once it
@@ -300,6 +324,10 @@ pub trait Telemetry {
 pub trait Clock {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Now, as this machine has it, right or wrong. The platform tells by the same clock how long a
+    /// run lives.
+    fn machine_time(&self) -> Timestamp;
 
     /// Waits.
     async fn sleep(&self, time: SignedDuration);

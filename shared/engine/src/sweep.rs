@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use jiff::SignedDuration;
 use release::{Head, Release, SWEEP_PAUSE, ask_rollback};
 
-use crate::drive::{append_or_reload, drive};
+use crate::drive::{drive, drive_after};
 use crate::{Class, Driven, Due, Invocation, PortError, Ports};
 
 /// The most releases that one run looks after. Those that are left over are the next run's, which
@@ -71,25 +71,22 @@ enum Looked {
 }
 
 async fn look_after(ports: &impl Ports, call: &Invocation, due: &Due) -> Result<Looked, PortError> {
-    if ports.now() + TIME_FOR_ONE > call.deadline {
+    if call.time_left(ports) < TIME_FOR_ONE {
         return Ok(Looked::Late);
     }
     let Some(asked) = ports.take_due(due, ports.now() + SWEEP_PAUSE).await? else {
         return Ok(Looked::Busy);
     };
-    let mut head: Head<Option<Release>> = ports.load(&due.id).await?;
-    if let Some(release) = &head.state {
-        let now = ports.now();
-        let because = release.abandoned(asked, now);
-        let events = because.map(|because| ask_rollback(release, now, because));
+    let head: Head<Option<Release>> = ports.load(&due.id).await?;
+    let now = ports.now();
+    let turned = head.state.as_ref().and_then(|release| {
+        let because = release.abandoned(asked, now)?;
+        Some(ask_rollback(release, now, because))
+    });
+    let driven = match turned.filter(|events| !events.is_empty()) {
         // Somebody who was faster looks after it: this one only goes on from there.
-        head = match events {
-            Some(events) if !events.is_empty() => {
-                append_or_reload(ports, &due.id, &head, &events).await?.0
-            }
-            Some(_) | None => head,
-        };
-    }
-    let driven = drive(ports, call, &due.id, head).await?;
+        Some(events) => drive_after(ports, call, &due.id, &head, &events).await?,
+        None => drive(ports, call, &due.id, head).await?,
+    };
     Ok(Looked::Driven(Box::new(driven)))
 }

@@ -42,7 +42,7 @@ fn run(name: &str, second: i64) -> GateRun {
 fn ports(world: &World) -> Run<'_> {
     let deadline = world.look().now + SignedDuration::from_secs(20);
     let owner = "owner".to_owned();
-    Run::new(world, Invocation { owner, deadline })
+    Run::new(world, Invocation::new(owner, deadline))
 }
 
 /// `None` when the run died.

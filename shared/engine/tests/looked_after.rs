@@ -41,10 +41,7 @@ fn started(world: &World, name: &str, steps: &str) -> Started {
 }
 
 fn call(world: &World, owner: &str) -> Invocation {
-    Invocation {
-        owner: owner.to_owned(),
-        deadline: world.look().now + SignedDuration::from_secs(120),
-    }
+    Invocation::new(owner, world.look().now + SignedDuration::from_secs(120))
 }
 
 /// One job of the pipeline.
@@ -159,12 +156,12 @@ fn a_watch_that_has_begun_is_judged_and_closed_without_a_pipeline() {
 }
 
 #[test]
-fn a_rollback_whose_run_died_is_finished_within_two_pauses() {
+fn a_rollback_whose_run_died_is_finished_once_its_fence_is_over() {
     use engine::fakes::Fault;
     let world = World::default();
     job(&world, "a", STEPS);
     let dying = call(&world, "trigger");
-    // load, append: it has decided, and dies.
+    // load, append: it has decided and has the fence, and dies.
     let rival = |_: &World| {};
     let ports = Run::new(&world, dying.clone()).with_fault(1, Fault::DieAfter, &rival);
     let because = |_: &Release| {
@@ -180,7 +177,14 @@ fn a_rollback_whose_run_died_is_finished_within_two_pauses() {
     );
     assert_eq!(release(&world, "a").phase, Phase::RollingBack);
     assert_ne!(world.weight(), Weight::ZERO);
-    world.pass(SignedDuration::from_secs(121));
+    world.pass(SignedDuration::from_secs(61));
+    let busy = Swept {
+        driven: 0,
+        busy: 1,
+        ..DRIVEN
+    };
+    assert_eq!(swept(&world), busy);
+    world.pass(SignedDuration::from_secs(65));
     assert_eq!(swept(&world), DRIVEN);
     assert_eq!(world.weight(), Weight::ZERO);
 }
@@ -241,10 +245,7 @@ fn a_run_that_is_nearly_over_begins_nothing() {
     let world = World::default();
     job(&world, "a", STEPS);
     world.pass(ABANDON_AFTER + SignedDuration::from_secs(1));
-    let call = Invocation {
-        owner: "sweep".to_owned(),
-        deadline: world.look().now + SignedDuration::from_secs(5),
-    };
+    let call = Invocation::new("sweep", world.look().now + SignedDuration::from_secs(5));
     let ports = Run::new(&world, call.clone());
     let outcome = sweep(&ports, &call).now_or_never().unwrap().unwrap();
     assert_eq!((outcome.due, outcome.left), (1, 1));

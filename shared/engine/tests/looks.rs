@@ -45,7 +45,7 @@ fn started(world: &World, steps: &str) -> Started {
 fn run(world: &World, steps: &str) -> Release {
     let deadline = world.look().now + SignedDuration::from_secs(30);
     let owner = "run".to_owned();
-    let call = Invocation { owner, deadline };
+    let call = Invocation::new(owner, deadline);
     let ports = Run::new(world, call.clone());
     let driven = async {
         let mut head: Head<Option<Release>> = ports.load(&id()).await.unwrap();

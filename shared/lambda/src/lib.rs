@@ -73,7 +73,7 @@ async fn handle_job<A: Action>(
     event: &Value,
     context: &Context,
 ) -> Result<(), PortError> {
-    let call = invocation(context, ports.now());
+    let call = invocation(context, ports.machine_time());
     let (job, token) = match decode(event) {
         Decoded::Job(job, token) => (job, token),
         Decoded::Refused { job, why } => {
@@ -112,7 +112,7 @@ async fn run_in_time<A: Action>(
     job: &Job,
 ) -> Result<JobReply, ActionError> {
     let run = AssertUnwindSafe(action.run(ports, call, job)).catch_unwind();
-    let left = call.deadline.duration_since(ports.now()) - ANSWER_TIME;
+    let left = call.time_left(ports) - ANSWER_TIME;
     match tokio::time::timeout(left.max(SignedDuration::ZERO).unsigned_abs(), run).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_panic)) => Err(try_again("finish this run: it panicked")),
@@ -147,7 +147,7 @@ async fn handle_event<T: Trigger>(
             tracing::error!(%why, "event dropped");
             return Ok(());
         }
-        let call = invocation(context, ports.now());
+        let call = invocation(context, ports.machine_time());
         let result = Box::pin(trigger.run(ports, &call, &event)).await;
         result.inspect_err(|error| tracing::error!(%error, "event to be delivered again"))
     }
@@ -170,7 +170,7 @@ async fn handle_records<L: Listener>(
         tracing::error!("event dropped: it is no batch of a stream's records");
         return Ok(failures(&[]));
     };
-    let call = invocation(context, ports.now());
+    let call = invocation(context, ports.machine_time());
     let heard = Box::pin(listener.run(ports, &call, records)).await;
     let Some(error) = heard.stopped_by else {
         return Ok(failures(&[]));
@@ -195,14 +195,11 @@ fn failures(numbers: &[String]) -> Value {
 fn invocation(context: &Context, now: Timestamp) -> Invocation {
     let millis = i64::try_from(context.deadline).unwrap_or(i64::MAX);
     let deadline = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
-    Invocation {
-        owner: format!("{}-{:016x}", context.request_id, fastrand::u64(..)),
-        // `cargo lambda watch` gives an instant in 1970; Lambda never gives one that has passed.
-        deadline: if deadline > now {
-            deadline
-        } else {
-            now + LIFE_BY_HAND
-        },
+    let owner = format!("{}-{:016x}", context.request_id, fastrand::u64(..));
+    // `cargo lambda watch` gives an instant in 1970; Lambda never gives one that has passed.
+    match deadline > now {
+        true => Invocation::new(owner, deadline),
+        false => Invocation::new(owner, now + LIFE_BY_HAND),
     }
 }
 

@@ -73,10 +73,7 @@ fn world(sources: [(&str, Vec<Sourced>); 3]) -> World {
 
 /// One job of the story.
 fn job(world: &World, asked: Asked<'_>) -> Result<Looked, ActionError> {
-    let call = Invocation {
-        owner: "run".to_owned(),
-        deadline: world.look().now + SignedDuration::from_mins(5),
-    };
+    let call = Invocation::new("run", world.look().now + SignedDuration::from_mins(5));
     let run = Run::new(world, call);
     let story = ReleaseId::for_job("unit", "1").unwrap();
     let looked = look(&run, &story, asked).now_or_never();

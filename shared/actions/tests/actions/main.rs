@@ -98,10 +98,7 @@ fn job(id: &str, section: &str) -> Job {
 }
 
 fn call(world: &World) -> Invocation {
-    Invocation {
-        owner: "run".to_owned(),
-        deadline: world.look().now + SignedDuration::from_secs(60),
-    }
+    Invocation::new("run", world.look().now + SignedDuration::from_secs(60))
 }
 
 fn run(action: &impl Action, world: &World, job: &Job) -> Result<JobReply, ActionError> {

@@ -76,17 +76,33 @@ fn stays(seconds: i32) -> String {
     )
 }
 
-/// Sets the weights of both groups, unless they are as they should be.
+/// The rule's actions as they were a moment ago.
+#[derive(Debug)]
+pub struct Reading(Vec<Action>);
+
+/// What [`set_weight`] writes back changed.
+pub(super) async fn read(aws: &Aws, alb: &AlbRule) -> Result<Reading, PortError> {
+    actions::read(aws, alb).await.map(Reading)
+}
+
+/// Sets the weights of both groups, unless they are just now as they should be.
 pub(super) async fn set_weight(
     aws: &Aws,
     alb: &AlbRule,
     arms: &Arms,
     weight: Weight,
+    read: Option<Reading>,
 ) -> Result<(), PortError> {
-    let mut actions = actions::read(aws, alb).await?;
-    if live_weight(&actions, arms) == Some(weight) {
-        return Ok(());
-    }
+    let mut actions = match read {
+        Some(Reading(actions)) => actions,
+        None => {
+            let actions = actions::read(aws, alb).await?;
+            if live_weight(&actions, arms) == Some(weight) {
+                return Ok(());
+            }
+            actions
+        }
+    };
     let (stable, candidate) = AlbRule::weights(weight);
     for group in actions::groups_mut(&mut actions) {
         let arn = group.target_group_arn.as_deref();

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use aws_sdk_lambda::config;
 use aws_sdk_lambda::operation::get_alias::GetAliasOutput;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::types::{AliasRoutingConfiguration, LastUpdateStatus, State};
@@ -20,6 +21,7 @@ use release::{Arms, Live, Weight};
 
 use crate::Aws;
 use crate::error::{failed, odd_answer};
+use crate::not_twice::NotTwice;
 
 /// The version that changes with every deployment.
 const LATEST: &str = "$LATEST";
@@ -112,19 +114,34 @@ async fn ready(aws: &Aws, target: &LambdaAlias, version: &str) -> Result<(), Por
     Err(PortError::new(class, doing, what))
 }
 
+/// Where the alias sent its invocations a moment ago, and its revision then.
+#[derive(Debug)]
+pub struct Reading(Route, String);
+
+/// What [`set_weight`] goes by.
+pub(super) async fn read(aws: &Aws, target: &LambdaAlias) -> Result<Reading, PortError> {
+    let (live, revision) = route(aws, target).await?;
+    Ok(Reading(live, revision))
+}
+
 /// Sets the candidate's share, unless it is as it should be.
 pub(super) async fn set_weight(
     aws: &Aws,
     target: &LambdaAlias,
     arms: &Arms,
     weight: Weight,
+    earlier: Option<Reading>,
 ) -> Result<(), PortError> {
     let doing = || format!("set the weight of {} to {weight}", target.arn());
-    let (live, revision) = route(aws, target).await?;
+    let is_now = earlier.is_none();
+    let Reading(live, revision) = match earlier {
+        Some(reading) => reading,
+        None => read(aws, target).await?,
+    };
     match live.weight(arms) {
         // Back to the stable version is written in any case: the new revision outdates every write
         // of another weight that may still be on its way.
-        Some(live) if live == weight && weight != Weight::ZERO => return Ok(()),
+        Some(live) if live == weight && weight != Weight::ZERO && is_now => return Ok(()),
         Some(_) => {}
         None => return Err(moved(target, arms, &live, doing())),
     }
@@ -140,6 +157,8 @@ pub(super) async fn set_weight(
         .function_version(version)
         .routing_config(routing)
         .revision_id(revision)
+        .customize()
+        .config_override(config::Builder::new().retry_classifier(NotTwice))
         .send()
         .await;
     updated

@@ -12,7 +12,20 @@ use release::{Arms, Live, Weight};
 
 use crate::Aws;
 
+/// What is to be known before a weight is set.
+#[derive(Debug)]
+pub enum Reading {
+    /// The actions of a load balancer's rule.
+    Rule(alb::Reading),
+    /// Where an alias sends its invocations.
+    Alias(lambda_alias::Reading),
+    /// Nothing but what the release knows: a service is told what to run.
+    Service,
+}
+
 impl TrafficTarget for Aws {
+    type Reading = Reading;
+
     async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError> {
         match target {
             TargetSpec::AlbRule(rule) => alb::arms(self, rule).await,
@@ -47,27 +60,50 @@ impl TrafficTarget for Aws {
         }
     }
 
+    async fn reading(&self, target: &TargetSpec) -> Result<Reading, PortError> {
+        match target {
+            TargetSpec::AlbRule(rule) => alb::read(self, rule).await.map(Reading::Rule),
+            TargetSpec::EcsServices(target) => {
+                alb::read(self, &target.alb()).await.map(Reading::Rule)
+            }
+            TargetSpec::EcsTaskSets(target) => {
+                alb::read(self, &target.alb()).await.map(Reading::Rule)
+            }
+            TargetSpec::LambdaAlias(alias) => {
+                let reading = lambda_alias::read(self, alias).await;
+                reading.map(Reading::Alias)
+            }
+            TargetSpec::EcsRolling(_) => Ok(Reading::Service),
+        }
+    }
+
     async fn set_weight(
         &self,
         target: &TargetSpec,
         arms: &Arms,
         weight: Weight,
+        read: Option<Reading>,
     ) -> Result<(), PortError> {
-        match target {
-            TargetSpec::AlbRule(rule) => alb::set_weight(self, rule, arms, weight).await,
+        let rule = match target {
+            TargetSpec::AlbRule(rule) => rule.clone(),
+            TargetSpec::EcsServices(target) => target.alb(),
+            TargetSpec::EcsTaskSets(target) => target.alb(),
             TargetSpec::LambdaAlias(alias) => {
-                lambda_alias::set_weight(self, alias, arms, weight).await
-            }
-            TargetSpec::EcsServices(target) => {
-                alb::set_weight(self, &target.alb(), arms, weight).await
-            }
-            TargetSpec::EcsTaskSets(target) => {
-                alb::set_weight(self, &target.alb(), arms, weight).await
+                let read = match read {
+                    Some(Reading::Alias(read)) => Some(read),
+                    Some(Reading::Rule(_) | Reading::Service) | None => None,
+                };
+                return lambda_alias::set_weight(self, alias, arms, weight, read).await;
             }
             TargetSpec::EcsRolling(target) => {
-                ecs::rolling::set_weight(self, target, arms, weight).await
+                return ecs::rolling::set_weight(self, target, arms, weight).await;
             }
-        }
+        };
+        let read = match read {
+            Some(Reading::Rule(read)) => Some(read),
+            Some(Reading::Alias(_) | Reading::Service) | None => None,
+        };
+        alb::set_weight(self, &rule, arms, weight, read).await
     }
 
     async fn route(

@@ -74,6 +74,8 @@ pub enum Mutant {
     NoLease,
     /// The fence is given back although the effect may still happen.
     FenceGivenBackInDoubt,
+    /// The fence is given back once a weight is set, although it was sent off twice.
+    DoubtForgotten,
     /// The fence admits a release that does not hold the target.
     FenceForAnyRelease,
     /// The fence admits a generation that has been outranked.
@@ -106,13 +108,14 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::EffectsSkipped,
         Self::ActsBeforeIntent,
         Self::UnconditionalAppend,
         Self::NoFence,
         Self::NoLease,
         Self::FenceGivenBackInDoubt,
+        Self::DoubtForgotten,
         Self::FenceForAnyRelease,
         Self::NoGeneration,
         Self::GenerationNotRaised,
@@ -138,6 +141,7 @@ pub struct Run<'w> {
     skew: SignedDuration,
     calls: Cell<usize>,
     last_set: Cell<Option<Weight>>,
+    is_in_doubt: Cell<bool>,
     fault: Option<(usize, Fault)>,
     rival: Option<&'w dyn Fn(&World)>,
     mutant: Option<Mutant>,
@@ -153,6 +157,7 @@ impl<'w> Run<'w> {
             skew: SignedDuration::ZERO,
             calls: Cell::new(0),
             last_set: Cell::new(None),
+            is_in_doubt: Cell::new(false),
             fault: None,
             rival: None,
             mutant: None,
@@ -262,6 +267,60 @@ impl<'w> Run<'w> {
     fn is(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
+
+    fn store<S: Story>(
+        &self,
+        world: &World,
+        id: &ReleaseId,
+        head: &Head<S>,
+        events: &[S::Event],
+    ) -> Result<Head<S>, AppendError> {
+        if self.is(Mutant::ActsBeforeIntent)
+            && let Some((target, candidate, weight)) = intended(head, events)
+        {
+            world.set_weight(&target, &candidate, weight, self.call.deadline)?;
+        }
+        if self.is(Mutant::NoClaim) {
+            world.change().held.clear();
+        }
+        let lowered = self
+            .is(Mutant::GenerationNotRaised)
+            .then(|| lowered::<S>(events));
+        let events = lowered.as_deref().unwrap_or(events);
+        match self.is(Mutant::UnconditionalAppend) {
+            true => world.append(id, &world.load(id)?, events, self.mutant),
+            false => world.append(id, head, events, self.mutant),
+        }
+    }
+
+    fn take_fence(
+        &self,
+        world: &World,
+        target: &TargetId,
+        release: &ReleaseId,
+        generation: Generation,
+        call: &Invocation,
+    ) -> Result<(), PortError> {
+        let generation = match self.is(Mutant::NoGeneration) {
+            true => Generation(u64::MAX),
+            false => generation,
+        };
+        if self.is(Mutant::NoFence) {
+            return Ok(());
+        }
+        if self.is(Mutant::FenceForAnyRelease)
+            && let Some(held) = world.change().held.get_mut(target)
+        {
+            held.by = release.clone();
+        }
+        world.fence(target, release, generation, call, self.now())?;
+        if self.is(Mutant::NoLease)
+            && let Some(held) = world.change().held.get_mut(target)
+        {
+            held.fence = Some((call.owner.clone(), Timestamp::MAX));
+        }
+        Ok(())
+    }
 }
 
 fn unreachable_now() -> PortError {
@@ -336,23 +395,23 @@ impl ReleaseLog for Run<'_> {
         head: &Head<S>,
         events: &[S::Event],
     ) -> Result<Head<S>, AppendError> {
-        self.at(Call::Append, |world| {
-            if self.is(Mutant::ActsBeforeIntent)
-                && let Some((target, candidate, weight)) = intended(head, events)
-            {
-                world.set_weight(&target, &candidate, weight, self.call.deadline)?;
-            }
-            if self.is(Mutant::NoClaim) {
-                world.change().held.clear();
-            }
-            let lowered = self
-                .is(Mutant::GenerationNotRaised)
-                .then(|| lowered::<S>(events));
-            let events = lowered.as_deref().unwrap_or(events);
-            match self.is(Mutant::UnconditionalAppend) {
-                true => world.append(id, &world.load(id)?, events, self.mutant),
-                false => world.append(id, head, events, self.mutant),
-            }
+        self.at(Call::Append, |world| self.store(world, id, head, events))
+            .await
+    }
+
+    async fn append_and_fence<S: Story>(
+        &self,
+        id: &ReleaseId,
+        head: &Head<S>,
+        events: &[S::Event],
+        target: &TargetId,
+        generation: Generation,
+        call: &Invocation,
+    ) -> Result<(Head<S>, bool), AppendError> {
+        self.at(Call::AppendAndFence, |world| {
+            let head = self.store(world, id, head, events)?;
+            let fenced = self.take_fence(world, target, id, generation, call);
+            Ok((head, fenced.is_ok()))
         })
         .await
     }
@@ -402,26 +461,8 @@ impl ReleaseLog for Run<'_> {
         generation: Generation,
         call: &Invocation,
     ) -> Result<(), PortError> {
-        let generation = match self.is(Mutant::NoGeneration) {
-            true => Generation(u64::MAX),
-            false => generation,
-        };
-        self.at(Call::Fence, |world| match self.is(Mutant::NoFence) {
-            true => Ok(()),
-            false => {
-                if self.is(Mutant::FenceForAnyRelease)
-                    && let Some(held) = world.change().held.get_mut(target)
-                {
-                    held.by = release.clone();
-                }
-                world.fence(target, release, generation, call, self.now())?;
-                if self.is(Mutant::NoLease)
-                    && let Some(held) = world.change().held.get_mut(target)
-                {
-                    held.fence = Some((call.owner.clone(), Timestamp::MAX));
-                }
-                Ok(())
-            }
+        self.at(Call::Fence, |world| {
+            self.take_fence(world, target, release, generation, call)
         })
         .await
     }
@@ -436,6 +477,13 @@ impl ReleaseLog for Run<'_> {
 }
 
 impl TrafficTarget for Run<'_> {
+    /// A weight is simply set.
+    type Reading = ();
+
+    async fn reading(&self, _target: &TargetSpec) -> Result<(), PortError> {
+        Ok(()) // nothing is asked, so nothing happens to it
+    }
+
     async fn arms(&self, target: &TargetSpec) -> Result<Arms, PortError> {
         self.through(|world| world.arms(&target.id())).await
     }
@@ -454,6 +502,7 @@ impl TrafficTarget for Run<'_> {
         target: &TargetSpec,
         arms: &Arms,
         weight: Weight,
+        _read: Option<()>,
     ) -> Result<(), PortError> {
         self.at(Call::SetWeight, |world| {
             self.last_set.set(Some(weight));
@@ -462,6 +511,7 @@ impl TrafficTarget for Run<'_> {
             }
             let until = self.call.deadline;
             let set = world.set_weight(&target.id(), &arms.candidate, weight, until);
+            self.is_in_doubt.set(self.is_in_doubt.get() || set.is_err());
             if set.is_err() && self.is(Mutant::FenceGivenBackInDoubt) {
                 world.unfence(&target.id(), &self.call);
             }
@@ -511,6 +561,9 @@ impl TrafficTarget for Run<'_> {
 
     async fn weight(&self, target: &TargetSpec, arms: &Arms) -> Result<Weight, PortError> {
         self.at(Call::Weight, |world| {
+            if self.is_in_doubt.get() && self.is(Mutant::DoubtForgotten) {
+                world.unfence(&target.id(), &self.call);
+            }
             let believed = self.last_set.get().filter(|_| self.is(Mutant::NoReadBack));
             Ok(believed.unwrap_or_else(|| world.live_weight(&target.id(), &arms.candidate)))
         })
@@ -702,6 +755,10 @@ impl Telemetry for Run<'_> {
 impl Clock for Run<'_> {
     fn now(&self) -> Timestamp {
         self.world.look().now + self.skew
+    }
+
+    fn machine_time(&self) -> Timestamp {
+        self.world.look().now
     }
 
     async fn sleep(&self, time: SignedDuration) {

@@ -20,6 +20,8 @@ pub enum Call {
     Load,
     /// [`crate::ReleaseLog::append`].
     Append,
+    /// [`crate::ReleaseLog::append_and_fence`].
+    AppendAndFence,
     /// [`crate::ReleaseLog::watching`].
     Watching,
     /// [`crate::ReleaseLog::beat`].
@@ -59,6 +61,7 @@ impl Call {
             Self::Load | Self::Watching | Self::Look => &[DieBefore, Throttled],
             Self::Weight | Self::Live | Self::Due => &[DieBefore, Throttled, Stale],
             Self::Append
+            | Self::AppendAndFence
             | Self::Beat
             | Self::TakeDue
             | Self::Fence
@@ -221,6 +224,9 @@ impl World {
         let mut hasher = DefaultHasher::new();
         match call {
             Call::Load | Call::Append => self.part(Self::LOG).hash(&mut hasher),
+            Call::AppendAndFence => {
+                (self.part(Self::LOG), self.part(Self::FENCES)).hash(&mut hasher);
+            }
             Call::Weight => {
                 let last: BTreeMap<_, _> = state.weights.iter().map(Moved::live).collect();
                 last.hash(&mut hasher);

@@ -106,10 +106,7 @@ pub fn on_stage<'w>(
 }
 
 fn invocation(world: &World, owner: &str) -> Invocation {
-    Invocation {
-        owner: owner.to_owned(),
-        deadline: world.look().now + LIFE,
-    }
+    Invocation::new(owner, world.look().now + LIFE)
 }
 
 async fn play(run: &Run<'_>, call: &Invocation, role: &Role, mutant: Option<Mutant>) -> Played {

@@ -21,6 +21,8 @@ const FAULTS_VARIABLE: &str = "PENSTOCK_EXPLORE_FAULTS";
 
 /// Histories of each scenario that are drawn by lot.
 const DRAWS: u64 = 60;
+/// One call in so many meets a fault, where that is drawn by lot.
+const FAULT_ODDS: u32 = 8;
 /// Faults in a history that is drawn by lot.
 const FAULTS_DRAWN: u32 = 2;
 
@@ -319,7 +321,8 @@ impl Scenario {
             0 => &[],
             _ => call.faults(),
         };
-        let chosen = stage.choices.any(may_happen.len() + 1);
+        // Drawn by lot, they are spread over the history.
+        let chosen = stage.choices.rarely(may_happen.len() + 1, FAULT_ODDS);
         chosen
             .checked_sub(1)
             .and_then(|fault| may_happen.get(fault).copied())

@@ -198,7 +198,9 @@ impl<'w> Stage<'w> {
             if open.is_empty() {
                 return quiescent(&self.witness);
             }
-            self.pass((LIFE + FENCE_SLACK).max(SWEEP_PAUSE) + SignedDuration::from_secs(1))?;
+            // A decision wakes the sweep by the clock of whoever decided.
+            let pause = (LIFE + FENCE_SLACK).max(SWEEP_PAUSE) + SKEW;
+            self.pass(pause + SignedDuration::from_secs(1))?;
             for id in open {
                 self.one_more(&id, number, pipeline)?;
                 let release = self.witness.release(&id);

@@ -400,7 +400,7 @@ impl Life {
 
 fn invocation(world: &World, owner: String) -> Invocation {
     let deadline = world.look().now + LIFE;
-    Invocation { owner, deadline }
+    Invocation::new(owner, deadline)
 }
 
 fn tick(run: &Run<'_>, call: &Invocation, world: &World, scenario: Scenario) -> Ran {

@@ -1,11 +1,13 @@
 //! The actions of a rule, or a listener's default actions: read, and written back changed.
 
+use aws_sdk_elasticloadbalancingv2::config;
 use aws_sdk_elasticloadbalancingv2::types::{Action, ForwardActionConfig, TargetGroupTuple};
 use engine::{Class, PortError};
 use release::config::AlbRule;
 
 use crate::Aws;
 use crate::error::{failed, odd_answer};
+use crate::not_twice::NotTwice;
 
 /// All of them, in AWS's order.
 pub(super) async fn read(aws: &Aws, alb: &AlbRule) -> Result<Vec<Action>, PortError> {
@@ -79,13 +81,19 @@ pub(super) async fn write(
     let actions = Some(actions);
     if alb.is_default() {
         let call = aws.elb.modify_listener().listener_arn(&alb.rule);
-        let written = call.set_default_actions(actions).send().await;
+        let call = call.set_default_actions(actions).customize();
+        let written = call.config_override(not_twice()).send().await;
         written.map(drop).map_err(|e| failed(writing(alb), e))
     } else {
         let call = aws.elb.modify_rule().rule_arn(&alb.rule);
-        let written = call.set_actions(actions).send().await;
+        let call = call.set_actions(actions).customize();
+        let written = call.config_override(not_twice()).send().await;
         written.map(drop).map_err(|e| failed(writing(alb), e))
     }
+}
+
+fn not_twice() -> config::Builder {
+    config::Builder::new().retry_classifier(NotTwice)
 }
 
 fn writing(alb: &AlbRule) -> String {

@@ -10,6 +10,7 @@ pub(super) mod task_sets;
 
 use std::collections::BTreeSet;
 
+use aws_sdk_ecs::config;
 use aws_sdk_ecs::types::{
     Deployment, DeploymentControllerType, DeploymentRolloutState, DeploymentStrategy, LoadBalancer,
     Service, TaskDefinition as Definition, TaskDefinitionStatus,
@@ -23,6 +24,7 @@ use release::gate::digest_of;
 use super::alb;
 use crate::Aws;
 use crate::error::{failed, misconfigured_if, odd_answer};
+use crate::not_twice::NotTwice;
 
 /// The status of a service that runs, and of a deployment or task set that is not the main one.
 const ACTIVE: &str = "ACTIVE";
@@ -222,6 +224,8 @@ async fn update(
         .service(arn.name())
         .set_task_definition(task_definition.map(str::to_owned))
         .set_desired_count(tasks)
+        .customize()
+        .config_override(config::Builder::new().retry_classifier(NotTwice))
         .send()
         .await;
     let doing = || match (task_definition, tasks) {

@@ -254,7 +254,9 @@ async fn a_release_is_moved_in_single_steps_each_of_them_absolute() {
     let (target, arms) = (target(NewVersion::Number(8)), from_7_to_8());
     for points in [0, 1, 1_000, 1_000, 5_000, 10_000, 0] {
         let wanted = weight_of(points);
-        set_weight(&aws, &target, &arms, wanted).await.unwrap();
+        set_weight(&aws, &target, &arms, wanted, None)
+            .await
+            .unwrap();
         assert_eq!(weight(&aws, &target, &arms).await.unwrap(), wanted);
     }
     let function = function.lock().unwrap();
@@ -288,7 +290,7 @@ async fn an_alias_that_changes_between_reading_and_writing_is_a_conflict_and_sta
     let (aws, function) = serve();
     function.lock().unwrap().disturbed = true;
     let (target, arms) = (target(NewVersion::Number(8)), from_7_to_8());
-    let error = set_weight(&aws, &target, &arms, weight_of(1_000)).await;
+    let error = set_weight(&aws, &target, &arms, weight_of(1_000), None).await;
     assert_eq!(error.unwrap_err().class, Class::Conflict);
     assert!(function.lock().unwrap().updates.is_empty());
 }
@@ -301,7 +303,7 @@ async fn an_alias_that_somebody_else_has_moved_is_left_alone_and_named() {
         (function.version, function.weights) = ("9".to_owned(), json!({"8": 0.25}));
     }
     let (target, arms) = (target(NewVersion::Number(8)), from_7_to_8());
-    let error = set_weight(&aws, &target, &arms, Weight::ZERO).await;
+    let error = set_weight(&aws, &target, &arms, Weight::ZERO, None).await;
     let error = error.unwrap_err();
     assert_eq!(error.class, Class::Misconfigured);
     let message = error.to_string();
