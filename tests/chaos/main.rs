@@ -23,7 +23,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -70,6 +70,8 @@ pub struct Extent {
     pub timed: usize,
     /// So many releases at a time.
     pub lanes: usize,
+    /// The tests run at the same time: each mostly waits.
+    pub side_by_side: bool,
     /// From one job of an action to the next. An action may try 20 times, and has to outlast a dead run
     /// that has its target.
     pub continuation_delay: Duration,
@@ -107,6 +109,7 @@ const SMALL: Extent = Extent {
     late: 2,
     timed: 0,
     lanes: 24,
+    side_by_side: true,
     // A run of canary-shift that is killed keeps its target for 35 s.
     continuation_delay: Duration::from_millis(2_500),
 };
@@ -133,7 +136,8 @@ const WHOLE: Extent = Extent {
     told: 12,
     late: 24,
     timed: 0,
-    lanes: 60,
+    lanes: 100,
+    side_by_side: false,
     // One of rollback-trigger keeps it for 125 s.
     continuation_delay: Duration::from_millis(7_500),
 };
@@ -150,6 +154,7 @@ const TIMED: Extent = Extent {
     late: 0,
     timed: 200,
     lanes: 0,
+    side_by_side: false,
     continuation_delay: Duration::from_millis(2_500),
 };
 
@@ -163,6 +168,8 @@ pub struct Chaos {
     pub extent: Extent,
     /// The calls of clean releases, once these are recorded.
     pub calls: OnceCell<BTreeMap<Scenario, Vec<Call>>>,
+    /// Held while events come late.
+    pub late: RwLock<()>,
     /// Chooses what is random.
     pub seed: u64,
 }
@@ -193,6 +200,7 @@ impl Chaos {
             fleet,
             extent,
             calls: OnceCell::new(),
+            late: RwLock::default(),
             seed,
         })
     }
@@ -223,15 +231,14 @@ const TESTS: &[Test] = &[
         "everybody_is_told_of_each_change_though_who_tells_them_meets_faults_and_dies",
         told::told,
     ),
-    (
-        "events_that_come_late_and_again_change_nothing",
-        deliveries::late,
-    ),
+    (LATE, deliveries::late),
 ];
+
+/// What must not be beside others: their events come late, too.
+const LATE: &str = "events_that_come_late_and_again_change_nothing";
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1); // each test fills the machine
     if arguments.list {
         let idle = TESTS.iter().map(|(name, _)| Trial::test(*name, || Ok(())));
         return libtest_mimic::run(&arguments, idle.collect()).exit_code();
@@ -247,9 +254,18 @@ fn main() -> ExitCode {
         0 => TESTS,
         _ => TIMED_TESTS,
     };
+    arguments.test_threads = Some(match chaos.extent.side_by_side {
+        true => tests.len(),
+        false => 1, // each fills the machine
+    });
     let trials = tests.iter().map(|(name, test)| {
-        let (chaos, test) = (chaos.clone(), *test);
+        let chaos = chaos.clone();
         Trial::test(*name, move || {
+            let (_alone, _beside_others);
+            match *name {
+                LATE => _alone = chaos.late.write().unwrap_or_else(PoisonError::into_inner),
+                _ => _beside_others = chaos.late.read().unwrap_or_else(PoisonError::into_inner),
+            }
             test(&chaos).map_err(|error| Failed::from(format!("{error:#}")))
         })
     });
