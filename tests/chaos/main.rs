@@ -108,7 +108,7 @@ const SMALL: Extent = Extent {
     told: 3,
     late: 2,
     timed: 0,
-    lanes: 24,
+    lanes: 16,
     side_by_side: true,
     // A run of canary-shift that is killed keeps its target for 35 s.
     continuation_delay: Duration::from_millis(2_500),
@@ -136,7 +136,7 @@ const WHOLE: Extent = Extent {
     told: 12,
     late: 24,
     timed: 0,
-    lanes: 100,
+    lanes: 40,
     side_by_side: false,
     // One of rollback-trigger keeps it for 125 s.
     continuation_delay: Duration::from_millis(7_500),
