@@ -102,11 +102,12 @@ bench-calls: demo ## AWS calls and round trips of each job, and of a whole relea
 	PENSTOCK_ROUND_TRIP_MS=$(ROUND_TRIP_MS) cargo test --locked --quiet --workspace --test end_to_end -- promoted --test-threads 1
 	cargo run --locked --quiet --bin bench-calls -- --requests target/end-to-end-requests.jsonl
 
-# How many releases are active while the sweep is timed.
+# How many releases are active while the sweep is timed, and how many of them nobody looks after.
 ACTIVE ?= 0,100,10000
+DUE ?= 0,1,20,100
 
 bench-sweep: $(TOOLS) bootstraps ## What the sweep costs with 0, 100 and 10 000 active releases
-	PENSTOCK_ACTIVE=$(ACTIVE) cargo test --locked --quiet --workspace --test end_to_end -- a_sweep_reads --test-threads 1
+	PENSTOCK_ACTIVE=$(ACTIVE) PENSTOCK_DUE=$(DUE) cargo test --locked --quiet --workspace --test end_to_end -- a_sweep_ --test-threads 1
 
 bench-rollback: $(TOOLS) bootstraps ## From an alarm to the stable weight live, 200 times, and its AWS calls
 	PENSTOCK_CHAOS=timed cargo test --locked --quiet --workspace --test chaos

@@ -1,24 +1,39 @@
-//! What the sweep reads, by how many releases are active.
+//! What the sweep costs, by how many releases are active and by how many nobody looks after.
 
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use aws::local::lambda;
+use aws::local::lambda::primitives::Blob;
+use cli::stack::{Balancer, STACK};
 use engine::{ReleaseLog, SWEEP_PAGE, begin};
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use release::config::Config;
 use release::{Arms, Event, Head, Outcome, Proof, Release, ReleaseId, Started, Weight};
 
 use crate::Test;
 use crate::world::World;
 
-pub const TESTS: &[Test] = &[(
-    "a_sweep_reads_what_is_due_and_not_what_is_active",
-    what_is_due,
-)];
+pub const TESTS: &[Test] = &[
+    (
+        "a_sweep_reads_what_is_due_and_not_what_is_active",
+        what_is_due,
+    ),
+    (
+        "a_sweep_performs_what_releases_intended_and_nobody_did",
+        what_is_left_undone,
+    ),
+];
 
 /// Set by `make bench-sweep`: how many releases are active, several numbers in ascending order.
 const ACTIVE: &str = "PENSTOCK_ACTIVE";
+/// The same: how many releases are due at once, several numbers.
+const DUE: &str = "PENSTOCK_DUE";
+/// How long ago the last of their pipelines has asked.
+const QUIET: SignedDuration = SignedDuration::from_mins(20);
+/// What each of them was about to do.
+const STEPS: &str = "[{set-weight: 50%}, {wait: 30m}, {set-weight: 100%}]";
 /// How their names begin.
 const PREFIX: &str = "active-";
 /// Sweeps that are timed; the middle one is told.
@@ -27,11 +42,7 @@ const SWEEPS: usize = 15;
 const SIDE_BY_SIDE: usize = 16;
 
 fn what_is_due(world: &World) -> anyhow::Result<()> {
-    let active = std::env::var(ACTIVE).unwrap_or_else(|_| "0,100".to_owned());
-    let active: Vec<usize> = active
-        .split(',')
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
+    let active = numbers(ACTIVE, "0,100")?;
     world.runtime.block_on(async {
         let mut begun = 0;
         println!("active releases, one sweep in ms, as a multiple of one read of the table");
@@ -46,12 +57,98 @@ fn what_is_due(world: &World) -> anyhow::Result<()> {
             println!("{begun:>6} {sweep_ms:>8.2} {:>6.1}", sweep_ms / read_ms);
         }
         stream::iter(0..begun)
-            .map(|number| end(world, number))
+            .map(async |number| end(world, &active(number)?).await)
             .buffer_unordered(SIDE_BY_SIDE)
             .try_collect::<()>()
             .await?;
         Ok(())
     })
+}
+
+fn numbers(variable: &str, otherwise: &str) -> anyhow::Result<Vec<usize>> {
+    let text = std::env::var(variable).unwrap_or_else(|_| otherwise.to_owned());
+    let numbers = text.split(',').map(str::parse);
+    numbers
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{variable}={text}"))
+}
+
+/// Releases whose first weight was intended, and whoever was to set it died.
+fn what_is_left_undone(world: &World) -> anyhow::Result<()> {
+    let counts = numbers(DUE, "0,4")?;
+    world.runtime.block_on(async {
+        println!("due releases, one sweep in ms, each of them in ms, AWS requests of each");
+        for count in counts {
+            let releases = stream::iter(0..count)
+                .map(async |_| {
+                    let name = world.name("due");
+                    let balancer = world.stack.balancer(&name).await?;
+                    let id = ReleaseId::try_from(name)?;
+                    let Balancer {
+                        rule, blue, green, ..
+                    } = &balancer;
+                    let text = config([rule, blue, green], STEPS);
+                    let mut started = started(&id, &text)?;
+                    started.at = Timestamp::now() - QUIET;
+                    started.arms = Arms {
+                        stable: blue.clone(),
+                        candidate: green.clone(),
+                    };
+                    begin(&world.aws, &id, started).await?;
+                    anyhow::Ok((id, balancer))
+                })
+                .buffer_unordered(SIDE_BY_SIDE)
+                .try_collect::<Vec<_>>()
+                .await?;
+            let before = requests(world)?;
+            let watch = Instant::now();
+            sweep(world).await?;
+            let sweep_ms = watch.elapsed().as_secs_f64() * 1e3;
+            let calls = requests(world)? - before;
+            for (_, balancer) in &releases {
+                let weights = world.weights_of(balancer).await?;
+                ensure!(weights == (1, 1), "{weights:?}");
+            }
+            let of_each = |all: f64| all / count.max(1) as f64;
+            println!(
+                "{count:>6} {sweep_ms:>8.0} {:>8.1} {:>6.1}",
+                of_each(sweep_ms),
+                of_each(calls as f64)
+            );
+            for (id, _) in &releases {
+                end(world, id).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// One run of the compiled function, as the schedule asks for it.
+async fn sweep(world: &World) -> anyhow::Result<()> {
+    let event = serde_json::json!({
+        "version": "0",
+        "id": "sweep-cost",
+        "source": "penstock.schedule",
+        "detail-type": "Penstock Sweep",
+        "account": "000000000000",
+        "region": "us-east-1",
+        "detail": {},
+    });
+    let lambda = lambda::Client::new(world.stack.sdk());
+    let invoke = lambda
+        .invoke()
+        .function_name(format!("{STACK}-rollback-trigger"))
+        .payload(Blob::new(event.to_string()));
+    let answer = invoke.send().await?;
+    let error = answer.function_error();
+    ensure!(error.is_none(), "{error:?}: {:?}", answer.payload());
+    Ok(())
+}
+
+/// How many AWS requests the functions have sent.
+fn requests(world: &World) -> anyhow::Result<usize> {
+    let recording = std::fs::read(world.stack.requests())?;
+    Ok(recording.iter().filter(|byte| **byte == b'\n').count())
 }
 
 /// All that a sweep reads when nothing is due. Other tests' releases may be; these are not.
@@ -87,9 +184,8 @@ fn active(number: usize) -> anyhow::Result<ReleaseId> {
 }
 
 /// Gives back what such a release holds.
-async fn end(world: &World, number: usize) -> anyhow::Result<()> {
-    let id = active(number)?;
-    let head: Head<Option<Release>> = world.aws.load(&id).await?;
+async fn end(world: &World, id: &ReleaseId) -> anyhow::Result<()> {
+    let head: Head<Option<Release>> = world.aws.load(id).await?;
     let proof = Proof {
         weight: Weight::ZERO,
         healthy_hosts: 0,
@@ -100,7 +196,7 @@ async fn end(world: &World, number: usize) -> anyhow::Result<()> {
         outcome: Outcome::RolledBack,
         proof,
     };
-    world.aws.append(&id, &head, &[ended]).await?;
+    world.aws.append(id, &head, &[ended]).await?;
     Ok(())
 }
 
@@ -110,15 +206,18 @@ async fn begin_somewhere(world: &World, number: usize) -> anyhow::Result<()> {
     let arn = |kind: &str| {
         format!("arn:aws:elasticloadbalancing:us-east-1:000000000000:{kind}/x{number}/1")
     };
-    let text = format!(
-        "version: 1\nreleases: {{web: {{target: {{alb-rule: {{rule: '{}/2/3', target-groups: ['{}', \
-         '{}']}}}}, abandon-after: 24h, steps: canary}}}}",
-        arn("listener-rule/app"),
-        arn("targetgroup/blue"),
-        arn("targetgroup/green"),
-    );
+    let rule = format!("{}/2/3", arn("listener-rule/app"));
+    let groups = ["blue", "green"].map(|side| arn(&format!("targetgroup/{side}")));
+    let text = config([&rule, &groups[0], &groups[1]], "canary");
     begin(&world.aws, &id, started(&id, &text)?).await?;
     Ok(())
+}
+
+fn config([rule, blue, green]: [&str; 3], steps: &str) -> String {
+    format!(
+        "version: 1\nreleases: {{web: {{target: {{alb-rule: {{rule: '{rule}', target-groups: \
+         ['{blue}', '{green}']}}}}, abandon-after: 24h, steps: {steps}}}}}"
+    )
 }
 
 fn started(id: &ReleaseId, config: &str) -> anyhow::Result<Started> {

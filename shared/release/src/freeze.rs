@@ -6,7 +6,8 @@
 //! - a window begins when the clock first shows its beginning or something later, and ends when the
 //!   clock shows its end or something later and will show nothing earlier again;
 //! - so a time that the clock skips is the moment at which it is put forward, and of a time that it
-//!   shows twice a window begins with the first and ends with the second;
+//!   shows twice a window begins with the first and ends with the second, unless it is the one that
+//!   the clock is put back to, before which nothing is shown again;
 //! - `for` is counted on that clock as well: 64 h from Friday 16:00 last until Monday 08:00 on every
 //!   weekend. What begins and ends within skipped time never freezes.
 //!
@@ -206,7 +207,13 @@ fn begins(zone: &TimeZone, time: DateTime) -> Timestamp {
 /// From when on this clock shows this time, or something later, and nothing earlier again.
 fn ends(zone: &TimeZone, time: DateTime) -> Timestamp {
     match zone.to_ambiguous_timestamp(time).offset() {
-        AmbiguousOffset::Fold { after, .. } => instant(after.to_timestamp(time), time),
+        AmbiguousOffset::Fold { after, .. } => {
+            let second = instant(after.to_timestamp(time), time);
+            match changed(zone, second) == second {
+                true => begins(zone, time),
+                false => second,
+            }
+        }
         AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Gap { .. } => begins(zone, time),
     }
 }

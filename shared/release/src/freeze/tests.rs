@@ -68,6 +68,13 @@ fn a_time_that_is_skipped_is_the_moment_of_the_change_and_of_two_the_window_has_
         until(once, "2026-10-25T00:30:00Z").as_deref(),
         Some("2026-10-25T01:40:00Z")
     );
+    // Nothing before 02:00 is shown again.
+    let before =
+        "- {from: 2026-10-25T01:30, until: 2026-10-25T02:00, time-zone: Europe/Berlin, because: x}";
+    assert_eq!(
+        until(before, "2026-10-24T23:30:00Z").as_deref(),
+        Some("2026-10-25T00:00:00Z")
+    );
 }
 
 #[test]
