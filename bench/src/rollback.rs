@@ -17,8 +17,10 @@ pub enum Told {
 }
 
 impl Told {
-    fn by(operation: &str) -> Option<Self> {
-        match operation {
+    /// By a request of somebody outside: what functions announce is no alarm.
+    fn by(request: &Request) -> Option<Self> {
+        match request.operation() {
+            _ if !request.function.is_empty() => None,
             "PutEvents" => Some(Self::Event),
             "SetAlarmState" => Some(Self::Alarm),
             _ => None,
@@ -72,7 +74,7 @@ pub fn read(recording: &str) -> Result<Vec<Row>, serde_json::Error> {
     let mut told: BTreeMap<String, (Told, i64)> = BTreeMap::new();
     let mut runs: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
     for request in &requests {
-        if let (Some(by), Some(lane)) = (Told::by(request.operation()), lane(request)) {
+        if let (Some(by), Some(lane)) = (Told::by(request), lane(request)) {
             told.insert(lane, (by, request.began_us));
         }
         if request.function.ends_with(FUNCTION) {
@@ -154,10 +156,16 @@ mod tests {
 
     use super::*;
 
-    fn line(job: &str, operation: &str, (began, ended): (i64, i64), body: &str) -> String {
+    /// A request of this function, or of somebody outside.
+    fn line(
+        (function, job): (&str, &str),
+        operation: &str,
+        (began, ended): (i64, i64),
+        body: &str,
+    ) -> String {
         json!({
             "began_us": began * 1_000, "ended_us": ended * 1_000, "service": "any",
-            "function": "penstock-rollback-trigger", "invocation": job, "method": "POST", "uri": "/",
+            "function": function, "invocation": job, "method": "POST", "uri": "/",
             "headers": {"x-amz-target": format!("Any.{operation}")}, "body": body,
         })
         .to_string()
@@ -165,15 +173,25 @@ mod tests {
 
     #[test]
     fn a_rollback_is_timed_from_its_event_to_the_weight_that_was_answered() {
-        let (lane, run) = ("0000000000000007", "1-6b048d6d-d59d1c1c0000000000000007");
+        let lane = "0000000000000007";
+        let (outside, job) = (("", ""), format!("1-6b048d6d-d59d1c1c{lane}"));
+        let run = ("penstock-rollback-trigger", job.as_str());
+        let announced = ("penstock-announce", "1-6b048d6d-d59d1c1cd59d1c1cd59d1c1c");
+        let alarm = format!("alarm lane-{lane}-alarm");
         let lines = [
-            line("", "PutEvents", (0, 1), &format!("alarm lane-{lane}-alarm")),
+            line(outside, "PutEvents", (0, 1), &alarm),
             line(run, "Query", (10, 12), ""),
             line(run, "Query", (13, 15), ""),
             line(run, "UpdateItem", (16, 18), ""),
             line(run, "TransactWriteItems", (16, 19), ""),
             line(run, "ModifyRule", (20, 22), ""),
             line(run, "DescribeRules", (23, 25), ""),
+            line(
+                announced,
+                "PutEvents",
+                (26, 27),
+                &format!("it went back: {alarm}"),
+            ),
         ];
         let rows = read(&lines.join("\n")).unwrap();
         let [row] = rows.as_slice() else {

@@ -1,5 +1,7 @@
 //! Many releases at once, half of them good and half of them not.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -10,6 +12,9 @@ use release::{Event, Release, ReleaseId};
 use crate::Chaos;
 use crate::lane::{Lane, Scenario};
 
+/// Before the trace's root in a line of the recording, and how many digits of its end are the lane.
+const INVOCATION: &str = "\"invocation\":\"";
+const DIGITS: usize = 16;
 /// So many lanes are set up at a time.
 const SET_UP: usize = 16;
 const SCENARIOS: [Scenario; 4] = [
@@ -21,14 +26,18 @@ const SCENARIOS: [Scenario; 4] = [
 
 pub fn crowd(chaos: &Chaos) -> anyhow::Result<()> {
     chaos.world.runtime.block_on(async {
-        let alone = together(chaos, 1).await?;
+        let alone = match chaos.extent.side_by_side {
+            true => None,
+            false => Some(together(chaos, 1).await?),
+        };
         let crowd = together(chaos, chaos.extent.crowd).await?;
-        let calls = |of: &Crowd| of.requests as f64 / of.releases as f64;
         println!(
-            "{} releases at once, {} of them at the same moment: {:.1} s, one alone {:.1} s; {:.0} requests each, alone {:.0}",
-            crowd.releases, crowd.at_once, crowd.took.as_secs_f64(), alone.took.as_secs_f64(),
-            calls(&crowd), calls(&alone),
+            "{} releases at once, {} of them at the same moment: {crowd}",
+            crowd.releases, crowd.at_once
         );
+        if let Some(alone) = alone {
+            println!("one alone: {alone}");
+        }
         ensure!(crowd.at_once * 2 > crowd.releases, "they were not at once");
         Ok(())
     })
@@ -40,8 +49,16 @@ struct Crowd {
     /// The most that were active at one moment, by their logs.
     at_once: usize,
     took: Duration,
-    /// AWS requests of all functions.
+    /// AWS requests of all their functions.
     requests: usize,
+}
+
+impl fmt::Display for Crowd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each = self.requests as f64 / self.releases as f64;
+        let seconds = self.took.as_secs_f64();
+        write!(f, "{seconds:.1} s, {each:.0} AWS requests each")
+    }
 }
 
 async fn together(chaos: &Chaos, releases: usize) -> anyhow::Result<Crowd> {
@@ -49,7 +66,6 @@ async fn together(chaos: &Chaos, releases: usize) -> anyhow::Result<Crowd> {
     let lanes = scenarios.map(|scenario| Lane::make(&chaos.world, &chaos.fleet, *scenario));
     let lanes: Vec<_> = stream::iter(lanes).buffer_unordered(SET_UP).collect().await;
     let lanes = lanes.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-    let before = requests(chaos)?;
     let began = Instant::now();
     let ended = futures::future::join_all(lanes.iter().map(|lane| lane.run(&chaos.world))).await;
     let took = began.elapsed();
@@ -64,6 +80,7 @@ async fn together(chaos: &Chaos, releases: usize) -> anyhow::Result<Crowd> {
         }
     }
     ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    let requests = requests(chaos, &lanes)?;
     for lane in lanes {
         chaos.fleet.take_back(lane);
     }
@@ -71,7 +88,7 @@ async fn together(chaos: &Chaos, releases: usize) -> anyhow::Result<Crowd> {
         releases,
         at_once: at_once(chaos, &ids).await?,
         took,
-        requests: requests(chaos)? - before,
+        requests,
     })
 }
 
@@ -93,8 +110,15 @@ async fn at_once(chaos: &Chaos, ids: &[ReleaseId]) -> anyhow::Result<usize> {
     Ok(most.unsigned_abs())
 }
 
-/// How many AWS requests the functions have sent.
-fn requests(chaos: &Chaos) -> anyhow::Result<usize> {
-    let recording = std::fs::read(chaos.world.stack.requests())?;
-    Ok(recording.iter().filter(|byte| **byte == b'\n').count())
+/// How many AWS requests the functions have sent for these lanes.
+fn requests(chaos: &Chaos, lanes: &[Lane]) -> anyhow::Result<usize> {
+    let recording = std::fs::read_to_string(chaos.world.stack.requests())?;
+    let lanes: BTreeSet<_> = lanes.iter().map(|lane| lane.digits.as_str()).collect();
+    let is_theirs = |line: &&str| {
+        let invocation = line.split_once(INVOCATION).map(|(_, rest)| rest);
+        let root = invocation.and_then(|rest| rest.split('"').next());
+        let digits = root.and_then(|root| root.get(root.len().checked_sub(DIGITS)?..));
+        digits.is_some_and(|digits| lanes.contains(digits))
+    };
+    Ok(recording.lines().filter(is_theirs).count())
 }

@@ -22,8 +22,8 @@ use crate::world::{Action, Ran, Version, World};
 /// The address of every target.
 const HOST: &str = "127.0.0.1";
 /// Requests a second that a release gets where it is judged by them, and where it is only watched.
-const JUDGED_RPS: u32 = 20;
-const WATCHED_RPS: u32 = 4;
+const JUDGED_RPS: u32 = 8;
+const WATCHED_RPS: u32 = 2;
 /// So many percent of a bad version's purchases fail.
 const FAILING_PERCENT: u32 = 60;
 /// How long after its first weight a release's alarm fires.
