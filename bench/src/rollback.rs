@@ -35,8 +35,8 @@ const LANE_DIGITS: usize = 16;
 const FUNCTION: &str = "rollback-trigger";
 /// What gives the stable version the traffic.
 const EFFECT: &str = "ModifyRule";
-/// What may not be left out before it.
-const FENCE: &str = "UpdateItem";
+/// What may not be left out before it: the decision is stored, and the target fenced.
+const INTENT: &str = "TransactWriteItems";
 
 /// Rollbacks of one beginning. All times are in milliseconds.
 #[derive(Debug, PartialEq)]
@@ -47,7 +47,7 @@ pub struct Row {
     pub whole: Sample,
     /// From the function's first request to the stable weight.
     pub function: Sample,
-    /// The function's time as a multiple of what the fence and the weight alone took in the same run.
+    /// The function's time as a multiple of what the decision and the weight alone took in the same run.
     pub ratio: Sample,
     /// AWS requests until the stable weight.
     pub calls: Sample,
@@ -117,7 +117,7 @@ fn path(told: Told, at: i64, run: &[&Request]) -> Option<Path> {
     let first = run.iter().map(|request| request.began_us).min()?;
     let took = |request: &Request| millis(request.ended_us - request.began_us);
     let effect = run.iter().find(|request| request.operation() == EFFECT)?;
-    let fence = run.iter().find(|request| request.operation() == FENCE)?;
+    let intent = run.iter().find(|request| request.operation() == INTENT)?;
     let before: Vec<_> = run
         .iter()
         .filter(|request| request.began_us <= effect.began_us)
@@ -127,7 +127,7 @@ fn path(told: Told, at: i64, run: &[&Request]) -> Option<Path> {
         told,
         whole: millis(effect.ended_us - at),
         function: millis(effect.ended_us - first),
-        bare: took(fence) + took(effect),
+        bare: took(intent) + took(effect),
         calls: f64::from(u32::try_from(before.len()).ok()?),
         in_a_row: in_a_row(&before).into(),
     })
@@ -182,8 +182,8 @@ mod tests {
             line(outside, "PutEvents", (0, 1), &alarm),
             line(run, "Query", (10, 12), ""),
             line(run, "Query", (13, 15), ""),
-            line(run, "UpdateItem", (16, 18), ""),
-            line(run, "TransactWriteItems", (16, 19), ""),
+            line(run, "TransactWriteItems", (16, 18), ""),
+            line(run, "DescribeRules", (16, 19), ""),
             line(run, "ModifyRule", (20, 22), ""),
             line(run, "DescribeRules", (23, 25), ""),
             line(

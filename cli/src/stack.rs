@@ -514,9 +514,21 @@ impl Balancer {
     /// # Errors
     /// When the player refuses.
     pub async fn reset(&self, elbv2: &elbv2::Client) -> anyhow::Result<()> {
-        let first = forward(&[(&self.blue, 1), (&self.green, 0)]);
-        let modify = elbv2.modify_rule().rule_arn(&self.rule).actions(first);
-        modify.send().await.context("could not reset a rule")?;
+        self.divide(elbv2, (1, 0)).await
+    }
+
+    /// Divides requests by these weights of blue and green.
+    ///
+    /// # Errors
+    /// When the player refuses.
+    pub async fn divide(
+        &self,
+        elbv2: &elbv2::Client,
+        (blue, green): (i32, i32),
+    ) -> anyhow::Result<()> {
+        let divided = forward(&[(&self.blue, blue), (&self.green, green)]);
+        let modify = elbv2.modify_rule().rule_arn(&self.rule).actions(divided);
+        modify.send().await.context("could not set a rule")?;
         Ok(())
     }
 }
