@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use engine::ReleaseLog;
+use futures::future::join_all;
 use futures::{StreamExt, stream};
 use release::{Event, Release, ReleaseId};
 
@@ -17,15 +18,27 @@ const INVOCATION: &str = "\"invocation\":\"";
 const DIGITS: usize = 16;
 /// So many lanes are set up at a time.
 const SET_UP: usize = 16;
-const SCENARIOS: [Scenario; 4] = [
-    Scenario::Quiet,
-    Scenario::Alarmed,
-    Scenario::Quiet,
-    Scenario::Judged,
-];
+/// From one release's beginning to the next one's: a function that is started is a process, and a
+/// laptop has only so many processors for them.
+const BEGINS_EVERY: Duration = Duration::from_millis(500);
+/// How long after the last one has begun the first one goes on.
+const TOGETHER: Duration = Duration::from_secs(20);
+/// CodePipeline's own, about.
+const CONTINUATION_DELAY: Duration = Duration::from_secs(30);
+const SCENARIOS: [Scenario; 8] = {
+    use Scenario::{Alarmed, Judged, Quiet};
+    [
+        Quiet, Alarmed, Quiet, Alarmed, Quiet, Alarmed, Quiet, Judged,
+    ]
+};
 
 pub fn crowd(chaos: &Chaos) -> anyhow::Result<()> {
-    chaos.world.runtime.block_on(async {
+    let engine = chaos.world.stack.player().engine();
+    let usual = match chaos.extent.side_by_side {
+        true => None,
+        false => Some(engine.continue_after(CONTINUATION_DELAY)),
+    };
+    let came = chaos.world.runtime.block_on(async {
         let alone = match chaos.extent.side_by_side {
             true => None,
             false => Some(together(chaos, 1).await?),
@@ -38,9 +51,14 @@ pub fn crowd(chaos: &Chaos) -> anyhow::Result<()> {
         if let Some(alone) = alone {
             println!("one alone: {alone}");
         }
-        ensure!(crowd.at_once * 2 > crowd.releases, "they were not at once");
+        ensure!(
+            crowd.at_once * 4 > crowd.releases * 3,
+            "they were not at once"
+        );
         Ok(())
-    })
+    });
+    usual.map(|usual| engine.continue_after(usual));
+    came
 }
 
 /// What releases that ran together took.
@@ -65,9 +83,15 @@ async fn together(chaos: &Chaos, releases: usize) -> anyhow::Result<Crowd> {
     let scenarios = SCENARIOS.iter().cycle().take(releases);
     let lanes = scenarios.map(|scenario| Lane::make(&chaos.world, &chaos.fleet, *scenario));
     let lanes: Vec<_> = stream::iter(lanes).buffer_unordered(SET_UP).collect().await;
-    let lanes = lanes.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let mut lanes = lanes.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let ramp = BEGINS_EVERY * u32::try_from(releases)?;
+    lanes.iter_mut().for_each(|lane| lane.stay(ramp + TOGETHER));
     let began = Instant::now();
-    let ended = futures::future::join_all(lanes.iter().map(|lane| lane.run(&chaos.world))).await;
+    let ran = (0..).zip(&lanes).map(async |(number, lane)| {
+        tokio::time::sleep(BEGINS_EVERY * number).await;
+        lane.run(&chaos.world).await
+    });
+    let ended = join_all(ran).await;
     let took = began.elapsed();
     let (mut broken, mut ids) = (Vec::new(), Vec::new());
     for (lane, ended) in lanes.iter().zip(ended) {
