@@ -17,7 +17,7 @@ use release::{Phase, ReleaseId};
 use serde_json::Value;
 
 use crate::laws::{self, Ending};
-use crate::world::{Action, Ran, Version, World};
+use crate::world::{Action, Ran, Version, World, sweep_event};
 
 /// The address of every target.
 const HOST: &str = "127.0.0.1";
@@ -295,16 +295,7 @@ impl Lane {
 
     /// The schedule's event, with the lane in it: the calls of this sweep are this lane's.
     async fn sweep(&self, world: &World) -> anyhow::Result<()> {
-        let event = serde_json::json!({
-            "version": "0",
-            "id": self.name(),
-            "source": "penstock.schedule",
-            "detail-type": "Penstock Sweep",
-            "account": "000000000000",
-            "region": "us-east-1",
-            "detail": {},
-        });
-        trigger(world, &event).await
+        trigger(world, &sweep_event(&self.name())).await
     }
 
     fn ending(&self, ran: &Ran) -> Ending {

@@ -13,7 +13,7 @@ use release::config::Config;
 use release::{Arms, Event, Head, Outcome, Proof, Release, ReleaseId, Started, Weight};
 
 use crate::Test;
-use crate::world::World;
+use crate::world::{World, sweep_event};
 
 pub const TESTS: &[Test] = &[
     (
@@ -126,20 +126,11 @@ fn what_is_abandoned(world: &World) -> anyhow::Result<()> {
 
 /// One run of the compiled function, as the schedule asks for it.
 async fn sweep(world: &World) -> anyhow::Result<()> {
-    let event = serde_json::json!({
-        "version": "0",
-        "id": "sweep-cost",
-        "source": "penstock.schedule",
-        "detail-type": "Penstock Sweep",
-        "account": "000000000000",
-        "region": "us-east-1",
-        "detail": {},
-    });
     let lambda = lambda::Client::new(world.stack.sdk());
     let invoke = lambda
         .invoke()
         .function_name(format!("{STACK}-rollback-trigger"))
-        .payload(Blob::new(event.to_string()));
+        .payload(Blob::new(sweep_event("sweep-cost").to_string()));
     let answer = invoke.send().await?;
     let error = answer.function_error();
     ensure!(error.is_none(), "{error:?}: {:?}", answer.payload());
