@@ -17,8 +17,10 @@ pub enum Told {
 }
 
 impl Told {
-    fn by(operation: &str) -> Option<Self> {
-        match operation {
+    /// By a request of somebody outside: what functions announce is no alarm.
+    fn by(request: &Request) -> Option<Self> {
+        match request.operation() {
+            _ if !request.function.is_empty() => None,
             "PutEvents" => Some(Self::Event),
             "SetAlarmState" => Some(Self::Alarm),
             _ => None,
@@ -33,8 +35,8 @@ const LANE_DIGITS: usize = 16;
 const FUNCTION: &str = "rollback-trigger";
 /// What gives the stable version the traffic.
 const EFFECT: &str = "ModifyRule";
-/// What may not be left out before it.
-const FENCE: &str = "UpdateItem";
+/// What may not be left out before it: the decision is stored, and the target fenced.
+const INTENT: &str = "TransactWriteItems";
 
 /// Rollbacks of one beginning. All times are in milliseconds.
 #[derive(Debug, PartialEq)]
@@ -45,7 +47,7 @@ pub struct Row {
     pub whole: Sample,
     /// From the function's first request to the stable weight.
     pub function: Sample,
-    /// The function's time as a multiple of what the fence and the weight alone took in the same run.
+    /// The function's time as a multiple of what the decision and the weight alone took in the same run.
     pub ratio: Sample,
     /// AWS requests until the stable weight.
     pub calls: Sample,
@@ -72,7 +74,7 @@ pub fn read(recording: &str) -> Result<Vec<Row>, serde_json::Error> {
     let mut told: BTreeMap<String, (Told, i64)> = BTreeMap::new();
     let mut runs: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
     for request in &requests {
-        if let (Some(by), Some(lane)) = (Told::by(request.operation()), lane(request)) {
+        if let (Some(by), Some(lane)) = (Told::by(request), lane(request)) {
             told.insert(lane, (by, request.began_us));
         }
         if request.function.ends_with(FUNCTION) {
@@ -115,7 +117,7 @@ fn path(told: Told, at: i64, run: &[&Request]) -> Option<Path> {
     let first = run.iter().map(|request| request.began_us).min()?;
     let took = |request: &Request| millis(request.ended_us - request.began_us);
     let effect = run.iter().find(|request| request.operation() == EFFECT)?;
-    let fence = run.iter().find(|request| request.operation() == FENCE)?;
+    let intent = run.iter().find(|request| request.operation() == INTENT)?;
     let before: Vec<_> = run
         .iter()
         .filter(|request| request.began_us <= effect.began_us)
@@ -125,7 +127,7 @@ fn path(told: Told, at: i64, run: &[&Request]) -> Option<Path> {
         told,
         whole: millis(effect.ended_us - at),
         function: millis(effect.ended_us - first),
-        bare: took(fence) + took(effect),
+        bare: took(intent) + took(effect),
         calls: f64::from(u32::try_from(before.len()).ok()?),
         in_a_row: in_a_row(&before).into(),
     })
@@ -154,10 +156,16 @@ mod tests {
 
     use super::*;
 
-    fn line(job: &str, operation: &str, (began, ended): (i64, i64), body: &str) -> String {
+    /// A request of this function, or of somebody outside.
+    fn line(
+        (function, job): (&str, &str),
+        operation: &str,
+        (began, ended): (i64, i64),
+        body: &str,
+    ) -> String {
         json!({
             "began_us": began * 1_000, "ended_us": ended * 1_000, "service": "any",
-            "function": "penstock-rollback-trigger", "invocation": job, "method": "POST", "uri": "/",
+            "function": function, "invocation": job, "method": "POST", "uri": "/",
             "headers": {"x-amz-target": format!("Any.{operation}")}, "body": body,
         })
         .to_string()
@@ -165,15 +173,25 @@ mod tests {
 
     #[test]
     fn a_rollback_is_timed_from_its_event_to_the_weight_that_was_answered() {
-        let (lane, run) = ("0000000000000007", "1-6b048d6d-d59d1c1c0000000000000007");
+        let lane = "0000000000000007";
+        let (outside, job) = (("", ""), format!("1-6b048d6d-d59d1c1c{lane}"));
+        let run = ("penstock-rollback-trigger", job.as_str());
+        let announced = ("penstock-announce", "1-6b048d6d-d59d1c1cd59d1c1cd59d1c1c");
+        let alarm = format!("alarm lane-{lane}-alarm");
         let lines = [
-            line("", "PutEvents", (0, 1), &format!("alarm lane-{lane}-alarm")),
+            line(outside, "PutEvents", (0, 1), &alarm),
             line(run, "Query", (10, 12), ""),
             line(run, "Query", (13, 15), ""),
-            line(run, "UpdateItem", (16, 18), ""),
-            line(run, "TransactWriteItems", (16, 19), ""),
+            line(run, "TransactWriteItems", (16, 18), ""),
+            line(run, "DescribeRules", (16, 19), ""),
             line(run, "ModifyRule", (20, 22), ""),
             line(run, "DescribeRules", (23, 25), ""),
+            line(
+                announced,
+                "PutEvents",
+                (26, 27),
+                &format!("it went back: {alarm}"),
+            ),
         ];
         let rows = read(&lines.join("\n")).unwrap();
         let [row] = rows.as_slice() else {

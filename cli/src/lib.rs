@@ -4,6 +4,7 @@ pub mod alb;
 pub mod aliases;
 pub mod codedeploy;
 pub mod commands;
+pub mod deaths;
 pub mod demo;
 pub mod ecs;
 pub mod faults;

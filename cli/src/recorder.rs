@@ -32,6 +32,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::deaths::{Deaths, Doomed, Moment};
+
 /// Largest request that is passed on: more than any call of AWS that a function makes may have.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
 /// Largest answer that is passed on.
@@ -107,30 +109,27 @@ pub struct Recorder {
     server: JoinHandle<()>,
 }
 
+/// How a recorder passes requests on, other than unchanged and at once.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    /// No answer is given sooner after its request.
+    pub answer_time_min: Duration,
+    /// For a recorder behind something that gives requests another Host than they were signed with:
+    /// each gets this one back.
+    pub signed_host: Option<HeaderValue>,
+    /// Who sends some of these requests dies of it.
+    pub deaths: Arc<Deaths>,
+}
+
 impl Recorder {
-    /// Opens a port in front of this endpoint, such as `http://127.0.0.1:4566`. No answer is given
-    /// sooner than `answer_time_min` after its request.
+    /// Opens a port in front of this endpoint, such as `http://127.0.0.1:4566`.
     ///
     /// # Errors
     /// When no port is free.
     pub async fn start(
         endpoint: &str,
         recording: &Arc<Recording>,
-        answer_time_min: Duration,
-    ) -> anyhow::Result<Self> {
-        Self::start_behind(None, endpoint, recording, answer_time_min).await
-    }
-
-    /// As [`Recorder::start`], behind something that gives requests another Host than they were signed
-    /// with: each gets `signed_host` back.
-    ///
-    /// # Errors
-    /// When no port is free.
-    pub async fn start_behind(
-        signed_host: Option<HeaderValue>,
-        endpoint: &str,
-        recording: &Arc<Recording>,
-        answer_time_min: Duration,
+        manner: Manner,
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("could not open a port to record AWS requests at")?;
@@ -146,10 +145,9 @@ impl Recorder {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             recording: Arc::clone(recording),
             client: client(),
-            answer_time_min,
-            signed_host,
+            manner,
         };
-        let router = Router::new().fallback(pass_on).with_state(passing);
+        let router = Router::new().fallback(arrived).with_state(passing);
         let server = tokio::spawn(async {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "the port that records AWS requests failed");
@@ -189,12 +187,45 @@ struct Passing {
     endpoint: String,
     recording: Arc<Recording>,
     client: Upstream,
-    answer_time_min: Duration,
-    signed_host: Option<HeaderValue>,
+    manner: Manner,
+}
+
+/// Passes a request on, unless its sender is to die of it.
+async fn arrived(State(passing): State<Passing>, request: Request) -> Response {
+    match passing.manner.deaths.next(request.headers()) {
+        // Who has gone away ends what was done for it, but not what it has set going.
+        Some(doomed) => tokio::spawn(passed_on_and_killed(passing, request, doomed))
+            .await
+            .unwrap_or_else(|_panic| StatusCode::BAD_GATEWAY.into_response()),
+        None => pass_on(passing, request).await,
+    }
+}
+
+/// Kills the sender before its request is passed on, or after, as it is planned.
+async fn passed_on_and_killed(passing: Passing, request: Request, doomed: Doomed) -> Response {
+    let authorization = text(request.headers(), "authorization");
+    let service = authorization.and_then(signed_for);
+    let deaths = Arc::clone(&passing.manner.deaths);
+    let (killed, answer) = match doomed.death.moment {
+        Moment::Before => (doomed.kill().await, None),
+        Moment::Meanwhile => {
+            let killed = doomed.kill().await;
+            (killed, Some(pass_on(passing, request).await))
+        }
+        Moment::After => {
+            let answer = pass_on(passing, request).await;
+            (doomed.kill().await, Some(answer))
+        }
+    };
+    match killed {
+        Ok(()) => deaths.note(doomed.death, service.as_deref()),
+        Err(error) => tracing::warn!("{error:#}"),
+    }
+    answer.unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response())
 }
 
 /// Passes one request on with its own Host, which is signed, and its answer back.
-async fn pass_on(State(passing): State<Passing>, request: Request) -> Response {
+async fn pass_on(passing: Passing, request: Request) -> Response {
     let (mut head, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, REQUEST_BYTES_MAX).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
@@ -209,11 +240,11 @@ async fn pass_on(State(passing): State<Passing>, request: Request) -> Response {
     };
     head.uri = uri;
     forget_connection(&mut head.headers);
-    if let Some(host) = passing.signed_host {
+    if let Some(host) = passing.manner.signed_host {
         head.headers.insert(header::HOST, host);
     }
     let request = hyper::Request::from_parts(head, Full::new(body));
-    let soonest = Instant::now() + passing.answer_time_min;
+    let soonest = Instant::now() + passing.manner.answer_time_min;
     let answer = async {
         let (head, body) = passing.client.request(request).await.ok()?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.ok()?;
@@ -291,7 +322,7 @@ enum Sent {
 impl Exchange {
     fn begin(head: &hyper::http::request::Parts, body: &Bytes) -> Self {
         let now = Timestamp::now().as_microsecond();
-        let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let text = |name: &str| text(&head.headers, name);
         let recorded = RECORDED_HEADERS.iter();
         let headers = recorded.filter_map(|name| Some((*name, text(name)?.to_owned())));
         let service = text("authorization").and_then(signed_for);
@@ -310,6 +341,11 @@ impl Exchange {
     }
 }
 
+/// The header of this name, when it is text.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
 /// The service in `.. Credential=KEY/20260101/us-east-1/dynamodb/aws4_request, ..`.
 fn signed_for(authorization: &str) -> Option<String> {
     let (scope, _signature) = authorization.split_once("/aws4_request")?;
@@ -317,13 +353,13 @@ fn signed_for(authorization: &str) -> Option<String> {
 }
 
 /// What stands behind `app/` in what the SDK says of itself.
-fn app_name(user_agent: &str) -> Option<String> {
+pub(crate) fn app_name(user_agent: &str) -> Option<String> {
     let mut words = user_agent.split(' ');
     Some(words.find_map(|word| word.strip_prefix("app/"))?.to_owned())
 }
 
 /// The root in `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=..`.
-fn trace_root(header: &str) -> Option<String> {
+pub(crate) fn trace_root(header: &str) -> Option<String> {
     let mut fields = header.split(';');
     let root = fields.find_map(|field| field.trim().strip_prefix("Root="))?;
     Some(root.to_owned())

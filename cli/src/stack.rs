@@ -18,9 +18,10 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
+use crate::deaths::Deaths;
 use crate::faults::Faults;
 use crate::player::{BUILD_VARIABLES, Player, PlayerConfig};
-use crate::recorder::{Recorder, Recording};
+use crate::recorder::{Manner, Recorder, Recording};
 
 /// The name of the deployed stack, and the prefix of its functions' names.
 pub const STACK: &str = "penstock";
@@ -82,6 +83,7 @@ pub struct Stack {
     requests: PathBuf,
     /// Of the emulator and of the player.
     fronts: [Front; 2],
+    deaths: Arc<Deaths>,
 }
 
 impl Stack {
@@ -116,9 +118,10 @@ impl Stack {
         ));
         let requests = config.work.join(REQUESTS_FILE);
         let recording = Recording::create(&requests)?;
+        let deaths = Arc::default();
         let fronts = [
-            Front::start(config, "emulator", &endpoint, &recording).await?,
-            Front::start(config, "player", &player.url(), &recording).await?,
+            Front::start(config, "emulator", &endpoint, &recording, &deaths).await?,
+            Front::start(config, "player", &player.url(), &recording, &deaths).await?,
         ];
         let emulator_process =
             Emulator::start(config, &endpoint, fronts.each_ref().map(Front::url))?;
@@ -132,6 +135,7 @@ impl Stack {
             table,
             requests,
             fronts,
+            deaths,
         })
     }
 
@@ -172,9 +176,9 @@ impl Stack {
         self.fronts[0].url()
     }
 
-    /// The processes in which the emulator runs functions now: those at work, and those that wait.
-    pub fn function_processes(&self) -> Vec<Pid> {
-        self.emulator.functions()
+    /// What functions die of.
+    pub fn deaths(&self) -> &Deaths {
+        &self.deaths
     }
 
     /// A client of the player's load balancer.
@@ -224,11 +228,15 @@ impl Front {
         name: &str,
         endpoint: &str,
         recording: &Arc<Recording>,
+        deaths: &Arc<Deaths>,
     ) -> anyhow::Result<Self> {
         let port = config.faults.then(free_port).transpose()?;
-        let signed_host = port.and_then(|port| format!("127.0.0.1:{port}").parse().ok());
-        let least = config.answer_time_min;
-        let recorder = Recorder::start_behind(signed_host, endpoint, recording, least).await?;
+        let manner = Manner {
+            answer_time_min: config.answer_time_min,
+            signed_host: port.and_then(|port| format!("127.0.0.1:{port}").parse().ok()),
+            deaths: Arc::clone(deaths),
+        };
+        let recorder = Recorder::start(endpoint, recording, manner).await?;
         let mut front = Self {
             recorder,
             faults: None,
@@ -342,21 +350,6 @@ impl Emulator {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
-    }
-
-    /// Processes of its group that run what a function's package begins with.
-    fn functions(&self) -> Vec<Pid> {
-        let group = self.process.id();
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let functions = processes.filter_map(|process| {
-            let pid = process.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
-            // PID (NAME) STATE PARENT GROUP ..
-            let (before, after) = stat.rsplit_once(')')?;
-            let in_group = after.split_whitespace().nth(2)?.parse().ok() == group;
-            (in_group && before.ends_with("(bootstrap")).then(|| Pid::from_raw(pid))
-        });
-        functions.collect()
     }
 
     /// Functions are processes of their own, in the emulator's group.
@@ -521,9 +514,21 @@ impl Balancer {
     /// # Errors
     /// When the player refuses.
     pub async fn reset(&self, elbv2: &elbv2::Client) -> anyhow::Result<()> {
-        let first = forward(&[(&self.blue, 1), (&self.green, 0)]);
-        let modify = elbv2.modify_rule().rule_arn(&self.rule).actions(first);
-        modify.send().await.context("could not reset a rule")?;
+        self.divide(elbv2, (1, 0)).await
+    }
+
+    /// Divides requests by these weights of blue and green.
+    ///
+    /// # Errors
+    /// When the player refuses.
+    pub async fn divide(
+        &self,
+        elbv2: &elbv2::Client,
+        (blue, green): (i32, i32),
+    ) -> anyhow::Result<()> {
+        let divided = forward(&[(&self.blue, blue), (&self.green, green)]);
+        let modify = elbv2.modify_rule().rule_arn(&self.rule).actions(divided);
+        modify.send().await.context("could not set a rule")?;
         Ok(())
     }
 }

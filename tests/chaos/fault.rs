@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cli::faults::Rule;
+use cli::faults::{Faults, Rule};
 use serde_json::{Map, Value, json};
 
 /// An attempt of the functions' SDK ends after 4 s.
@@ -82,7 +82,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn times(&self) -> u64 {
+    /// So many requests in a row fail.
+    pub fn times(&self) -> u64 {
         match self.outlasts {
             true => OUTLASTS,
             false => 1,
@@ -144,4 +145,36 @@ pub fn rules(faults: &[&Fault], lane: &str) -> Vec<Rule> {
         *gone += pass + fault.times();
     }
     rules
+}
+
+/// Rules in force, of which only those that make something fail count.
+pub struct InForce(Vec<Vec<u64>>);
+
+impl InForce {
+    /// Puts these rules into force at each proxy.
+    pub async fn begin(proxies: &[&Faults], rules: &[Rule]) -> anyhow::Result<Self> {
+        let mut failing = Vec::new();
+        for proxy in proxies {
+            let active = proxy.add(rules).await?;
+            let fails = active
+                .iter()
+                .zip(rules)
+                .filter(|(_, rule)| !rule.fault.is_empty());
+            failing.push(fails.map(|(active, _)| active.id).collect());
+        }
+        Ok(Self(failing))
+    }
+
+    /// How many of them something has met.
+    pub async fn met(&self, proxies: &[&Faults]) -> anyhow::Result<usize> {
+        let mut met = 0;
+        for (proxy, failing) in proxies.iter().zip(&self.0) {
+            let rules = proxy.rules().await?;
+            let fired = rules
+                .iter()
+                .filter(|rule| failing.contains(&rule.id) && rule.fired_count > 0);
+            met += fired.count();
+        }
+        Ok(met)
+    }
 }

@@ -3,30 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
-use cli::faults::{Faults, Rule};
 use fastrand::Rng;
-use futures::future::try_join_all;
 use futures::{StreamExt, stream};
-use serde_json::Map;
 
-use crate::Chaos;
-use crate::fault::{Call, Fault, Kind, headers, rules};
+use crate::fault::{Fault, InForce, Kind, rules};
 use crate::lane::{Lane, Scenario};
-
-/// So many releases at a time.
-const LANES: usize = 24;
-/// What the functions' names end with.
-const FUNCTIONS: [&str; 4] = [
-    "test-gate",
-    "canary-shift",
-    "health-check",
-    "rollback-trigger",
-];
+use crate::{Chaos, clean};
 
 /// Each call in each way.
 pub fn single(chaos: &Chaos) -> anyhow::Result<()> {
     chaos.world.runtime.block_on(async {
-        let mut all = every(chaos).await?.to_vec();
+        let mut all = every(chaos).await?;
         let of = all.len();
         let mut rng = Rng::with_seed(chaos.seed);
         rng.shuffle(&mut all);
@@ -53,8 +40,8 @@ pub fn pairs(chaos: &Chaos) -> anyhow::Result<()> {
             .map(|faults| faults * faults.saturating_sub(1) / 2)
             .sum();
         while chosen.len() < chaos.extent.fault_pairs.min(of) {
-            let (scenario, first) = rng.choice(all).context("there are faults")?;
-            let (other, second) = rng.choice(all).context("there are faults")?;
+            let (scenario, first) = rng.choice(&all).context("there are faults")?;
+            let (other, second) = rng.choice(&all).context("there are faults")?;
             if scenario == other && first.call < second.call {
                 chosen.insert((*scenario, vec![first.clone(), second.clone()]));
             }
@@ -65,18 +52,11 @@ pub fn pairs(chaos: &Chaos) -> anyhow::Result<()> {
 }
 
 /// All faults of all calls that clean releases make.
-async fn every(chaos: &Chaos) -> anyhow::Result<&[(Scenario, Fault)]> {
-    if let Some(known) = chaos.faults.get() {
-        return Ok(known);
-    }
-    // The first release warms everything up; its retries are nobody's calls.
-    recorded(chaos, Scenario::Promoted).await?;
-    let scenarios = chaos.extent.scenarios.iter();
-    let clean =
-        scenarios.map(async |scenario| anyhow::Ok((*scenario, recorded(chaos, *scenario).await?)));
+async fn every(chaos: &Chaos) -> anyhow::Result<Vec<(Scenario, Fault)>> {
+    let calls = clean::calls(chaos).await?;
     let mut faults = Vec::new();
-    for (scenario, calls) in try_join_all(clean).await? {
-        for call in calls {
+    for scenario in chaos.extent.scenarios {
+        for call in &calls[scenario] {
             for (kind, outlasts) in Kind::ALL
                 .into_iter()
                 .flat_map(|kind| [(kind, false), (kind, true)])
@@ -87,70 +67,11 @@ async fn every(chaos: &Chaos) -> anyhow::Result<&[(Scenario, Fault)]> {
                     kind,
                     outlasts,
                 };
-                faults.push((scenario, fault));
+                faults.push((*scenario, fault));
             }
         }
     }
-    Ok(chaos.faults.get_or_init(|| faults))
-}
-
-/// The calls of a clean release, as microburst names them.
-async fn recorded(chaos: &Chaos, scenario: Scenario) -> anyhow::Result<Vec<Call>> {
-    let world = &chaos.world;
-    let lane = Lane::make(world, &chaos.fleet, scenario).await?;
-    let watching = FUNCTIONS.map(|function| Rule {
-        service: None,
-        operation: None,
-        headers: headers(function, &lane.digits),
-        times: None,
-        fault: Map::new(),
-    });
-    let mut calls = Vec::new();
-    let proxies = world.stack.faults();
-    let mut functions = Vec::new();
-    for proxy in &proxies {
-        functions.push(proxy.add(&watching).await?);
-    }
-    let ended = lane.run(world).await?;
-    ensure!(
-        ended.broken.is_empty(),
-        "without any fault: {:?}",
-        ended.broken
-    );
-    for (proxy, rules) in proxies.iter().zip(functions) {
-        let mut made: BTreeMap<Call, u64> = BTreeMap::new();
-        for seen in proxy.seen().await? {
-            let rule = rules.iter().position(|rule| rule.id == seen.rule_id);
-            let (Some(rule), Some(service), Some(operation)) = (rule, seen.service, seen.operation)
-            else {
-                continue;
-            };
-            let call = Call {
-                function: FUNCTIONS[rule].to_owned(),
-                service,
-                operation,
-                occurrence: 0,
-            };
-            let occurrence = made.entry(call.clone()).or_default();
-            calls.push(Call {
-                occurrence: *occurrence,
-                ..call
-            });
-            *occurrence += 1;
-        }
-    }
-    remove(&proxies, &lane).await?;
-    chaos.fleet.take_back(lane);
-    Ok(calls)
-}
-
-async fn remove(proxies: &[&Faults], lane: &Lane) -> anyhow::Result<()> {
-    for proxy in proxies {
-        for function in FUNCTIONS {
-            proxy.remove(&headers(function, &lane.digits)).await?;
-        }
-    }
-    Ok(())
+    Ok(faults)
 }
 
 /// What became of a release whose calls were made to fail.
@@ -165,7 +86,10 @@ async fn try_all(chaos: &Chaos, cases: Vec<(Scenario, Vec<Fault>)>) -> anyhow::R
     let tries = cases
         .into_iter()
         .map(|(scenario, faults)| try_one(chaos, scenario, faults));
-    let tried: Vec<_> = stream::iter(tries).buffer_unordered(LANES).collect().await;
+    let tried: Vec<_> = stream::iter(tries)
+        .buffer_unordered(chaos.extent.lanes)
+        .collect()
+        .await;
     print!("{}", table(&tried));
     let broken: Vec<_> = tried
         .iter()
@@ -201,25 +125,11 @@ async fn with_faults(
     let world = &chaos.world;
     let lane = Lane::make(world, &chaos.fleet, scenario).await?;
     let set = rules(&faults.iter().collect::<Vec<_>>(), &lane.digits);
-    let mut failing = Vec::new();
-    for proxy in world.stack.faults() {
-        let active = proxy.add(&set).await?;
-        let fails = active
-            .iter()
-            .zip(&set)
-            .filter(|(_, rule)| !rule.fault.is_empty());
-        failing.push(fails.map(|(active, _)| active.id).collect::<Vec<_>>());
-    }
+    let proxies = world.stack.faults();
+    let failing = InForce::begin(&proxies, &set).await?;
     let ended = lane.run(world).await?;
-    let mut met = 0;
-    for (proxy, failing) in world.stack.faults().iter().zip(&failing) {
-        let rules = proxy.rules().await?;
-        let fired = rules
-            .iter()
-            .filter(|rule| failing.contains(&rule.id) && rule.fired_count > 0);
-        met += fired.count();
-    }
-    remove(&world.stack.faults(), &lane).await?;
+    let met = failing.met(&proxies).await?;
+    clean::remove_rules(&proxies, &lane).await?;
     if ended.broken.is_empty() {
         chaos.fleet.take_back(lane);
     }

@@ -1,111 +1,200 @@
-//! Releases while their functions are killed in the middle.
+//! Releases whose functions are killed in the middle of their work: at each request that a clean
+//! release makes of AWS, before it arrives, while it is on its way, and after it was carried out.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use anyhow::ensure;
+use cli::deaths::{Death, Died, Moment};
+use cli::stack::STACK;
 use fastrand::Rng;
 use futures::{StreamExt, stream};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use crate::Chaos;
-use crate::lane::{Ended, Lane, Scenario};
+use crate::lane::{Lane, Scenario};
+use crate::{Chaos, clean};
 
-/// So many releases at a time.
-const LANES: usize = 20;
-/// From one kill to the next, in milliseconds.
-const PAUSE_MS: std::ops::Range<u64> = 500..2_500;
-/// So many for each release: what is killed forever never ends.
-const KILLS_EACH: usize = 5;
-/// Of so many releases some are surely met while a function of theirs is at work: a function that has
-/// just used the processor may have answered before the signal reaches it.
-const SURELY_AT_WORK: usize = 50;
-/// Who has used the processor within this time is at work.
-const WATCHED: Duration = Duration::from_millis(30);
-/// What the emulator says of a function that went away while it was at work.
-const DIED_AT_WORK: &str = "Warm provided-runtime execution error";
+/// Lambda tries an event three times, so an event of which all three die is lost, on AWS as well.
+const OF_ONE_FUNCTION_MAX: usize = 2;
+pub const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Meanwhile, Moment::After];
+/// What the emulator says of a function that went away without an answer.
+const GONE: &str = "Runtime exited before returning a response";
 
 pub fn killed(chaos: &Chaos) -> anyhow::Result<()> {
     chaos.world.runtime.block_on(async {
-        let before = died_at_work(chaos)?;
-        let scenarios = chaos
-            .extent
-            .killed_scenarios
-            .iter()
-            .cycle()
-            .take(chaos.extent.killed);
-        let releases = scenarios.map(|scenario| release(chaos, *scenario));
-        let releases = stream::iter(releases)
-            .buffer_unordered(LANES)
-            .collect::<Vec<_>>();
-        let mut kills = 0;
-        let ended = tokio::select! {
-            ended = releases => ended,
-            () = keep_killing(chaos, &mut kills) => Vec::new(),
-        };
-        let at_work = died_at_work(chaos)? - before;
-        println!(
-            "{} releases, {kills} kills, {at_work} of them of functions at work",
-            ended.len()
-        );
-        let broken: Vec<_> = ended.into_iter().flatten().collect();
+        let before = gone(chaos)?;
+        let (cases, of) = draw(chaos).await?;
+        let planned: usize = cases.iter().map(|(_, deaths)| deaths.len()).sum();
+        println!("{planned} of {of} deaths, in {} releases", cases.len());
+        let releases = cases
+            .into_iter()
+            .map(|(scenario, deaths)| release(chaos, scenario, deaths));
+        let lanes = chaos.extent.lanes;
+        let killed: Vec<_> = stream::iter(releases)
+            .buffer_unordered(lanes)
+            .collect()
+            .await;
+        print!("{}", table(&killed));
+        let died: usize = killed.iter().map(|killed| killed.died.len()).sum();
+        let gone = gone(chaos)? - before;
+        println!("{died} functions died at work; the emulator missed {gone} answers");
+        let broken: Vec<_> = killed
+            .into_iter()
+            .flat_map(|killed| killed.broken)
+            .collect();
         ensure!(broken.is_empty(), "{}", broken.join("\n"));
-        ensure!(kills > 0, "nothing was killed");
-        let is_sure = chaos.extent.killed >= SURELY_AT_WORK;
-        ensure!(at_work > 0 || !is_sure, "nothing was killed at work");
+        ensure!(died * 2 > planned, "too few of them died");
+        ensure!(gone >= died, "the emulator has not noticed all of them");
         Ok(())
     })
 }
 
-/// Never ends, but kills no more once it has killed often enough.
-async fn keep_killing(chaos: &Chaos, kills: &mut usize) {
+/// All deaths of all functions in all scenarios, each in one release, which has some more; as many
+/// of these releases as are wanted, chosen by the seed. And how many deaths there are.
+async fn draw(chaos: &Chaos) -> anyhow::Result<(Vec<(Scenario, Vec<Death>)>, usize)> {
+    let calls = clean::calls(chaos).await?;
     let mut rng = Rng::with_seed(chaos.seed.wrapping_add(2));
-    let enough = chaos.extent.killed * KILLS_EACH;
-    while *kills < enough {
-        tokio::time::sleep(Duration::from_millis(rng.u64(PAUSE_MS))).await;
-        let pids = chaos.world.stack.function_processes();
-        let before: Vec<_> = pids.into_iter().map(|pid| (pid, ticks(pid))).collect();
-        tokio::time::sleep(WATCHED).await;
-        let at_work = before.into_iter().filter(|(pid, then)| ticks(*pid) > *then);
-        let at_work: Vec<_> = at_work.collect();
-        if let Some((pid, _)) = rng.choice(&at_work)
-            && kill(*pid, Signal::SIGKILL).is_ok()
-        {
-            *kills += 1;
+    let (mut cases, mut of) = (Vec::new(), 0);
+    for scenario in chaos.extent.killed_scenarios {
+        let mut deaths = Vec::new();
+        for function in clean::FUNCTIONS {
+            let made = calls[scenario]
+                .iter()
+                .filter(|call| call.function == function);
+            for (request, _) in (0..).zip(made) {
+                deaths.extend(MOMENTS.map(|moment| Death {
+                    function: format!("{STACK}-{function}"),
+                    lane: String::new(),
+                    request,
+                    moment,
+                }));
+            }
+        }
+        of += deaths.len();
+        rng.shuffle(&mut deaths);
+        let dealt = dealt(deaths, &mut rng, chaos.extent.deaths_each);
+        cases.extend(dealt.into_iter().map(|deaths| (*scenario, deaths)));
+    }
+    rng.shuffle(&mut cases);
+    cases.truncate(chaos.extent.killed.unwrap_or(cases.len()));
+    Ok((cases, of))
+}
+
+/// Divides deaths among releases, so that each has up to so many.
+fn dealt(deaths: Vec<Death>, rng: &mut Rng, each: usize) -> Vec<Vec<Death>> {
+    let mut releases: Vec<(usize, Vec<Death>)> = Vec::new();
+    for death in deaths {
+        let has_room = |(most, dying): &&mut (usize, Vec<Death>)| {
+            let of_it = dying.iter().filter(|one| one.function == death.function);
+            let is_free = dying.iter().all(|one| one.request != death.request);
+            dying.len() < *most && of_it.count() < OF_ONE_FUNCTION_MAX && is_free
+        };
+        match releases.iter_mut().find(has_room) {
+            Some((_, dying)) => dying.push(death),
+            None => releases.push((rng.usize(1..=each), vec![death])),
         }
     }
-    std::future::pending().await
+    releases.into_iter().map(|(_, dying)| dying).collect()
 }
 
-/// The processor time that a process has used; `None` when it is gone.
-fn ticks(pid: Pid) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after) = stat.rsplit_once(')')?;
-    let mut times = after.split_whitespace().skip(11);
-    let user: u64 = times.next()?.parse().ok()?;
-    let system: u64 = times.next()?.parse().ok()?;
-    Some(user + system)
+/// What became of a release whose functions were killed.
+struct Killed {
+    died: Vec<Died>,
+    broken: Vec<String>,
 }
 
-async fn release(chaos: &Chaos, scenario: Scenario) -> Vec<String> {
+async fn release(chaos: &Chaos, scenario: Scenario, deaths: Vec<Death>) -> Killed {
+    let world = &chaos.world;
+    let all = world.stack.deaths();
     let released = async {
-        let lane = Lane::make(&chaos.world, &chaos.fleet, scenario).await?;
-        let ended = lane.run(&chaos.world).await?;
-        if ended.broken.is_empty() {
+        let lane = Lane::make(world, &chaos.fleet, scenario).await?;
+        for death in &deaths {
+            let lane = lane.digits.clone();
+            all.plan(Death {
+                lane,
+                ..death.clone()
+            });
+        }
+        let ended = lane.run(world).await;
+        let died = all.end(&lane.digits);
+        let broken = match ended {
+            Ok(ended) => ended.broken,
+            Err(error) => vec![format!("{error:#}")],
+        };
+        if broken.is_empty() {
             chaos.fleet.take_back(lane);
         }
-        anyhow::Ok(ended)
+        anyhow::Ok(Killed { died, broken })
     };
-    match released.await {
-        Ok(Ended { broken, .. }) => broken,
-        Err(error) => vec![format!("{scenario:?}: {error:#}")],
+    let mut killed = released.await.unwrap_or_else(|error| Killed {
+        died: Vec::new(),
+        broken: vec![format!("{error:#}")],
+    });
+    for broken in &mut killed.broken {
+        *broken = format!("{scenario:?}, {}: {broken}", told(&deaths));
     }
+    killed
 }
 
-fn died_at_work(chaos: &Chaos) -> anyhow::Result<usize> {
+fn told(deaths: &[Death]) -> String {
+    let told = deaths.iter().map(|death| {
+        let Death {
+            function,
+            request,
+            moment,
+            ..
+        } = death;
+        format!("{function} killed {moment:?} request {}", request + 1)
+    });
+    told.collect::<Vec<_>>().join(" and ")
+}
+
+/// For each function and service: how many died at their requests, and how many of their releases
+/// ended as they should.
+fn table(killed: &[Killed]) -> String {
+    let mut rows: BTreeMap<(&str, &str), ([u32; 3], u32)> = BTreeMap::new();
+    for release in killed {
+        for Died { death, service } in &release.died {
+            let (moments, converged) = rows.entry((&death.function, service)).or_default();
+            let moment = MOMENTS
+                .iter()
+                .zip(moments)
+                .find(|(it, _)| **it == death.moment);
+            if let Some((_, count)) = moment {
+                *count += 1;
+            }
+            *converged += u32::from(release.broken.is_empty());
+        }
+    }
+    let heading = [
+        "function",
+        "died at a request to",
+        "before",
+        "meanwhile",
+        "after",
+        "converged",
+    ];
+    let line = |cells: [&str; 6]| {
+        let [function, service, before, meanwhile, after, converged] = cells;
+        format!(
+            "{function:<26} {service:<22} {before:>7} {meanwhile:>9} {after:>7} {converged:>9}\n"
+        )
+    };
+    let mut text = line(heading);
+    for ((function, service), (moments, converged)) in rows {
+        let [before, meanwhile, after] = moments.map(|count| count.to_string());
+        text += &line([
+            function,
+            service,
+            &before,
+            &meanwhile,
+            &after,
+            &converged.to_string(),
+        ]);
+    }
+    text
+}
+
+/// How many runs of functions ended without an answer.
+fn gone(chaos: &Chaos) -> anyhow::Result<usize> {
     let log = std::fs::read_to_string(chaos.world.stack.emulator_log())?;
-    Ok(log
-        .lines()
-        .filter(|line| line.contains(DIED_AT_WORK))
-        .count())
+    Ok(log.lines().filter(|line| line.contains(GONE)).count())
 }

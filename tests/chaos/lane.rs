@@ -17,15 +17,17 @@ use release::{Phase, ReleaseId};
 use serde_json::Value;
 
 use crate::laws::{self, Ending};
-use crate::world::{Action, Ran, Version, World};
+use crate::world::{Action, Ran, Version, World, sweep_event};
 
 /// The address of every target.
 const HOST: &str = "127.0.0.1";
 /// Requests a second that a release gets where it is judged by them, and where it is only watched.
-const JUDGED_RPS: u32 = 20;
-const WATCHED_RPS: u32 = 4;
+const JUDGED_RPS: u32 = 8;
+const WATCHED_RPS: u32 = 2;
 /// So many percent of a bad version's purchases fail.
 const FAILING_PERCENT: u32 = 60;
+/// How long a release stays at its first weight, if its scenario says so.
+const STAYS: Duration = Duration::from_secs(15);
 /// How long after its first weight a release's alarm fires.
 const ALARM_AFTER: Duration = Duration::from_millis(1_500);
 /// How often a lane that nobody looks after is swept.
@@ -64,14 +66,12 @@ impl Scenario {
         }
     }
 
-    fn steps(self) -> &'static str {
+    fn step(self, stays: Duration) -> String {
         match self {
-            Self::Promoted | Self::Judged => {
-                "[{set-weight: 50%}, {judge: {windows: 1}}, {set-weight: 100%}]"
-            }
-            Self::Quiet => "[{set-weight: 50%}, {wait: 15s}, {set-weight: 100%}]",
+            Self::Promoted | Self::Judged => "{judge: {windows: 1}}".to_owned(),
+            Self::Quiet => format!("{{wait: {}s}}", stays.as_secs()),
             Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left => {
-                "[{set-weight: 50%}, {wait: 30m}, {set-weight: 100%}]"
+                "{wait: 30m}".to_owned()
             }
         }
     }
@@ -161,6 +161,8 @@ pub struct Lane {
     pub alarm: String,
     /// The ports of the stable version and of the candidate.
     pub ports: (u16, u16),
+    /// How long it stays at its first weight, if nothing happens, and when its alarm fires.
+    stays: (Duration, Duration),
 }
 
 /// What a release of a lane came to.
@@ -202,7 +204,13 @@ impl Lane {
             balancer,
             alarm,
             ports: (fleet.stable.port, candidate.port),
+            stays: (STAYS, ALARM_AFTER),
         })
+    }
+
+    /// It stays so long at its first weight, and then goes on or meets its alarm.
+    pub fn stay(&mut self, time: Duration) {
+        self.stays = (time, time);
     }
 
     /// As its alarm, its sections and its release are named.
@@ -211,7 +219,8 @@ impl Lane {
     }
 
     fn config(&self) -> String {
-        let (name, alarm, steps) = (self.name(), &self.alarm, self.scenario.steps());
+        let (name, alarm) = (self.name(), &self.alarm);
+        let step = self.scenario.step(self.stays.0);
         let abandon_after = self.scenario.abandon_after();
         let Balancer {
             rule,
@@ -224,7 +233,7 @@ impl Lane {
             "version: 1\n\
              gates:\n  {name}:\n    reports: [junit.xml]\n\
              releases:\n  {name}:\n    target:\n      alb-rule:\n        rule: {rule}\n        target-groups: [{green}, {blue}]\n\
-             \x20   steps: {steps}\n    window: 1s\n    settle: 2s\n    patience: 5m\n    abandon-after: {abandon_after}\n    alarms: [{alarm}]\n\
+             \x20   steps: [{{set-weight: 50%}}, {step}, {{set-weight: 100%}}]\n    window: 1s\n    settle: 2s\n    patience: 5m\n    abandon-after: {abandon_after}\n    alarms: [{alarm}]\n\
              health-checks:\n  {name}:\n    probes:\n      - http: {{url: \"{url}/health\", allow-private: true}}\n      - alarm: {{names: [{alarm}]}}\n\
              \x20   interval: 1s\n    in-a-row: 2\n    within: 5m\n"
         )
@@ -286,16 +295,7 @@ impl Lane {
 
     /// The schedule's event, with the lane in it: the calls of this sweep are this lane's.
     async fn sweep(&self, world: &World) -> anyhow::Result<()> {
-        let event = serde_json::json!({
-            "version": "0",
-            "id": self.name(),
-            "source": "penstock.schedule",
-            "detail-type": "Penstock Sweep",
-            "account": "000000000000",
-            "region": "us-east-1",
-            "detail": {},
-        });
-        trigger(world, &event).await
+        trigger(world, &sweep_event(&self.name())).await
     }
 
     fn ending(&self, ran: &Ran) -> Ending {
@@ -332,7 +332,7 @@ impl Lane {
                 }
                 if scenario.has_alarm() {
                     // The emulator tells an alarm's time in whole seconds: not before the beginning.
-                    tokio::time::sleep(ALARM_AFTER).await;
+                    tokio::time::sleep(self.stays.1).await;
                     world.set_alarm(&self.alarm, StateValue::Alarm).await?;
                 }
             }

@@ -4,26 +4,33 @@
 //!
 //! `make test` runs a small part of it, `make chaos` the whole; `SEED=n` chooses what is random.
 
+mod clean;
 mod crowd;
 mod deliveries;
 mod fault;
 mod faults;
+#[path = "../end_to_end/inbox.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use more of it")]
+mod inbox;
 mod kills;
 mod lane;
 mod latency;
 mod laws;
+mod told;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod world;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::sync::OnceCell;
 
-use fault::Fault;
+use fault::Call;
 use lane::{Fleet, Scenario};
 use world::World;
 
@@ -34,10 +41,8 @@ const EXTENT: &str = "PENSTOCK_CHAOS";
 const SEED: &str = "PENSTOCK_SEED";
 /// Unless the environment says otherwise.
 const USUAL_SEED: u64 = 20_261_123;
-/// A run that was killed keeps its target for 35 s, and may be killed again.
-const PIPELINE_TIME_MAX: Duration = Duration::from_secs(420);
-/// Jobs that come again at once would use up their 20 tries while a dead run still has the target.
-const CONTINUATION_DELAY: Duration = Duration::from_millis(2_500);
+/// A run that was killed keeps its target until its time is over, and may be killed again.
+const PIPELINE_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
@@ -48,16 +53,28 @@ pub struct Extent {
     pub single_faults: Option<usize>,
     /// Pairs of faults.
     pub fault_pairs: usize,
-    /// Releases during which functions are killed.
-    pub killed: usize,
-    /// What these are, in turn.
+    /// Releases during which functions are killed; as many as it takes to kill each function at each
+    /// request, when absent.
+    pub killed: Option<usize>,
+    /// Up to so many deaths in each of these.
+    pub deaths_each: usize,
+    /// What these releases are.
     pub killed_scenarios: &'static [Scenario],
     /// Releases at once.
     pub crowd: usize,
+    /// Releases of which everybody is told while the function that tells it meets faults and dies.
+    pub told: usize,
     /// Targets on which one release follows the other while events come late.
     pub late: usize,
     /// Rollbacks that are timed, with nothing failing.
     pub timed: usize,
+    /// So many releases at a time.
+    pub lanes: usize,
+    /// The tests run at the same time: each mostly waits.
+    pub side_by_side: bool,
+    /// From one job of an action to the next. An action may try 20 times, and has to outlast a dead run
+    /// that has its target.
+    pub continuation_delay: Duration,
 }
 
 impl Extent {
@@ -67,7 +84,7 @@ impl Extent {
         Self {
             single_faults: Some(share(SINGLE_FAULTS)),
             fault_pairs: share(self.fault_pairs),
-            killed: share(self.killed),
+            killed: Some(share(KILLED)),
             late: share(self.late),
             ..self
         }
@@ -75,19 +92,26 @@ impl Extent {
 }
 
 /// About as many single faults are possible.
-const SINGLE_FAULTS: usize = 2_000;
+const SINGLE_FAULTS: usize = 2_400;
+/// About as many releases are needed to kill each function at each request.
+const KILLED: usize = 400;
 
 const SMALL: Extent = Extent {
     // Those that only rollback-trigger and the sweep look after take minutes.
     scenarios: &[Scenario::Promoted, Scenario::Judged],
     single_faults: Some(16),
     fault_pairs: 4,
-    // A run that is killed keeps its target for half a minute: that takes long.
-    killed: 0,
-    killed_scenarios: &[],
+    killed: Some(6),
+    deaths_each: 1,
+    killed_scenarios: &[Scenario::Promoted, Scenario::Judged],
     crowd: 20,
+    told: 3,
     late: 2,
     timed: 0,
+    lanes: 16,
+    side_by_side: true,
+    // A run of canary-shift that is killed keeps its target for 35 s.
+    continuation_delay: Duration::from_millis(2_500),
 };
 
 const WHOLE: Extent = Extent {
@@ -99,7 +123,8 @@ const WHOLE: Extent = Extent {
     ],
     single_faults: None,
     fault_pairs: 200,
-    killed: 120,
+    killed: None,
+    deaths_each: 3,
     killed_scenarios: &[
         Scenario::Promoted,
         Scenario::Judged,
@@ -108,19 +133,29 @@ const WHOLE: Extent = Extent {
         Scenario::Forgotten,
     ],
     crowd: 200,
+    told: 12,
     late: 24,
     timed: 0,
+    lanes: 40,
+    side_by_side: false,
+    // One of rollback-trigger keeps it for 125 s.
+    continuation_delay: Duration::from_millis(7_500),
 };
 
 const TIMED: Extent = Extent {
     scenarios: &[],
     single_faults: Some(0),
     fault_pairs: 0,
-    killed: 0,
+    killed: Some(0),
+    deaths_each: 0,
     killed_scenarios: &[],
     crowd: 0,
+    told: 0,
     late: 0,
     timed: 200,
+    lanes: 0,
+    side_by_side: false,
+    continuation_delay: Duration::from_millis(2_500),
 };
 
 /// The stack, what releases are of, and what to do with them.
@@ -131,8 +166,10 @@ pub struct Chaos {
     pub fleet: Fleet,
     /// How much is done.
     pub extent: Extent,
-    /// Every fault of every call of clean releases, once these are recorded.
-    pub faults: OnceLock<Vec<(Scenario, Fault)>>,
+    /// The calls of clean releases, once these are recorded.
+    pub calls: OnceCell<BTreeMap<Scenario, Vec<Call>>>,
+    /// Held while events come late.
+    pub late: RwLock<()>,
     /// Chooses what is random.
     pub seed: u64,
 }
@@ -155,14 +192,15 @@ impl Chaos {
         let world = World::start_with(PIPELINE_TIME_MAX, |config| {
             config.faults = extent.timed == 0;
             config.deliver_twice = false;
-            config.continuation_delay = CONTINUATION_DELAY;
+            config.continuation_delay = extent.continuation_delay;
         })?;
         let fleet = world.runtime.block_on(Fleet::start())?;
         Ok(Self {
             world,
             fleet,
             extent,
-            faults: OnceLock::new(),
+            calls: OnceCell::new(),
+            late: RwLock::default(),
             seed,
         })
     }
@@ -190,14 +228,17 @@ const TESTS: &[Test] = &[
     ),
     ("many_releases_at_once_all_end_as_they_should", crowd::crowd),
     (
-        "events_that_come_late_and_again_change_nothing",
-        deliveries::late,
+        "everybody_is_told_of_each_change_though_who_tells_them_meets_faults_and_dies",
+        told::told,
     ),
+    (LATE, deliveries::late),
 ];
+
+/// What must not be beside others: their events come late, too.
+const LATE: &str = "events_that_come_late_and_again_change_nothing";
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1); // each test fills the machine
     if arguments.list {
         let idle = TESTS.iter().map(|(name, _)| Trial::test(*name, || Ok(())));
         return libtest_mimic::run(&arguments, idle.collect()).exit_code();
@@ -213,13 +254,18 @@ fn main() -> ExitCode {
         0 => TESTS,
         _ => TIMED_TESTS,
     };
-    let kills = |name: &str| name.ends_with("functions_are_killed");
-    let tests = tests
-        .iter()
-        .filter(|(name, _)| chaos.extent.killed > 0 || !kills(name));
-    let trials = tests.map(|(name, test)| {
-        let (chaos, test) = (chaos.clone(), *test);
+    arguments.test_threads = Some(match chaos.extent.side_by_side {
+        true => tests.len(),
+        false => 1, // each fills the machine
+    });
+    let trials = tests.iter().map(|(name, test)| {
+        let chaos = chaos.clone();
         Trial::test(*name, move || {
+            let (_alone, _beside_others);
+            match *name {
+                LATE => _alone = chaos.late.write().unwrap_or_else(PoisonError::into_inner),
+                _ => _beside_others = chaos.late.read().unwrap_or_else(PoisonError::into_inner),
+            }
             test(&chaos).map_err(|error| Failed::from(format!("{error:#}")))
         })
     });

@@ -11,6 +11,7 @@ mod by_hand;
 mod company;
 mod ecs;
 mod history;
+mod inbox;
 mod judged;
 mod kept;
 mod lambda_alias;

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use cli::recorder::{Recorder, Recording};
+use cli::recorder::{Manner, Recorder, Recording};
 use tempfile::TempDir;
 
 use crate::Test;
@@ -58,7 +57,7 @@ fn too_long(world: &World) -> anyhow::Result<()> {
     let file = folder.path().join("requests.jsonl");
     let player = world.stack.player().url();
     let recorder = world.runtime.block_on(async {
-        Recorder::start(&player, &Recording::create(&file)?, Duration::ZERO).await
+        Recorder::start(&player, &Recording::create(&file)?, Manner::default()).await
     })?;
     let send = |characters: usize| {
         world.boto3(&format!(

@@ -13,7 +13,7 @@ use release::config::Config;
 use release::{Arms, Event, Head, Outcome, Proof, Release, ReleaseId, Started, Weight};
 
 use crate::Test;
-use crate::world::World;
+use crate::world::{World, sweep_event};
 
 pub const TESTS: &[Test] = &[
     (
@@ -21,8 +21,8 @@ pub const TESTS: &[Test] = &[
         what_is_due,
     ),
     (
-        "a_sweep_performs_what_releases_intended_and_nobody_did",
-        what_is_left_undone,
+        "a_sweep_takes_back_what_nobody_looks_after",
+        what_is_abandoned,
     ),
 ];
 
@@ -30,9 +30,9 @@ pub const TESTS: &[Test] = &[
 const ACTIVE: &str = "PENSTOCK_ACTIVE";
 /// The same: how many releases are due at once, several numbers.
 const DUE: &str = "PENSTOCK_DUE";
-/// How long ago the last of their pipelines has asked.
+/// How long ago their pipelines have asked.
 const QUIET: SignedDuration = SignedDuration::from_mins(20);
-/// What each of them was about to do.
+/// Where each of them is.
 const STEPS: &str = "[{set-weight: 50%}, {wait: 30m}, {set-weight: 100%}]";
 /// How their names begin.
 const PREFIX: &str = "active-";
@@ -42,11 +42,11 @@ const SWEEPS: usize = 15;
 const SIDE_BY_SIDE: usize = 16;
 
 fn what_is_due(world: &World) -> anyhow::Result<()> {
-    let active = numbers(ACTIVE, "0,100")?;
+    let counts = numbers(ACTIVE, "0,100")?;
     world.runtime.block_on(async {
         let mut begun = 0;
         println!("active releases, one sweep in ms, as a multiple of one read of the table");
-        for count in active {
+        for count in counts {
             stream::iter(begun..count)
                 .map(|number| begin_somewhere(world, number))
                 .buffer_unordered(SIDE_BY_SIDE)
@@ -73,8 +73,8 @@ fn numbers(variable: &str, otherwise: &str) -> anyhow::Result<Vec<usize>> {
         .with_context(|| format!("{variable}={text}"))
 }
 
-/// Releases whose first weight was intended, and whoever was to set it died.
-fn what_is_left_undone(world: &World) -> anyhow::Result<()> {
+/// Releases whose first weight is live, and whoever set it died before it could say so.
+fn what_is_abandoned(world: &World) -> anyhow::Result<()> {
     let counts = numbers(DUE, "0,4")?;
     world.runtime.block_on(async {
         println!("due releases, one sweep in ms, each of them in ms, AWS requests of each");
@@ -87,7 +87,8 @@ fn what_is_left_undone(world: &World) -> anyhow::Result<()> {
                     let Balancer {
                         rule, blue, green, ..
                     } = &balancer;
-                    let text = config([rule, blue, green], STEPS);
+                    balancer.divide(&world.stack.elbv2(), (1, 1)).await?;
+                    let text = config([rule, blue, green], "10m", STEPS);
                     let mut started = started(&id, &text)?;
                     started.at = Timestamp::now() - QUIET;
                     started.arms = Arms {
@@ -107,7 +108,7 @@ fn what_is_left_undone(world: &World) -> anyhow::Result<()> {
             let calls = requests(world)? - before;
             for (_, balancer) in &releases {
                 let weights = world.weights_of(balancer).await?;
-                ensure!(weights == (1, 1), "{weights:?}");
+                ensure!(weights == (1, 0), "{weights:?}");
             }
             let of_each = |all: f64| all / count.max(1) as f64;
             println!(
@@ -125,20 +126,11 @@ fn what_is_left_undone(world: &World) -> anyhow::Result<()> {
 
 /// One run of the compiled function, as the schedule asks for it.
 async fn sweep(world: &World) -> anyhow::Result<()> {
-    let event = serde_json::json!({
-        "version": "0",
-        "id": "sweep-cost",
-        "source": "penstock.schedule",
-        "detail-type": "Penstock Sweep",
-        "account": "000000000000",
-        "region": "us-east-1",
-        "detail": {},
-    });
     let lambda = lambda::Client::new(world.stack.sdk());
     let invoke = lambda
         .invoke()
         .function_name(format!("{STACK}-rollback-trigger"))
-        .payload(Blob::new(event.to_string()));
+        .payload(Blob::new(sweep_event("sweep-cost").to_string()));
     let answer = invoke.send().await?;
     let error = answer.function_error();
     ensure!(error.is_none(), "{error:?}: {:?}", answer.payload());
@@ -208,15 +200,15 @@ async fn begin_somewhere(world: &World, number: usize) -> anyhow::Result<()> {
     };
     let rule = format!("{}/2/3", arn("listener-rule/app"));
     let groups = ["blue", "green"].map(|side| arn(&format!("targetgroup/{side}")));
-    let text = config([&rule, &groups[0], &groups[1]], "canary");
+    let text = config([&rule, &groups[0], &groups[1]], "24h", "canary");
     begin(&world.aws, &id, started(&id, &text)?).await?;
     Ok(())
 }
 
-fn config([rule, blue, green]: [&str; 3], steps: &str) -> String {
+fn config([rule, blue, green]: [&str; 3], abandon_after: &str, steps: &str) -> String {
     format!(
         "version: 1\nreleases: {{web: {{target: {{alb-rule: {{rule: '{rule}', target-groups: \
-         ['{blue}', '{green}']}}}}, abandon-after: 24h, steps: {steps}}}}}"
+         ['{blue}', '{green}']}}}}, abandon-after: {abandon_after}, steps: {steps}}}}}"
     )
 }
 

@@ -527,6 +527,19 @@ pub fn commit(folder: &Path, files: &[(&str, &str)]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The schedule's event, with this id.
+pub fn sweep_event(id: &str) -> Value {
+    serde_json::json!({
+        "version": "0",
+        "id": id,
+        "source": "penstock.schedule",
+        "detail-type": "Penstock Sweep",
+        "account": "000000000000",
+        "region": "us-east-1",
+        "detail": {},
+    })
+}
+
 /// What to do at an event of a run of which nothing is expected.
 pub async fn nothing(_: &Event) -> anyhow::Result<()> {
     Ok(())

@@ -60,7 +60,7 @@ fn told(row: &Row) -> [[String; 6]; 5] {
     [
         line("until the stable weight", &row.whole),
         line("of that, the function", &row.function),
-        line("as a multiple of fence and weight alone", &row.ratio),
+        line("as a multiple of decision and weight alone", &row.ratio),
         line("AWS calls", &row.calls),
         line("in a row", &row.in_a_row),
     ]

@@ -5,6 +5,7 @@
 //! Only the interval differs: a group keeps and returns the interval it was given, but is asked
 //! every [`INTERVAL`], because a release on a laptop should not wait 30 s for its first target.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -186,36 +187,49 @@ pub(super) async fn poll(shared: Arc<Shared>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let questions = shared.state().health_questions();
+        // A target in several groups is asked once a round for all of them.
+        let mut questions: BTreeMap<(SocketAddr, String), Vec<Question>> = BTreeMap::new();
+        for question in shared.state().health_questions() {
+            let whom = (question.address, question.path.clone());
+            questions.entry(whom).or_default().push(question);
+        }
         let mut round = JoinSet::new();
-        for question in questions {
+        for ((address, path), questions) in questions {
             let client = client.clone();
-            round.spawn(async move {
-                let check = ask(&client, &question).await;
-                (question, check)
-            });
+            round.spawn(async move { (questions, ask(&client, address, &path).await) });
         }
         while let Some(finished) = round.join_next().await {
-            if let Ok((question, check)) = finished {
-                shared.state().observe_health(&question, check);
+            let Ok((questions, answer)) = finished else {
+                continue;
+            };
+            let mut state = shared.state();
+            for question in questions {
+                let check = match answer {
+                    Ok(status) if question.matcher.accepts(status) => Check::Passed,
+                    Ok(status) => Check::WrongStatus(status),
+                    Err(failed) => failed,
+                };
+                state.observe_health(&question, check);
             }
         }
     }
 }
 
-async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, question: &Question) -> Check {
-    let request = Request::get(format!("http://{}{}", question.address, question.path))
+/// The status that this target answers with.
+async fn ask(
+    client: &Client<HttpConnector, Empty<Bytes>>,
+    address: SocketAddr,
+    path: &str,
+) -> Result<u16, Check> {
+    let request = Request::get(format!("http://{address}{path}"))
         .header(hyper::header::USER_AGENT, "ELB-HealthChecker/2.0")
         .header(hyper::header::CONNECTION, "close")
-        .body(Empty::new());
-    let Ok(request) = request else {
-        return Check::Failed;
-    };
+        .body(Empty::new())
+        .map_err(|_| Check::Failed)?;
     match tokio::time::timeout(TIMEOUT, client.request(request)).await {
-        Err(_) => Check::TimedOut,
-        Ok(Err(_)) => Check::Failed,
-        Ok(Ok(answer)) if question.matcher.accepts(answer.status().as_u16()) => Check::Passed,
-        Ok(Ok(answer)) => Check::WrongStatus(answer.status().as_u16()),
+        Err(_) => Err(Check::TimedOut),
+        Ok(Err(_)) => Err(Check::Failed),
+        Ok(Ok(answer)) => Ok(answer.status().as_u16()),
     }
 }
 

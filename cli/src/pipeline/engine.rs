@@ -144,6 +144,8 @@ pub struct LateCopies {
 pub(super) struct Shared {
     pub(super) settings: Settings,
     late_copies: Mutex<Option<LateCopies>>,
+    /// From an answer with a continuation token to the next job.
+    continuation_delay: Mutex<Duration>,
     pub(super) cloud: Arc<dyn Cloud>,
     pub(super) jobs: Jobs,
     /// Numbers builds.
@@ -159,6 +161,7 @@ impl Engine {
     /// An engine that works in this account.
     pub fn new(settings: Settings, cloud: Arc<dyn Cloud>) -> Self {
         Self(Arc::new(Shared {
+            continuation_delay: Mutex::new(settings.continuation_delay),
             settings,
             late_copies: Mutex::default(),
             cloud,
@@ -180,6 +183,12 @@ impl Engine {
     /// From now on events come late as well, or no longer.
     pub fn deliver_late(&self, copies: Option<LateCopies>) {
         *lock(&self.0.late_copies) = copies;
+    }
+
+    /// From now on so much time passes from an answer with a continuation token to the next job; what
+    /// did before.
+    pub fn continue_after(&self, delay: Duration) -> Duration {
+        std::mem::replace(&mut lock(&self.0.continuation_delay), delay)
     }
 
     /// The jobs that functions answer.
@@ -430,6 +439,10 @@ impl Engine {
 impl Shared {
     pub(super) fn late_copies(&self) -> Option<LateCopies> {
         *lock(&self.late_copies)
+    }
+
+    pub(super) fn continuation_delay(&self) -> Duration {
+        *lock(&self.continuation_delay)
     }
 }
 

@@ -8,7 +8,7 @@ import threading
 import time
 
 from ministack.core import iam_actions
-from ministack.services import cloudwatch, lambda_svc
+from ministack.services import cloudwatch, eventbridge, lambda_svc
 
 # The emulator's Runtime API waits 45 ms for an acknowledgement at every call otherwise.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -65,9 +65,25 @@ def trace_id(_config, inbound=None):
 lambda_svc._xray_trace_id_for_invocation = trace_id
 
 
-def worker_env(config, *rest, known=lambda_svc._provided_worker_env):
-    """The SDK says in each request which function sends it."""
-    return known(config, *rest) | {"AWS_SDK_UA_APP_ID": config["FunctionName"][:50]}
+def worker_env(config, code, port, known=lambda_svc._provided_worker_env):
+    """The SDK says in each request which function sends it, and which of its processes: the one that
+    asks for events at this port."""
+    return known(config, code, port) | {
+        "AWS_SDK_UA_APP_ID": config["FunctionName"][:50],
+        "AWS_EXECUTION_ENV": f"port-{port}",
+    }
 
 
 lambda_svc._provided_worker_env = worker_env
+
+
+def dispatch_to_lambda(arn, payload):
+    """EventBridge's events wait in Lambda's own queue, from which what fails is tried twice more. The
+    emulator gives them one attempt."""
+    func, config, _name = lambda_svc._get_func_record_for_ref(arn)
+    if func and config:
+        record = lambda_svc._execution_record_for_config(func, config)
+        lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+
+
+eventbridge._dispatch_to_lambda = dispatch_to_lambda

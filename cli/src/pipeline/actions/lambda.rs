@@ -62,7 +62,7 @@ async fn jobs(context: &Context<'_>) -> Result<Done, Failure> {
             } => {
                 context.progress(details);
                 token = Some(next);
-                sleep(settings.continuation_delay).await;
+                sleep(context.shared.continuation_delay()).await;
             }
             Answer::Success {
                 continuation_token: None,
