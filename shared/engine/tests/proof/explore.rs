@@ -48,8 +48,6 @@ pub struct Scenario {
     cast: fn(&World) -> Vec<Role>,
     /// The most faults in one history where the exploration has to be quick.
     faults_quick: u32,
-    /// The most in one history that can be explored to the end in minutes.
-    faults_max: u32,
     /// Whether it is played with and without what comes to the same.
     is_small: bool,
     /// Whether what ends the lives of all who have begun may happen between two calls.
@@ -89,7 +87,6 @@ const BOUNDS: Scenario = Scenario {
     from: Begins::Nothing,
     cast: |_| Vec::new(),
     faults_quick: 1,
-    faults_max: 2,
     is_small: false,
     is_long: true,
     then: Pipeline::Asks,
@@ -506,7 +503,6 @@ impl Scenario {
             explored: Explored::default(),
             path: Vec::new(),
         };
-        let faults = faults.min(FAULTS_MAX);
         let mut history = History::new(self, &home, mutant, faults, false);
         history.stage.is_plain = is_plain;
         let met = search.go_on(&history);
@@ -604,13 +600,11 @@ fn dies_after(world: &World, role: Role, is_so: fn(&Release) -> bool) -> World {
     World::clone(&stage.world)
 }
 
-/// As many faults as asked for and feasible, or as few as are quick.
+/// As many faults as asked for, or as few as are quick.
 fn faults_of(scenario: &Scenario) -> u32 {
     let asked = std::env::var(FAULTS_VARIABLE).ok();
     let asked = asked.and_then(|faults| faults.parse().ok());
-    asked.map_or(scenario.faults_quick, |asked: u32| {
-        asked.min(scenario.faults_max)
-    })
+    asked.unwrap_or(scenario.faults_quick).min(FAULTS_MAX)
 }
 
 /// Explores all scenarios, as many at once as there are processors.
