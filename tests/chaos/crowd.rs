@@ -1,7 +1,6 @@
 //! Many releases at once, half of them good and half of them not.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -38,27 +37,21 @@ pub fn crowd(chaos: &Chaos) -> anyhow::Result<()> {
         true => None,
         false => Some(engine.continue_after(CONTINUATION_DELAY)),
     };
-    let came = chaos.world.runtime.block_on(async {
-        let alone = match chaos.extent.side_by_side {
-            true => None,
-            false => Some(together(chaos, 1).await?),
-        };
-        let crowd = together(chaos, chaos.extent.crowd).await?;
-        println!(
-            "{} releases at once, {} of them at the same moment: {crowd}",
-            crowd.releases, crowd.at_once
-        );
-        if let Some(alone) = alone {
-            println!("one alone: {alone}");
-        }
-        ensure!(
-            crowd.at_once * 4 > crowd.releases * 3,
-            "they were not at once"
-        );
-        Ok(())
-    });
+    let crowd = chaos.world.runtime.block_on(together(chaos));
     usual.map(|usual| engine.continue_after(usual));
-    came
+    let crowd = crowd?;
+    println!(
+        "{} releases at once, {} of them at the same moment: {:.1} s, {:.0} AWS requests each",
+        crowd.releases,
+        crowd.at_once,
+        crowd.took.as_secs_f64(),
+        crowd.requests as f64 / crowd.releases as f64,
+    );
+    ensure!(
+        crowd.at_once * 4 > crowd.releases * 3,
+        "they were not at once"
+    );
+    Ok(())
 }
 
 /// What releases that ran together took.
@@ -71,15 +64,8 @@ struct Crowd {
     requests: usize,
 }
 
-impl fmt::Display for Crowd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let each = self.requests as f64 / self.releases as f64;
-        let seconds = self.took.as_secs_f64();
-        write!(f, "{seconds:.1} s, {each:.0} AWS requests each")
-    }
-}
-
-async fn together(chaos: &Chaos, releases: usize) -> anyhow::Result<Crowd> {
+async fn together(chaos: &Chaos) -> anyhow::Result<Crowd> {
+    let releases = chaos.extent.crowd;
     let scenarios = SCENARIOS.iter().cycle().take(releases);
     let lanes = scenarios.map(|scenario| Lane::make(&chaos.world, &chaos.fleet, *scenario));
     let lanes: Vec<_> = stream::iter(lanes).buffer_unordered(SET_UP).collect().await;
