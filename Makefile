@@ -71,7 +71,7 @@ SHARE ?= 100
 chaos: export PENSTOCK_CHAOS := $(SHARE)
 chaos: export PENSTOCK_SEED := $(SEED)
 chaos: $(TOOLS) bootstraps ## AWS calls that fail, functions that are killed, 200 releases at once, late events
-	cargo test --locked --quiet --workspace --test chaos
+	ulimit -S -n 8192; cargo test --locked --quiet --workspace --test chaos # 200 releases need 1 200 files
 
 check: $(TOOLS) ## Format, lints, templates and architecture
 	@echo '== checking format and lints'
