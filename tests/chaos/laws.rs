@@ -7,10 +7,8 @@ use engine::ReleaseLog;
 use release::{Claim, Effect, Event, Generation, Head, Outcome, Phase, Release, ReleaseId, Story};
 
 use crate::lane::{Lane, Scenario};
+use crate::subject::Arm;
 use crate::world::World;
-
-/// Requests that are sent when all is over.
-const REQUESTS: usize = 8;
 
 /// How a lane's pipeline ended, and how its release should have.
 pub struct Ending {
@@ -124,24 +122,25 @@ fn answer(release: &Release, ending: &Ending) -> Option<String> {
     })
 }
 
-/// The load balancer has the weight that the log has, and requests go there.
+/// The version that the log names has all the traffic, as AWS tells it and as requests find it.
 async fn target(world: &World, lane: &Lane, release: &Release) -> anyhow::Result<Vec<String>> {
-    let mut broken = Vec::new();
-    let live = world.weights_of(&lane.balancer).await?;
-    let (expected, port) = match release.phase {
-        Phase::Promoted => ((0, 1), lane.ports.1),
-        Phase::Shifting | Phase::RollingBack | Phase::RolledBack => ((1, 0), lane.ports.0),
+    let expected = match release.phase {
+        Phase::Promoted => Arm::Candidate,
+        Phase::Shifting | Phase::RollingBack | Phase::RolledBack => Arm::Stable,
     };
+    let mut broken = Vec::new();
+    let live = lane.subject.live(world).await?;
     if live != expected {
-        broken.push(format!("the live weights are {live:?}, not {expected:?}"));
+        broken.push(format!(
+            "{live:?} has all the traffic, and not {expected:?}"
+        ));
     }
-    let client = reqwest::Client::new();
-    let url = format!("{}/version", lane.balancer.url);
-    for _ in 0..REQUESTS {
-        let served = client.get(&url).send().await?.text().await?;
-        if served != port.to_string() {
-            broken.push(format!("port {served} served a request, and not {port}"));
-        }
+    let answers = lane.subject.answers(world).await?;
+    if answers.is_empty() {
+        broken.push("nobody answered".to_owned());
+    }
+    for answer in answers.iter().filter(|answer| **answer != expected) {
+        broken.push(format!("{answer:?} answered, and not {expected:?}"));
     }
     Ok(broken)
 }
