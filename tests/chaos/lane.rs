@@ -15,6 +15,7 @@ use cli::stack::STACK;
 use release::{Phase, ReleaseId};
 use serde_json::Value;
 
+use crate::accompanied::Company;
 use crate::fleet::Fleet;
 use crate::laws::{self, Ending};
 use crate::subject::Subject;
@@ -54,6 +55,10 @@ pub enum Scenario {
     Left,
     /// Of a Lambda alias, which an alarm meets when the candidate has everything.
     Aliased,
+    /// As `Alarmed`, with deployments alongside that go back with it, and a stage that is closed.
+    Accompanied,
+    /// Of a rolling ECS service, which an alarm meets when it runs the candidate.
+    Rolling,
 }
 
 impl Scenario {
@@ -66,7 +71,9 @@ impl Scenario {
             | Self::Abandoned
             | Self::Forgotten
             | Self::Left
-            | Self::Aliased => Phase::RolledBack,
+            | Self::Aliased
+            | Self::Accompanied
+            | Self::Rolling => Phase::RolledBack,
         }
     }
 
@@ -75,9 +82,10 @@ impl Scenario {
         let step = match self {
             Self::Promoted | Self::Judged => "{judge: {windows: 1}}".to_owned(),
             Self::Quiet => format!("{{wait: {}s}}", stays.as_secs()),
-            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left => {
+            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left | Self::Accompanied => {
                 "{wait: 30m}".to_owned()
             }
+            Self::Rolling => return format!("[{{set-weight: 100%}}]\n{WATCHED}"),
             Self::Aliased => {
                 return format!("[{{set-weight: 50%}}, {{set-weight: 100%}}]\n{WATCHED}");
             }
@@ -97,7 +105,13 @@ impl Scenario {
         match self {
             Self::Promoted | Self::Judged => Some(JUDGED_RPS),
             Self::Quiet => Some(WATCHED_RPS),
-            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left | Self::Aliased => None,
+            Self::Alarmed
+            | Self::Abandoned
+            | Self::Forgotten
+            | Self::Left
+            | Self::Aliased
+            | Self::Accompanied
+            | Self::Rolling => None,
         }
     }
 
@@ -107,13 +121,18 @@ impl Scenario {
     }
 
     fn has_alarm(self) -> bool {
-        matches!(self, Self::Alarmed | Self::Abandoned | Self::Aliased)
+        match self {
+            Self::Alarmed | Self::Abandoned | Self::Aliased | Self::Accompanied | Self::Rolling => {
+                true
+            }
+            Self::Promoted | Self::Quiet | Self::Judged | Self::Forgotten | Self::Left => false,
+        }
     }
 
     /// What its action says when its pipeline is to be abandoned, or its alarm to fire.
     fn is_there(self) -> &'static str {
         match self {
-            Self::Aliased => "candidate at 100%",
+            Self::Aliased | Self::Rolling => "candidate at 100%",
             _ => "candidate at",
         }
     }
@@ -125,6 +144,8 @@ pub struct Lane {
     pub digits: String,
     pub scenario: Scenario,
     pub subject: Subject,
+    /// What goes along with its release.
+    pub company: Option<Company>,
     pub alarm: String,
     /// How long it stays at its first weight, if nothing happens, and when its alarm fires.
     stays: (Duration, Duration),
@@ -157,12 +178,14 @@ impl Lane {
         let digits = format!("{:016x}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let name = format!("lane-{digits}");
         let subject = fleet.subject(world, scenario).await?;
+        let company = fleet.company(world, scenario, &name).await?;
         let alarm = format!("{name}-alarm");
         world.make_alarm(&alarm).await?;
         Ok(Self {
             digits,
             scenario,
             subject,
+            company,
             alarm,
             stays: (STAYS, ALARM_AFTER),
         })
@@ -188,11 +211,14 @@ impl Lane {
             .url()
             .map(|url| format!("      - http: {{url: \"{url}/health\", allow-private: true}}\n"));
         let probe = probe.unwrap_or_default();
+        let company = self.company.as_ref().map(Company::config);
+        let rollback = company.map(|company| format!("    rollback: {company}\n"));
+        let rollback = rollback.unwrap_or_default();
         format!(
             "version: 1\n\
              gates:\n  {name}:\n    reports: [junit.xml]\n\
              releases:\n  {name}:\n    target:\n      {target}\n\
-             \x20   steps: {steps}\n    window: 1s\n    settle: 2s\n    patience: 5m\n    abandon-after: {abandon_after}\n    alarms: [{alarm}]\n\
+             \x20   steps: {steps}\n    window: 1s\n    settle: 2s\n    patience: 5m\n    abandon-after: {abandon_after}\n    alarms: [{alarm}]\n{rollback}\
              health-checks:\n  {name}:\n    probes:\n{probe}      - alarm: {{names: [{alarm}]}}\n\
              \x20   interval: 1s\n    in-a-row: 2\n    within: 5m\n"
         )

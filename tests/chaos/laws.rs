@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use cli::codedeploy::Status as Deployed;
 use cli::pipeline::event::Status;
 use engine::ReleaseLog;
 use release::{Claim, Effect, Event, Generation, Head, Outcome, Phase, Release, ReleaseId, Story};
 
+use crate::accompanied::{self, Company};
 use crate::lane::{Lane, Scenario};
 use crate::subject::Arm;
 use crate::world::World;
@@ -43,6 +45,9 @@ pub async fn broken(
     }
     broken.extend(answer(&release, ending));
     broken.extend(target(world, lane, &release).await?);
+    if let Some(company) = &lane.company {
+        broken.extend(gone_along(world, company, &release).await);
+    }
     broken.extend(given_back(world, &events).await?);
     Ok(broken
         .into_iter()
@@ -143,6 +148,39 @@ async fn target(world: &World, lane: &Lane, release: &Release) -> anyhow::Result
         broken.push(format!("{answer:?} answered, and not {expected:?}"));
     }
     Ok(broken)
+}
+
+/// What went along with a release that has gone back has gone back with it, once, and the stage is closed.
+async fn gone_along(world: &World, company: &Company, release: &Release) -> Vec<String> {
+    let mut broken = Vec::new();
+    for left in &release.left_behind {
+        broken.push(format!("it left behind: {left}"));
+    }
+    let deployments = company.deployments(world);
+    let of_it: Vec<_> = deployments
+        .iter()
+        .map(|it| (it.id == company.deployment, it.status, &it.rolls_back))
+        .collect();
+    let is_back = match of_it.as_slice() {
+        [(true, Deployed::Stopped, None), (false, _, Some(of))] => *of == company.deployment,
+        _ => false,
+    };
+    if !is_back {
+        broken.push(format!(
+            "no deployment was stopped with one rollback: {deployments:?}"
+        ));
+    }
+    if let Err(error) = company.until_back().await {
+        broken.push(format!("ECS does not go back: {error:#}"));
+    }
+    let closed = accompanied::closed(world, release);
+    let expected = release.transition_reason();
+    if closed.as_ref() != Some(&expected) {
+        broken.push(format!(
+            "the stage is closed for {closed:?}, and not for {expected:?}"
+        ));
+    }
+    broken
 }
 
 /// The target is free, and no event finds the release any more.

@@ -5,6 +5,7 @@
 //! `make test` runs a small part of it, `make chaos` the whole; `SEED=n` chooses what is random, and
 //! `SCENARIO=..`, a part of a name, whose releases meet faults and deaths, and nothing else is done.
 
+mod accompanied;
 mod aliased;
 mod clean;
 mod crowd;
@@ -22,7 +23,10 @@ mod kills;
 mod lane;
 mod latency;
 mod laws;
+mod rolling;
 mod ruled;
+#[path = "../end_to_end/services.rs"]
+mod services;
 mod subject;
 mod told;
 #[path = "../end_to_end/world.rs"]
@@ -132,6 +136,8 @@ const WHOLE: Extent = Extent {
         Scenario::Abandoned,
         Scenario::Forgotten,
         Scenario::Aliased,
+        Scenario::Accompanied,
+        Scenario::Rolling,
     ],
     single_faults: None,
     fault_pairs: 200,
@@ -144,6 +150,8 @@ const WHOLE: Extent = Extent {
         Scenario::Abandoned,
         Scenario::Forgotten,
         Scenario::Aliased,
+        Scenario::Accompanied,
+        Scenario::Rolling,
     ],
     crowd: 200,
     told: 12,
@@ -237,6 +245,22 @@ impl Chaos {
         chosen(self.extent.killed_scenarios, &self.only)
     }
 
+    /// After a whole run, prints which AWS operations the functions may use and have not: nothing is
+    /// known of what becomes of a release when these fail.
+    fn tell_untried(&self) -> anyhow::Result<()> {
+        if self.extent.side_by_side || self.extent.timed > 0 || !self.only.is_empty() {
+            return Ok(());
+        }
+        let recording = self.world.stack.requests();
+        let output = self
+            .world
+            .checked(recording, &["--untried", "template.yaml"])?;
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "could not tell what was not tried");
+        Ok(())
+    }
+
     fn tests(&self) -> Vec<Test> {
         match (self.extent.timed, self.only.as_str()) {
             (0, "") => [BY_SCENARIO, TESTS].concat(),
@@ -318,6 +342,10 @@ fn main() -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if let Err(error) = chaos.tell_untried() {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
     if let Some(chaos) = Arc::into_inner(chaos) {
         chaos.world.stop();
     }

@@ -1,6 +1,7 @@
 //! What a release moves. One file a kind, one line here.
 
 use crate::aliased::Alias;
+use crate::rolling::Rolling;
 use crate::ruled::Rule;
 use crate::world::World;
 
@@ -17,6 +18,7 @@ pub enum Arm {
 pub enum Subject {
     Rule(Rule),
     Alias(Alias),
+    Service(Rolling),
 }
 
 impl Subject {
@@ -25,6 +27,7 @@ impl Subject {
         match self {
             Self::Rule(rule) => rule.config(),
             Self::Alias(alias) => alias.config(),
+            Self::Service(service) => service.config(),
         }
     }
 
@@ -33,6 +36,7 @@ impl Subject {
         match self {
             Self::Rule(rule) => rule.balancer.rule.clone(),
             Self::Alias(alias) => alias.target(),
+            Self::Service(service) => service.target(),
         }
     }
 
@@ -40,7 +44,7 @@ impl Subject {
     pub fn url(&self) -> Option<&str> {
         match self {
             Self::Rule(rule) => Some(&rule.balancer.url),
-            Self::Alias(_) => None,
+            Self::Alias(_) | Self::Service(_) => None,
         }
     }
 
@@ -49,14 +53,16 @@ impl Subject {
         match self {
             Self::Rule(rule) => rule.live(world).await,
             Self::Alias(alias) => alias.live(world).await,
+            Self::Service(service) => service.live().await,
         }
     }
 
-    /// What answers some requests.
+    /// What answers some requests, or would.
     pub async fn answers(&self, world: &World) -> anyhow::Result<Vec<Arm>> {
         match self {
             Self::Rule(rule) => rule.answers().await,
             Self::Alias(alias) => alias.answers(world).await,
+            Self::Service(service) => service.answers().await,
         }
     }
 }

@@ -93,13 +93,13 @@ impl Quiet {
         })
     }
 
-    /// With a strategy of ECS's own, and without room for a second task, so that no deployment of it
-    /// ever ends by itself.
+    /// With a strategy of ECS's own, and without room for a second task, because ECS rounds one and a
+    /// half down: so no deployment of it ever ends by itself.
     pub async fn make_stuck(ecs: &Client, name: &str) -> anyhow::Result<Self> {
         let full = DeploymentConfiguration::builder()
             .strategy(DeploymentStrategy::Canary)
             .minimum_healthy_percent(100)
-            .maximum_percent(100);
+            .maximum_percent(150);
         Self::make(ecs, name, full.build()).await
     }
 
