@@ -66,9 +66,11 @@ explore: ## Every order of port calls of a few runs, with up to FAULTS faults
 	  cargo test --locked --quiet --workspace --profile explore \
 	  --test proof -- every_order --nocapture
 
-# Everything takes more than an hour; SHARE=n does so many percent. `make test` runs a small part of it.
+# Everything takes more than an hour; SHARE=n does so many percent, SCENARIO=.. the faults and deaths of
+# some releases by a part of their names. `make test` runs a small part of it.
 SHARE ?= 100
 chaos: export PENSTOCK_CHAOS := $(SHARE)
+chaos: export PENSTOCK_CHAOS_SCENARIO := $(SCENARIO)
 chaos: export PENSTOCK_SEED := $(SEED)
 chaos: $(TOOLS) bootstraps ## AWS calls that fail, functions that are killed, 200 releases at once, late events
 	ulimit -S -n 8192; cargo test --locked --quiet --workspace --test chaos # 200 releases need 1 200 files

@@ -114,8 +114,9 @@ pub struct Recorder {
 pub struct Manner {
     /// No answer is given sooner after its request.
     pub answer_time_min: Duration,
-    /// For a recorder behind something that gives requests another Host than they were signed with:
-    /// each gets this one back.
+    /// For a recorder behind something that gives requests another Host than they were signed with,
+    /// and takes what it can out of the percent-encoding of their paths: each gets this Host back, and
+    /// its path as the SDKs write it.
     pub signed_host: Option<HeaderValue>,
     /// Who sends some of these requests dies of it.
     pub deaths: Arc<Deaths>,
@@ -234,7 +235,14 @@ async fn pass_on(passing: Passing, request: Request) -> Response {
         recording: &passing.recording,
         exchange: Exchange::begin(&head, &body),
     };
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = match &passing.manner.signed_host {
+        Some(_) => as_signed(&head.uri),
+        None => head
+            .uri
+            .path_and_query()
+            .map_or("/", |path| path.as_str())
+            .into(),
+    };
     let Ok(uri) = format!("{}{path}", passing.endpoint).parse::<Uri>() else {
         return StatusCode::BAD_REQUEST.into_response();
     };
@@ -365,6 +373,25 @@ pub(crate) fn trace_root(header: &str) -> Option<String> {
     Some(root.to_owned())
 }
 
+/// Path and query as an SDK sends them, which leaves no character of a path's parts unencoded that RFC
+/// 3986 reserves.
+fn as_signed(uri: &Uri) -> String {
+    let mut written = String::with_capacity(uri.path().len());
+    for character in uri.path().chars() {
+        match character {
+            ':' | '@' | '!' | '$' | '&' | '\'' | '(' | ')' | '*' | '+' | ',' | ';' | '=' => {
+                written.push_str(&format!("%{:02X}", u32::from(character)));
+            }
+            other => written.push(other),
+        }
+    }
+    if let Some(query) = uri.query() {
+        written.push('?');
+        written.push_str(query);
+    }
+    written
+}
+
 /// The path and the query, without what a presigned URL is signed with.
 fn without_signature(uri: &Uri) -> String {
     let pairs = uri.query().into_iter().flat_map(|query| query.split('&'));
@@ -465,6 +492,16 @@ mod tests {
         }
         let unsigned = recorded("/", &[], b"artifact");
         assert!(!unsigned.contains("artifact"), "{unsigned}");
+    }
+
+    #[test]
+    fn a_path_is_written_as_it_was_signed_whoever_has_decoded_it() {
+        let signed =
+            "/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A1%3Afunction%3Ax/aliases/live?a=b%3Ac";
+        for arrived in [signed, &signed.replacen("%3A", ":", 6)] {
+            let arrived: Uri = arrived.parse().expect("a URI");
+            assert_eq!(as_signed(&arrived), signed);
+        }
     }
 
     #[test]

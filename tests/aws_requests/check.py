@@ -1,6 +1,6 @@
 """Checks the AWS requests that functions sent against AWS's own model of its services.
 
-    check.py [--allowed template.yaml] requests.jsonl...
+    check.py [--allowed template.yaml | --untried template.yaml] requests.jsonl...
 
 A local stack records them (cli/src/recorder.rs). The emulator takes much that AWS refuses: a text that
 is too long, an enum that does not exist, a member that belongs elsewhere. Exit status: 0 when nothing
@@ -8,6 +8,9 @@ was found, 1 when AWS would refuse something, something cannot be read, or nothi
 template also 1 when its roles allow an action that no function ever used, and NOT_EXERCISED does not say
 why. What one function did not use and another did is printed only: which of several does it first is a
 matter of time.
+
+With --untried nothing is checked: what the template's roles allow and a function has not asked for is
+printed, for who wants to know how much was tried. Exit status: 0, or 1 when nothing was recorded.
 """
 
 import argparse
@@ -179,11 +182,36 @@ def unused(template, seen):
             yield action, sorted(may - did), not did
 
 
+def tell_untried(template, paths):
+    """Prints what was allowed, and which functions never asked for it; the exit status."""
+    seen, full = set(), False
+    for record in records(paths):
+        if "left_off" in record:
+            full = True
+            continue
+        try:
+            call = wire.read(record)
+        except wire.Unreadable:
+            continue
+        seen.update((record.get("function"), action) for action in actions_of(call))
+    if not seen:
+        print("no AWS request was recorded")
+        return 1
+    print("allowed by the template, and not asked for" + (" before the recording was full:" if full else ":"))
+    for action, functions, by_nobody in unused(template, seen):
+        print(f"    {action} by {'anybody' if by_nobody else ', '.join(functions)}")
+    return 0
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--allowed", metavar="TEMPLATE", help="also: every action that it allows was seen")
+    whole = parser.add_mutually_exclusive_group()
+    whole.add_argument("--allowed", metavar="TEMPLATE", help="also: every action that it allows was seen")
+    whole.add_argument("--untried", metavar="TEMPLATE", help="only: what it allows and was not seen")
     parser.add_argument("recordings", nargs="+", metavar="RECORDING")
     arguments = parser.parse_args(arguments)
+    if arguments.untried:
+        return tell_untried(arguments.untried, arguments.recordings)
     findings, counts, seen = check(arguments.recordings)
     print(f"{'requests':>8} {'refused':>8}  operation")
     for operation, (requests, refused) in sorted(counts.items()):

@@ -359,6 +359,21 @@ def test_an_action_that_is_allowed_must_be_used(tmp_path, capsys, own, status):
     assert ("dynamodb:Scan by gate: test it" in capsys.readouterr().out) == bool(status)
 
 
+@pytest.mark.parametrize("own", ["dynamodb:PutItem", "dynamodb:Scan"])
+def test_what_nobody_tried_is_told_and_nothing_else_is_checked(tmp_path, capsys, own):
+    template = tmp_path / "template.yaml"
+    template.write_text(TEMPLATE.replace("OWN", own))
+    records = [{**sent(name), "function": "penstock-gate"} for name in ("json 1.1", "json 1.0")]
+    wrong = sent("json 1.1", put(("body", "executionDetails", "summary"), "x" * 2049))
+    assert run(tmp_path, [*records, wrong, {"method": "GET", "uri": "/"}], "--untried", str(template)) == 0
+    printed = capsys.readouterr().out
+    assert ("    dynamodb:Scan by anybody" in printed) == (own == "dynamodb:Scan")
+    assert "PutJobSuccessResult" not in printed
+    assert run(tmp_path, [*records, {"left_off": "the recording is full"}], "--untried", str(template)) == 0
+    assert "not asked for before the recording was full:" in capsys.readouterr().out
+    assert run(tmp_path, [], "--untried", str(template)) == 1
+
+
 def test_the_projects_own_template_is_understood():
     allowed = set(check.allowed(pathlib.Path(__file__).parents[2] / "template.yaml"))
     assert ("canary-shift", "elasticloadbalancing:ModifyRule") in allowed

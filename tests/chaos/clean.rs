@@ -24,8 +24,8 @@ pub async fn calls(chaos: &Chaos) -> anyhow::Result<&BTreeMap<Scenario, Vec<Call
     let record = async || {
         // The first release warms everything up; its retries are nobody's calls.
         recorded(chaos, Scenario::Promoted).await?;
-        let (failing, dying) = (chaos.extent.scenarios, chaos.extent.killed_scenarios);
-        let scenarios: BTreeSet<_> = failing.iter().chain(dying).copied().collect();
+        let (failing, dying) = (chaos.scenarios(), chaos.killed_scenarios());
+        let scenarios: BTreeSet<_> = failing.into_iter().chain(dying).collect();
         let clean = scenarios
             .into_iter()
             .map(async |scenario| anyhow::Ok((scenario, recorded(chaos, scenario).await?)));

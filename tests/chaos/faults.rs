@@ -22,7 +22,12 @@ pub fn single(chaos: &Chaos) -> anyhow::Result<()> {
         let cases = all
             .into_iter()
             .map(|(scenario, fault)| (scenario, vec![fault]));
-        try_all(chaos, cases.collect()).await
+        let Met { met, of } = try_all(chaos, cases.collect()).await?;
+        ensure!(
+            met > 0 && met * 2 >= of,
+            "only {met} of {of} faults came to pass"
+        );
+        Ok(())
     })
 }
 
@@ -32,11 +37,9 @@ pub fn pairs(chaos: &Chaos) -> anyhow::Result<()> {
         let all = every(chaos).await?;
         let mut rng = Rng::with_seed(chaos.seed.wrapping_add(1));
         let mut chosen = BTreeSet::new();
-        let of: usize = chaos
-            .extent
-            .scenarios
-            .iter()
-            .map(|scenario| all.iter().filter(|(of, _)| of == scenario).count())
+        let scenarios = chaos.scenarios().into_iter();
+        let of: usize = scenarios
+            .map(|scenario| all.iter().filter(|(of, _)| *of == scenario).count())
             .map(|faults| faults * faults.saturating_sub(1) / 2)
             .sum();
         while chosen.len() < chaos.extent.fault_pairs.min(of) {
@@ -47,7 +50,8 @@ pub fn pairs(chaos: &Chaos) -> anyhow::Result<()> {
             }
         }
         println!("{} of {of} pairs of faults", chosen.len());
-        try_all(chaos, chosen.into_iter().collect()).await
+        try_all(chaos, chosen.into_iter().collect()).await?;
+        Ok(())
     })
 }
 
@@ -55,8 +59,8 @@ pub fn pairs(chaos: &Chaos) -> anyhow::Result<()> {
 async fn every(chaos: &Chaos) -> anyhow::Result<Vec<(Scenario, Fault)>> {
     let calls = clean::calls(chaos).await?;
     let mut faults = Vec::new();
-    for scenario in chaos.extent.scenarios {
-        for call in &calls[scenario] {
+    for scenario in chaos.scenarios() {
+        for call in &calls[&scenario] {
             for (kind, outlasts) in Kind::ALL
                 .into_iter()
                 .flat_map(|kind| [(kind, false), (kind, true)])
@@ -67,7 +71,7 @@ async fn every(chaos: &Chaos) -> anyhow::Result<Vec<(Scenario, Fault)>> {
                     kind,
                     outlasts,
                 };
-                faults.push((*scenario, fault));
+                faults.push((scenario, fault));
             }
         }
     }
@@ -82,7 +86,13 @@ struct Tried {
     broken: Vec<String>,
 }
 
-async fn try_all(chaos: &Chaos, cases: Vec<(Scenario, Vec<Fault>)>) -> anyhow::Result<()> {
+/// Of how many releases all faults came to pass.
+struct Met {
+    met: usize,
+    of: usize,
+}
+
+async fn try_all(chaos: &Chaos, cases: Vec<(Scenario, Vec<Fault>)>) -> anyhow::Result<Met> {
     let tries = cases
         .into_iter()
         .map(|(scenario, faults)| try_one(chaos, scenario, faults));
@@ -104,7 +114,10 @@ async fn try_all(chaos: &Chaos, cases: Vec<(Scenario, Vec<Fault>)>) -> anyhow::R
         "{} did not end as they should",
         broken.len()
     );
-    Ok(())
+    Ok(Met {
+        met: tried.iter().filter(|tried| tried.met).count(),
+        of: tried.len(),
+    })
 }
 
 async fn try_one(chaos: &Chaos, scenario: Scenario, faults: Vec<Fault>) -> Tried {

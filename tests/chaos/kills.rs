@@ -53,10 +53,10 @@ async fn draw(chaos: &Chaos) -> anyhow::Result<(Vec<(Scenario, Vec<Death>)>, usi
     let calls = clean::calls(chaos).await?;
     let mut rng = Rng::with_seed(chaos.seed.wrapping_add(2));
     let (mut cases, mut of) = (Vec::new(), 0);
-    for scenario in chaos.extent.killed_scenarios {
+    for scenario in chaos.killed_scenarios() {
         let mut deaths = Vec::new();
         for function in clean::FUNCTIONS {
-            let made = calls[scenario]
+            let made = calls[&scenario]
                 .iter()
                 .filter(|call| call.function == function);
             for (request, _) in (0..).zip(made) {
@@ -71,7 +71,7 @@ async fn draw(chaos: &Chaos) -> anyhow::Result<(Vec<(Scenario, Vec<Death>)>, usi
         of += deaths.len();
         rng.shuffle(&mut deaths);
         let dealt = dealt(deaths, &mut rng, chaos.extent.deaths_each);
-        cases.extend(dealt.into_iter().map(|deaths| (*scenario, deaths)));
+        cases.extend(dealt.into_iter().map(|deaths| (scenario, deaths)));
     }
     rng.shuffle(&mut cases);
     cases.truncate(chaos.extent.killed.unwrap_or(cases.len()));

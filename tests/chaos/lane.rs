@@ -1,8 +1,7 @@
-//! One release among many, with a load balancer of its own. Everything of it carries the lane's name,
-//! which each of its AWS requests has at the end of its trace.
+//! One release among many, with a target of its own. Everything of it carries the lane's name, which
+//! each of its AWS requests has at the end of its trace.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -12,24 +11,25 @@ use aws::local::lambda::primitives::Blob;
 use aws::local::lambda::types::InvocationType;
 use cli::load::{self, Load};
 use cli::pipeline::event::Event;
-use cli::stack::{Balancer, STACK};
+use cli::stack::STACK;
 use release::{Phase, ReleaseId};
 use serde_json::Value;
 
+use crate::accompanied::Company;
+use crate::fleet::Fleet;
 use crate::laws::{self, Ending};
-use crate::world::{Action, Ran, Version, World, sweep_event};
+use crate::subject::Subject;
+use crate::world::{Action, Ran, World, sweep_event};
 
-/// The address of every target.
-const HOST: &str = "127.0.0.1";
 /// Requests a second that a release gets where it is judged by them, and where it is only watched.
 const JUDGED_RPS: u32 = 8;
 const WATCHED_RPS: u32 = 2;
-/// So many percent of a bad version's purchases fail.
-const FAILING_PERCENT: u32 = 60;
 /// How long a release stays at its first weight, if its scenario says so.
 const STAYS: Duration = Duration::from_secs(15);
 /// How long after its first weight a release's alarm fires.
 const ALARM_AFTER: Duration = Duration::from_millis(1_500);
+/// A watch that outlasts every test, once the candidate has everything.
+const WATCHED: &str = "    watch: {for: 30m, tail: 0%}";
 /// How often a lane that nobody looks after is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(4);
 /// How long it may take until a release is over that its pipeline abandoned: the sweep comes every
@@ -53,6 +53,12 @@ pub enum Scenario {
     Forgotten,
     /// As `Forgotten`, but for longer than a test takes.
     Left,
+    /// Of a Lambda alias, which an alarm meets when the candidate has everything.
+    Aliased,
+    /// As `Alarmed`, with deployments alongside that go back with it, and a stage that is closed.
+    Accompanied,
+    /// Of a rolling ECS service, which an alarm meets when it runs the candidate.
+    Rolling,
 }
 
 impl Scenario {
@@ -60,20 +66,31 @@ impl Scenario {
     pub fn ends(self) -> Phase {
         match self {
             Self::Promoted | Self::Quiet => Phase::Promoted,
-            Self::Judged | Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left => {
-                Phase::RolledBack
-            }
+            Self::Judged
+            | Self::Alarmed
+            | Self::Abandoned
+            | Self::Forgotten
+            | Self::Left
+            | Self::Aliased
+            | Self::Accompanied
+            | Self::Rolling => Phase::RolledBack,
         }
     }
 
-    fn step(self, stays: Duration) -> String {
-        match self {
+    /// Its steps, and what is watched after them.
+    fn steps(self, stays: Duration) -> String {
+        let step = match self {
             Self::Promoted | Self::Judged => "{judge: {windows: 1}}".to_owned(),
             Self::Quiet => format!("{{wait: {}s}}", stays.as_secs()),
-            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left => {
+            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left | Self::Accompanied => {
                 "{wait: 30m}".to_owned()
             }
-        }
+            Self::Rolling => return format!("[{{set-weight: 100%}}]\n{WATCHED}"),
+            Self::Aliased => {
+                return format!("[{{set-weight: 50%}}, {{set-weight: 100%}}]\n{WATCHED}");
+            }
+        };
+        format!("[{{set-weight: 50%}}, {step}, {{set-weight: 100%}}]")
     }
 
     fn abandon_after(self) -> &'static str {
@@ -88,7 +105,13 @@ impl Scenario {
         match self {
             Self::Promoted | Self::Judged => Some(JUDGED_RPS),
             Self::Quiet => Some(WATCHED_RPS),
-            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left => None,
+            Self::Alarmed
+            | Self::Abandoned
+            | Self::Forgotten
+            | Self::Left
+            | Self::Aliased
+            | Self::Accompanied
+            | Self::Rolling => None,
         }
     }
 
@@ -98,57 +121,20 @@ impl Scenario {
     }
 
     fn has_alarm(self) -> bool {
-        matches!(self, Self::Alarmed | Self::Abandoned)
-    }
-}
-
-/// The versions that all lanes share, each a real HTTP server.
-pub struct Fleet {
-    pub stable: Version,
-    pub good: Version,
-    pub bad: Version,
-    /// Load balancers that no lane has any more, each with the port of its candidate.
-    free: Mutex<Vec<(u16, Balancer)>>,
-    made: AtomicU64,
-}
-
-impl Fleet {
-    pub async fn start() -> anyhow::Result<Self> {
-        let fleet = Self {
-            stable: Version::start().await?,
-            good: Version::start().await?,
-            bad: Version::start().await?,
-            free: Mutex::default(),
-            made: AtomicU64::new(0),
-        };
-        fleet.bad.fails(FAILING_PERCENT);
-        Ok(fleet)
-    }
-
-    /// A load balancer with the stable version and this candidate, of which the stable one has all.
-    async fn balancer(&self, world: &World, candidate: &Version) -> anyhow::Result<Balancer> {
-        let elbv2 = world.stack.elbv2();
-        let free = {
-            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            let fits = free.iter().position(|(port, _)| *port == candidate.port);
-            fits.map(|at| free.swap_remove(at).1)
-        };
-        if let Some(balancer) = free {
-            balancer.reset(&elbv2).await?;
-            return Ok(balancer);
+        match self {
+            Self::Alarmed | Self::Abandoned | Self::Aliased | Self::Accompanied | Self::Rolling => {
+                true
+            }
+            Self::Promoted | Self::Quiet | Self::Judged | Self::Forgotten | Self::Left => false,
         }
-        let name = format!("shop-{}", self.made.fetch_add(1, Ordering::Relaxed));
-        let balancer = world.stack.balancer(&name).await?;
-        for (group, version) in [(&balancer.blue, &self.stable), (&balancer.green, candidate)] {
-            version.register(&elbv2, group, HOST).await?;
-        }
-        Ok(balancer)
     }
 
-    /// The load balancer of a lane that is over serves the next one: the player holds only so many.
-    pub fn take_back(&self, lane: Lane) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push((lane.ports.1, lane.balancer));
+    /// What its action says when its pipeline is to be abandoned, or its alarm to fire.
+    fn is_there(self) -> &'static str {
+        match self {
+            Self::Aliased | Self::Rolling => "candidate at 100%",
+            _ => "candidate at",
+        }
     }
 }
 
@@ -157,10 +143,10 @@ pub struct Lane {
     /// 16 hexadecimal digits, with which the traces of its requests end.
     pub digits: String,
     pub scenario: Scenario,
-    pub balancer: Balancer,
+    pub subject: Subject,
+    /// What goes along with its release.
+    pub company: Option<Company>,
     pub alarm: String,
-    /// The ports of the stable version and of the candidate.
-    pub ports: (u16, u16),
     /// How long it stays at its first weight, if nothing happens, and when its alarm fires.
     stays: (Duration, Duration),
 }
@@ -191,19 +177,16 @@ impl Lane {
     pub async fn make(world: &World, fleet: &Fleet, scenario: Scenario) -> anyhow::Result<Self> {
         let digits = format!("{:016x}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let name = format!("lane-{digits}");
-        let candidate = match scenario {
-            Scenario::Judged => &fleet.bad,
-            _ => &fleet.good,
-        };
-        let balancer = fleet.balancer(world, candidate).await?;
+        let subject = fleet.subject(world, scenario).await?;
+        let company = fleet.company(world, scenario, &name).await?;
         let alarm = format!("{name}-alarm");
         world.make_alarm(&alarm).await?;
         Ok(Self {
             digits,
             scenario,
-            balancer,
+            subject,
+            company,
             alarm,
-            ports: (fleet.stable.port, candidate.port),
             stays: (STAYS, ALARM_AFTER),
         })
     }
@@ -220,21 +203,23 @@ impl Lane {
 
     fn config(&self) -> String {
         let (name, alarm) = (self.name(), &self.alarm);
-        let step = self.scenario.step(self.stays.0);
+        let target = self.subject.config();
+        let steps = self.scenario.steps(self.stays.0);
         let abandon_after = self.scenario.abandon_after();
-        let Balancer {
-            rule,
-            blue,
-            green,
-            url,
-            ..
-        } = &self.balancer;
+        let probe = self
+            .subject
+            .url()
+            .map(|url| format!("      - http: {{url: \"{url}/health\", allow-private: true}}\n"));
+        let probe = probe.unwrap_or_default();
+        let company = self.company.as_ref().map(Company::config);
+        let rollback = company.map(|company| format!("    rollback: {company}\n"));
+        let rollback = rollback.unwrap_or_default();
         format!(
             "version: 1\n\
              gates:\n  {name}:\n    reports: [junit.xml]\n\
-             releases:\n  {name}:\n    target:\n      alb-rule:\n        rule: {rule}\n        target-groups: [{green}, {blue}]\n\
-             \x20   steps: [{{set-weight: 50%}}, {step}, {{set-weight: 100%}}]\n    window: 1s\n    settle: 2s\n    patience: 5m\n    abandon-after: {abandon_after}\n    alarms: [{alarm}]\n\
-             health-checks:\n  {name}:\n    probes:\n      - http: {{url: \"{url}/health\", allow-private: true}}\n      - alarm: {{names: [{alarm}]}}\n\
+             releases:\n  {name}:\n    target:\n      {target}\n\
+             \x20   steps: {steps}\n    window: 1s\n    settle: 2s\n    patience: 5m\n    abandon-after: {abandon_after}\n    alarms: [{alarm}]\n{rollback}\
+             health-checks:\n  {name}:\n    probes:\n{probe}      - alarm: {{names: [{alarm}]}}\n\
              \x20   interval: 1s\n    in-a-row: 2\n    within: 5m\n"
         )
     }
@@ -252,9 +237,10 @@ impl Lane {
     /// Releases, to the end, and checks the laws.
     pub async fn run(&self, world: &World) -> anyhow::Result<Ended> {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let load = self.scenario.rps().map(|rps| {
+        let load = self.scenario.rps().zip(self.subject.url());
+        let load = load.map(|(rps, url)| {
             let load = Load {
-                url: format!("{}/buy", self.balancer.url).parse()?,
+                url: format!("{url}/buy").parse()?,
                 rps: rps.try_into()?,
                 duration: Duration::from_secs(3_600),
             };
@@ -322,7 +308,7 @@ impl Lane {
                 ..
             } = event
                 && due
-                && summary.starts_with("candidate at")
+                && summary.starts_with(scenario.is_there())
             {
                 due = false;
                 if scenario.is_abandoned() {

@@ -6,6 +6,7 @@ use futures::future::join_all;
 
 use crate::Chaos;
 use crate::lane::{Lane, Scenario};
+use crate::subject::Arm;
 
 /// So many releases are brought to their weight at a time, and then turned round one after the other.
 const BATCH: usize = 20;
@@ -37,7 +38,7 @@ pub fn timed(chaos: &Chaos) -> anyhow::Result<()> {
                     release.is_back() || !release.is_active(),
                     "{id} is not back"
                 );
-                ensure!(world.weights_of(&lane.balancer).await? == (1, 0), "{id}");
+                ensure!(lane.subject.live(world).await? == Arm::Stable, "{id}");
             }
             anyhow::Ok(())
         })?;

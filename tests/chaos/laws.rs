@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use cli::codedeploy::Status as Deployed;
 use cli::pipeline::event::Status;
 use engine::ReleaseLog;
 use release::{Claim, Effect, Event, Generation, Head, Outcome, Phase, Release, ReleaseId, Story};
 
+use crate::accompanied::{self, Company};
 use crate::lane::{Lane, Scenario};
+use crate::subject::Arm;
 use crate::world::World;
-
-/// Requests that are sent when all is over.
-const REQUESTS: usize = 8;
 
 /// How a lane's pipeline ended, and how its release should have.
 pub struct Ending {
@@ -45,6 +45,9 @@ pub async fn broken(
     }
     broken.extend(answer(&release, ending));
     broken.extend(target(world, lane, &release).await?);
+    if let Some(company) = &lane.company {
+        broken.extend(gone_along(world, company, &release).await);
+    }
     broken.extend(given_back(world, &events).await?);
     Ok(broken
         .into_iter()
@@ -124,26 +127,60 @@ fn answer(release: &Release, ending: &Ending) -> Option<String> {
     })
 }
 
-/// The load balancer has the weight that the log has, and requests go there.
+/// The version that the log names has all the traffic, as AWS tells it and as requests find it.
 async fn target(world: &World, lane: &Lane, release: &Release) -> anyhow::Result<Vec<String>> {
-    let mut broken = Vec::new();
-    let live = world.weights_of(&lane.balancer).await?;
-    let (expected, port) = match release.phase {
-        Phase::Promoted => ((0, 1), lane.ports.1),
-        Phase::Shifting | Phase::RollingBack | Phase::RolledBack => ((1, 0), lane.ports.0),
+    let expected = match release.phase {
+        Phase::Promoted => Arm::Candidate,
+        Phase::Shifting | Phase::RollingBack | Phase::RolledBack => Arm::Stable,
     };
+    let mut broken = Vec::new();
+    let live = lane.subject.live(world).await?;
     if live != expected {
-        broken.push(format!("the live weights are {live:?}, not {expected:?}"));
+        broken.push(format!(
+            "{live:?} has all the traffic, and not {expected:?}"
+        ));
     }
-    let client = reqwest::Client::new();
-    let url = format!("{}/version", lane.balancer.url);
-    for _ in 0..REQUESTS {
-        let served = client.get(&url).send().await?.text().await?;
-        if served != port.to_string() {
-            broken.push(format!("port {served} served a request, and not {port}"));
-        }
+    let answers = lane.subject.answers(world).await?;
+    if answers.is_empty() {
+        broken.push("nobody answered".to_owned());
+    }
+    for answer in answers.iter().filter(|answer| **answer != expected) {
+        broken.push(format!("{answer:?} answered, and not {expected:?}"));
     }
     Ok(broken)
+}
+
+/// What went along with a release that has gone back has gone back with it, once, and the stage is closed.
+async fn gone_along(world: &World, company: &Company, release: &Release) -> Vec<String> {
+    let mut broken = Vec::new();
+    for left in &release.left_behind {
+        broken.push(format!("it left behind: {left}"));
+    }
+    let deployments = company.deployments(world);
+    let of_it: Vec<_> = deployments
+        .iter()
+        .map(|it| (it.id == company.deployment, it.status, &it.rolls_back))
+        .collect();
+    let is_back = match of_it.as_slice() {
+        [(true, Deployed::Stopped, None), (false, _, Some(of))] => *of == company.deployment,
+        _ => false,
+    };
+    if !is_back {
+        broken.push(format!(
+            "no deployment was stopped with one rollback: {deployments:?}"
+        ));
+    }
+    if let Err(error) = company.until_back().await {
+        broken.push(format!("ECS does not go back: {error:#}"));
+    }
+    let closed = accompanied::closed(world, release);
+    let expected = release.transition_reason();
+    if closed.as_ref() != Some(&expected) {
+        broken.push(format!(
+            "the stage is closed for {closed:?}, and not for {expected:?}"
+        ));
+    }
+    broken
 }
 
 /// The target is free, and no event finds the release any more.

@@ -1,14 +1,21 @@
 //! The compiled functions while everything fails around them: AWS requests that are throttled, broken
 //! off or lost, functions that are killed, releases that crowd, events that come often and late. The
-//! laws are checked from outside, in the log, at the load balancer, in the pipeline, and by requests.
+//! laws are checked from outside, in the log, at what was released, in the pipeline, and by requests.
 //!
-//! `make test` runs a small part of it, `make chaos` the whole; `SEED=n` chooses what is random.
+//! `make test` runs a small part of it, `make chaos` the whole; `SEED=n` chooses what is random, and
+//! `SCENARIO=..`, a part of a name, whose releases meet faults and deaths, and nothing else is done.
 
+mod accompanied;
+mod aliased;
 mod clean;
 mod crowd;
 mod deliveries;
 mod fault;
 mod faults;
+mod fleet;
+#[path = "../end_to_end/function.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use more of it")]
+mod function;
 #[path = "../end_to_end/inbox.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod inbox;
@@ -16,6 +23,11 @@ mod kills;
 mod lane;
 mod latency;
 mod laws;
+mod rolling;
+mod ruled;
+#[path = "../end_to_end/services.rs"]
+mod services;
+mod subject;
 mod told;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
@@ -26,17 +38,20 @@ use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::sync::OnceCell;
 
 use fault::Call;
-use lane::{Fleet, Scenario};
+use fleet::Fleet;
+use lane::Scenario;
 use world::World;
 
 /// A share of everything in percent; or `timed`, for the time from an alarm to the stable weight and
 /// nothing else.
 const EXTENT: &str = "PENSTOCK_CHAOS";
+/// A part of the names of the only scenarios whose releases meet faults and deaths.
+const ONLY: &str = "PENSTOCK_CHAOS_SCENARIO";
 /// Chooses what is random.
 const SEED: &str = "PENSTOCK_SEED";
 /// Unless the environment says otherwise.
@@ -120,6 +135,9 @@ const WHOLE: Extent = Extent {
         Scenario::Judged,
         Scenario::Abandoned,
         Scenario::Forgotten,
+        Scenario::Aliased,
+        Scenario::Accompanied,
+        Scenario::Rolling,
     ],
     single_faults: None,
     fault_pairs: 200,
@@ -131,6 +149,9 @@ const WHOLE: Extent = Extent {
         Scenario::Alarmed,
         Scenario::Abandoned,
         Scenario::Forgotten,
+        Scenario::Aliased,
+        Scenario::Accompanied,
+        Scenario::Rolling,
     ],
     crowd: 200,
     told: 12,
@@ -172,6 +193,8 @@ pub struct Chaos {
     pub late: RwLock<()>,
     /// Chooses what is random.
     pub seed: u64,
+    /// A part of the names of the only scenarios that meet faults and deaths; of all, when empty.
+    only: String,
 }
 
 impl Chaos {
@@ -188,6 +211,12 @@ impl Chaos {
             },
             Err(_) => SMALL,
         };
+        let only = std::env::var(ONLY).unwrap_or_default();
+        ensure!(
+            only.is_empty() || !chosen(extent.scenarios, &only).is_empty(),
+            "{ONLY}={only}: there is no such scenario in {:?}",
+            extent.scenarios
+        );
         println!("seed {seed}, {extent:?}");
         let world = World::start_with(PIPELINE_TIME_MAX, |config| {
             config.faults = extent.timed == 0;
@@ -202,8 +231,49 @@ impl Chaos {
             calls: OnceCell::new(),
             late: RwLock::default(),
             seed,
+            only,
         })
     }
+
+    /// The releases whose calls are made to fail.
+    pub fn scenarios(&self) -> Vec<Scenario> {
+        chosen(self.extent.scenarios, &self.only)
+    }
+
+    /// Those whose functions are killed.
+    pub fn killed_scenarios(&self) -> Vec<Scenario> {
+        chosen(self.extent.killed_scenarios, &self.only)
+    }
+
+    /// After a whole run, prints which AWS operations the functions may use and have not: nothing is
+    /// known of what becomes of a release when these fail.
+    fn tell_untried(&self) -> anyhow::Result<()> {
+        if self.extent.side_by_side || self.extent.timed > 0 || !self.only.is_empty() {
+            return Ok(());
+        }
+        let recording = self.world.stack.requests();
+        let output = self
+            .world
+            .checked(recording, &["--untried", "template.yaml"])?;
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "could not tell what was not tried");
+        Ok(())
+    }
+
+    fn tests(&self) -> Vec<Test> {
+        match (self.extent.timed, self.only.as_str()) {
+            (0, "") => [BY_SCENARIO, TESTS].concat(),
+            (0, _) => BY_SCENARIO.to_vec(),
+            (_, _) => TIMED_TESTS.to_vec(),
+        }
+    }
+}
+
+/// Those whose names contain this.
+fn chosen(of: &[Scenario], only: &str) -> Vec<Scenario> {
+    let is_chosen = |scenario: &Scenario| format!("{scenario:?}").contains(only);
+    of.iter().copied().filter(is_chosen).collect()
 }
 
 type Test = (&'static str, fn(&Chaos) -> anyhow::Result<()>);
@@ -213,7 +283,8 @@ const TIMED_TESTS: &[Test] = &[(
     latency::timed,
 )];
 
-const TESTS: &[Test] = &[
+/// What can be done of some scenarios only.
+const BY_SCENARIO: &[Test] = &[
     (
         "no_fault_of_a_single_call_changes_where_a_release_ends",
         faults::single,
@@ -226,6 +297,9 @@ const TESTS: &[Test] = &[
         "releases_end_as_they_should_though_functions_are_killed",
         kills::killed,
     ),
+];
+
+const TESTS: &[Test] = &[
     ("many_releases_at_once_all_end_as_they_should", crowd::crowd),
     (
         "everybody_is_told_of_each_change_though_who_tells_them_meets_faults_and_dies",
@@ -240,7 +314,8 @@ const LATE: &str = "events_that_come_late_and_again_change_nothing";
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     if arguments.list {
-        let idle = TESTS.iter().map(|(name, _)| Trial::test(*name, || Ok(())));
+        let idle = BY_SCENARIO.iter().chain(TESTS);
+        let idle = idle.map(|(name, _)| Trial::test(*name, || Ok(())));
         return libtest_mimic::run(&arguments, idle.collect()).exit_code();
     }
     let chaos = match Chaos::start() {
@@ -250,19 +325,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let tests = match chaos.extent.timed {
-        0 => TESTS,
-        _ => TIMED_TESTS,
-    };
+    let tests = chaos.tests();
     arguments.test_threads = Some(match chaos.extent.side_by_side {
         true => tests.len(),
         false => 1, // each fills the machine
     });
-    let trials = tests.iter().map(|(name, test)| {
+    let trials = tests.into_iter().map(|(name, test)| {
         let chaos = chaos.clone();
-        Trial::test(*name, move || {
+        Trial::test(name, move || {
             let (_alone, _beside_others);
-            match *name {
+            match name {
                 LATE => _alone = chaos.late.write().unwrap_or_else(PoisonError::into_inner),
                 _ => _beside_others = chaos.late.read().unwrap_or_else(PoisonError::into_inner),
             }
@@ -270,6 +342,10 @@ fn main() -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if let Err(error) = chaos.tell_untried() {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
     if let Some(chaos) = Arc::into_inner(chaos) {
         chaos.world.stop();
     }

@@ -29,10 +29,8 @@ pub fn told(chaos: &Chaos) -> anyhow::Result<()> {
     let make = scenarios.map(|scenario| Lane::make(world, &chaos.fleet, *scenario));
     let lanes = world.runtime.block_on(join_all(make));
     let lanes = lanes.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-    let targets: Vec<_> = lanes
-        .iter()
-        .map(|lane| lane.balancer.rule.as_str())
-        .collect();
+    let targets: Vec<_> = lanes.iter().map(|lane| lane.subject.target()).collect();
+    let targets: Vec<_> = targets.iter().map(String::as_str).collect();
     let inbox = Inbox::of_targets(world, &targets)?;
     let (faults, deaths) = draw(chaos.seed);
     let proxies = world.stack.faults();

@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use aws::local::cloudwatch::types::StateValue;
-use aws::local::ecs;
-use aws::local::ecs::types::{
-    ContainerDefinition, DeploymentConfiguration, DeploymentStrategy, ServiceDeploymentStatus,
-};
+use aws::local::ecs::types::ServiceDeploymentStatus;
 use cli::codedeploy::Status as Deployed;
 use cli::pipeline::event::{Event, Status};
 use cli::pipeline::execution::{Execution, Repository, Start};
@@ -18,6 +15,7 @@ use release::{Phase, Release, ReleaseId};
 use tempfile::TempDir;
 
 use crate::Test;
+use crate::services::Quiet;
 use crate::world::{Action, PIPELINE, STAGE, Service, World, commit, declaration};
 
 pub const TESTS: &[Test] = &[
@@ -32,7 +30,6 @@ pub const TESTS: &[Test] = &[
 ];
 
 const CANARY: &str = "canary-shift";
-const CLUSTER: &str = "prod";
 /// For the bridge, the rule and the function; for the schedule, which comes once a minute; and for
 /// a release after that.
 const OVER_WITHIN: Duration = Duration::from_secs(300);
@@ -47,76 +44,22 @@ fn stage() -> String {
     format!("arn:aws:codepipeline:us-east-1:000000000000:{PIPELINE}/{STAGE}")
 }
 
-/// A service with a strategy of ECS's own, whose new version starts no task that lives; its ARN.
-async fn mailer(ecs: &ecs::Client, name: &str) -> anyhow::Result<String> {
-    ecs.create_cluster().cluster_name(CLUSTER).send().await?;
-    let define = async |command: &[&str]| {
-        let command = command.iter().map(|&word| word.to_owned()).collect();
-        let container = ContainerDefinition::builder()
-            .name("mailer")
-            .image("mailer:latest")
-            .set_command(Some(command));
-        let register = ecs.register_task_definition().family(name);
-        let registered = register.container_definitions(container.build());
-        let registered = registered.send().await?.task_definition;
-        let arn = registered.and_then(|definition| definition.task_definition_arn);
-        arn.context("the task definition has an ARN")
-    };
-    let good = define(&["sleep", "600"]).await?;
-    let native = DeploymentConfiguration::builder().strategy(DeploymentStrategy::Canary);
-    let create = ecs.create_service().cluster(CLUSTER).service_name(name);
-    let create = create.task_definition(good).desired_count(1);
-    let created = create
-        .deployment_configuration(native.build())
-        .send()
-        .await?;
-    until(ecs, name, &[ServiceDeploymentStatus::Successful]).await?;
-    let bad = define(&["sh", "-c", "exit 3"]).await?;
-    let update = ecs.update_service().cluster(CLUSTER).service(name);
-    update.task_definition(bad).send().await?;
-    until(ecs, name, &[ServiceDeploymentStatus::InProgress]).await?;
-    let arn = created.service.and_then(|service| service.service_arn);
-    arn.context("the service has an ARN")
-}
-
-/// Waits until the service's last deployment has one of these statuses.
-async fn until(
-    ecs: &ecs::Client,
-    name: &str,
-    statuses: &[ServiceDeploymentStatus],
-) -> anyhow::Result<()> {
-    let wait = async {
-        loop {
-            let list = ecs
-                .list_service_deployments()
-                .cluster(CLUSTER)
-                .service(name);
-            let listed = list.send().await?;
-            let mut all = listed.service_deployments().iter();
-            if all.any(|one| one.status().is_some_and(|s| statuses.contains(s))) {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
-    waited.with_context(|| format!("the deployment of {name} was never {statuses:?}"))?
-}
-
 fn stopped_and_closed(world: &World) -> anyhow::Result<()> {
     world.runtime.block_on(async {
         let service = world.service().await?;
-        let (player, ecs) = (world.stack.player(), world.stack.ecs());
+        let player = world.stack.player();
         let name = world.name("shop");
-        let mailer = mailer(&ecs, &name).await?;
+        let mailer = Quiet::make_stuck(&world.stack.ecs(), &name).await?;
+        mailer.deploy().await?;
         let workers = player.codedeploy().begin(&name, "workers");
         let group =
             format!("arn:aws:codedeploy:us-east-1:000000000000:deploymentgroup:{name}/workers");
         let config = with_rollback(
             &service,
             &format!(
-                "{{alongside: [{{codedeploy: \"{group}\"}}, {{ecs-service: \"{mailer}\"}}], \
+                "{{alongside: [{{codedeploy: \"{group}\"}}, {{ecs-service: \"{}\"}}], \
                  pipeline: {{disable-transition: \"{}\"}}}}",
+                mailer.arn,
                 stage()
             ),
         );
@@ -131,8 +74,8 @@ fn stopped_and_closed(world: &World) -> anyhow::Result<()> {
         let actions = [Action::new(CANARY, "web")];
         let files = [("penstock.yaml", config.as_str())];
         let ran = service.under_load(world.run(&files, &actions, see)).await?;
-        // By the alarm, unless ECS was faster in telling that its new tasks do not start.
-        ran.failed("JobFailed", &["rolled back: "])?;
+        let alarm = format!("rolled back: alarm '{}' fired", service.alarm);
+        ran.failed("JobFailed", &[&alarm])?;
         ensure!(world.weights(&service).await? == (1, 0));
         let release = world
             .release(ran.release.as_ref().context("it began")?)
@@ -151,7 +94,7 @@ fn stopped_and_closed(world: &World) -> anyhow::Result<()> {
             ServiceDeploymentStatus::RollbackInProgress,
             ServiceDeploymentStatus::RollbackSuccessful,
         ];
-        until(&ecs, &name, &back).await?;
+        mailer.until_deployment(&back).await?;
 
         let disabled = player
             .engine()

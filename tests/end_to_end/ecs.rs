@@ -7,9 +7,9 @@ use anyhow::{Context, ensure};
 use aws::local::cloudwatch::types::StateValue;
 use aws::local::ecs;
 use aws::local::ecs::types::{
-    ContainerDefinition, Deployment, DeploymentCircuitBreaker, DeploymentConfiguration,
-    DeploymentController, DeploymentControllerType, DeploymentRolloutState, DeploymentStrategy,
-    KeyValuePair, LoadBalancer, PortMapping, Scale, ScaleUnit, Service, StabilityStatus, TaskSet,
+    ContainerDefinition, DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentController,
+    DeploymentControllerType, DeploymentStrategy, KeyValuePair, LoadBalancer, PortMapping, Scale,
+    ScaleUnit, Service, StabilityStatus, TaskSet,
 };
 use cli::load::{self, Load};
 use cli::pipeline::event::Event;
@@ -17,6 +17,7 @@ use cli::stack::Balancer;
 use release::{Phase, Reason};
 
 use crate::Test;
+use crate::services::{self, CLUSTER, runs};
 use crate::world::{Action, Ran, World, nothing};
 
 pub const TESTS: &[Test] = &[
@@ -63,15 +64,12 @@ pub const TESTS: &[Test] = &[
 ];
 
 const CANARY: &str = "canary-shift";
-const CLUSTER: &str = "prod";
 /// The port that a container would listen on.
 const PORT: i32 = 8080;
 /// Tasks of what serves.
 const TASKS: i32 = 2;
 /// Requests a second while a release runs; tasks are Python.
 const RPS: u32 = 60;
-/// Until something that takes a few processes' starts has happened.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Of its purchases every so many hundredth fails as `FAILS` says; `/health` answers with `HEALTH`.
 const SERVER: &str = "
@@ -176,24 +174,11 @@ impl<'a> Shop<'a> {
     }
 
     async fn described(&self, name: &str) -> anyhow::Result<Service> {
-        let describe = self.ecs.describe_services().cluster(CLUSTER);
-        let described = describe.services(name).send().await?;
-        let service = described.services.and_then(|mut all| all.pop());
-        service.with_context(|| format!("there is no service {name}"))
+        services::described(&self.ecs, name).await
     }
 
     async fn until(&self, name: &str, is_so: impl Fn(&Service) -> bool) -> anyhow::Result<Service> {
-        let wait = async {
-            loop {
-                let service = self.described(name).await?;
-                if is_so(&service) {
-                    return Ok(service);
-                }
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        waited.with_context(|| format!("service {name} was never as it should be"))?
+        services::until(&self.ecs, name, is_so).await
     }
 
     /// Blue serves this version in two tasks, green has nothing.
@@ -294,19 +279,6 @@ struct Pair {
     green: String,
     blue_arn: String,
     green_arn: String,
-}
-
-fn primary(service: &Service) -> Option<&Deployment> {
-    service.deployments().first()
-}
-
-/// Whether so many tasks of this version are all that it runs, and ECS says that it is done.
-fn runs(service: &Service, definition: &str, tasks: i32) -> bool {
-    let done = primary(service).is_some_and(|primary| {
-        primary.task_definition() == Some(definition)
-            && primary.rollout_state() == Some(&DeploymentRolloutState::Completed)
-    });
-    done && (service.desired_count(), service.running_count()) == (tasks, tasks)
 }
 
 fn services_good(world: &World) -> anyhow::Result<()> {

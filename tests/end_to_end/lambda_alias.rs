@@ -12,6 +12,7 @@ use engine::{Clock, Invocation, ReleaseLog, roll_back};
 use release::{Phase, TargetId};
 
 use crate::Test;
+use crate::function::{Function, emulator};
 use crate::world::{Action, Ran, World, nothing};
 
 pub const TESTS: &[Test] = &[
@@ -57,45 +58,7 @@ const CALLERS: usize = 6;
 /// From one invocation of a caller to its next.
 const CALL_PAUSE: Duration = Duration::from_millis(20);
 
-/// A function with an alias `live` on its version 1.
-struct Function {
-    name: String,
-    /// Without a version or alias.
-    arn: String,
-}
-
 impl Function {
-    fn create(world: &World) -> anyhow::Result<Self> {
-        let name = world.name("shop-function");
-        let made = format!(
-            "{DEPLOY}\n\
-             role = boto3.client('iam').create_role(RoleName='{name}', AssumeRolePolicyDocument=TRUST)['Role']['Arn']\n\
-             made = client.create_function(FunctionName='{name}', Runtime='python3.12', Handler='app.handler',\n\
-             \x20   Role=role, Code={{'ZipFile': code(0)}})\n\
-             version = client.publish_version(FunctionName='{name}')['Version']\n\
-             client.create_alias(FunctionName='{name}', Name='live', FunctionVersion=version)\n\
-             print(made['FunctionArn'])"
-        );
-        let arn = world.boto3(&made)?;
-        Ok(Self { name, arn })
-    }
-
-    /// Uploads code of which so many percent of the invocations fail.
-    fn upload(&self, world: &World, fails_percent: u32) -> anyhow::Result<()> {
-        let name = &self.name;
-        world.boto3(&format!(
-            "{DEPLOY}\nclient.update_function_code(FunctionName='{name}', ZipFile=code({fails_percent}))"
-        ))?;
-        Ok(())
-    }
-
-    /// Publishes what was uploaded, as a build would.
-    async fn publish(&self, world: &World) -> anyhow::Result<String> {
-        let published = emulator(world).publish_version().function_name(&self.arn);
-        let version = published.send().await?.version;
-        version.context("the new version has a number")
-    }
-
     /// Its penstock.yaml: quick steps, one-second windows.
     fn config(&self, version: &str) -> String {
         let arn = &self.arn;
@@ -105,28 +68,6 @@ impl Function {
              \x20   steps: [{{set-weight: 20%}}, {{judge: {{windows: 2}}}}, {{set-weight: 50%}}, {{judge: {{windows: 2}}}}, {{set-weight: 100%}}]\n\
              \x20   window: 1s\n    settle: 2s\n    patience: 60s\n    metrics: {{errors: {{}}}}\n"
         )
-    }
-
-    /// The version that the alias points to, and the others with their shares.
-    async fn alias(&self, world: &World) -> anyhow::Result<(String, Vec<(String, f64)>)> {
-        let alias = emulator(world).get_alias();
-        let alias = alias.function_name(&self.arn).name("live").send().await?;
-        let routing = alias.routing_config;
-        let others = routing.and_then(|routing| routing.additional_version_weights);
-        let others = others.unwrap_or_default().into_iter().collect();
-        Ok((alias.function_version.unwrap_or_default(), others))
-    }
-
-    /// Moves the alias past every release.
-    async fn move_by_hand(&self, world: &World, version: &str) -> anyhow::Result<()> {
-        let nothing = lambda::types::AliasRoutingConfiguration::builder()
-            .set_additional_version_weights(Some(Default::default()))
-            .build();
-        let update = emulator(world).update_alias();
-        let update = update.function_name(&self.arn).name("live");
-        let update = update.function_version(version).routing_config(nothing);
-        update.send().await?;
-        Ok(())
     }
 
     /// Invokes the alias while `work` runs; also the versions that answered.
@@ -150,24 +91,6 @@ impl Function {
         }
         Ok((done?, versions))
     }
-}
-
-/// Makes versions that fail so many percent of their invocations.
-const DEPLOY: &str = "\
-import boto3, io, json, zipfile\n\
-client = boto3.client('lambda')\n\
-TRUST = json.dumps({'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow',\n\
-\x20   'Principal': {'Service': 'lambda.amazonaws.com'}, 'Action': 'sts:AssumeRole'}]})\n\
-def code(percent):\n\
-\x20   text = 'import random\\ndef handler(event, context):\\n'\n\
-\x20   text += f'    if random.random() * 100 < {percent}: raise Exception(\"no money\")\\n'\n\
-\x20   text += f'    return {percent}\\n'\n\
-\x20   file = io.BytesIO()\n\
-\x20   with zipfile.ZipFile(file, 'w') as archive: archive.writestr('app.py', text)\n\
-\x20   return file.getvalue()\n";
-
-fn emulator(world: &World) -> lambda::Client {
-    lambda::Client::new(world.stack.sdk())
 }
 
 /// Invokes again and again; the versions that answered.

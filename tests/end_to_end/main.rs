@@ -10,6 +10,7 @@ mod bad_input;
 mod by_hand;
 mod company;
 mod ecs;
+mod function;
 mod history;
 mod inbox;
 mod judged;
@@ -19,6 +20,8 @@ mod probes;
 mod releases;
 mod reports;
 mod requests;
+#[expect(dead_code, reason = "the chaos tests use more of it")]
+mod services;
 mod sources;
 mod steps;
 mod sweep_cost;

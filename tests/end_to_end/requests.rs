@@ -1,9 +1,6 @@
 //! What the functions asked AWS for in all the tests, against AWS's own model of its services: the
 //! emulator takes much that AWS refuses.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use anyhow::{Context, ensure};
 use cli::recorder::{Manner, Recorder, Recording};
 use tempfile::TempDir;
@@ -31,7 +28,7 @@ pub fn check(world: &World, whole: bool) -> anyhow::Result<()> {
         true => &["--allowed", "template.yaml"],
         false => &[],
     };
-    let output = checked(world, &kept, options)?;
+    let output = world.checked(&kept, options)?;
     println!("{}", String::from_utf8_lossy(&output.stdout));
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     ensure!(
@@ -39,16 +36,6 @@ pub fn check(world: &World, whole: bool) -> anyhow::Result<()> {
         "the AWS requests in {KEPT} are not all right"
     );
     Ok(())
-}
-
-fn checked(world: &World, recording: &Path, options: &[&str]) -> anyhow::Result<Output> {
-    Command::new(world.project.join(".venv/bin/python"))
-        .arg("tests/aws_requests/check.py")
-        .args(options)
-        .arg(recording)
-        .current_dir(&world.project)
-        .output()
-        .context("could not run tests/aws_requests/check.py")
 }
 
 /// Sent by another SDK through the very recorder that the functions have in front of them.
@@ -71,14 +58,14 @@ fn too_long(world: &World) -> anyhow::Result<()> {
         ))
     };
     send(2_048)?;
-    let output = checked(world, &file, &[])?;
+    let output = world.checked(&file, &[])?;
     let told = String::from_utf8_lossy(&output.stdout);
     ensure!(
         output.status.success(),
         "the longest summary is allowed: {told}"
     );
     send(2_049)?;
-    let output = checked(world, &file, &[])?;
+    let output = world.checked(&file, &[])?;
     let told = String::from_utf8_lossy(&output.stdout);
     let what = "executionDetails.summary: 2049 characters, at most 2048 are allowed";
     ensure!(

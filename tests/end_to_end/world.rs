@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -272,6 +272,17 @@ impl World {
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// What `tests/aws_requests/check.py` says of a recording of AWS requests.
+    pub fn checked(&self, recording: &Path, options: &[&str]) -> anyhow::Result<Output> {
+        Command::new(self.project.join(".venv/bin/python"))
+            .arg("tests/aws_requests/check.py")
+            .args(options)
+            .arg(recording)
+            .current_dir(&self.project)
+            .output()
+            .context("could not run tests/aws_requests/check.py")
     }
 
     /// A release, as its log has it.

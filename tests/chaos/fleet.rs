@@ -1,0 +1,140 @@
+//! What releases move, made once and used again: the player and the emulator hold only so many.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::accompanied::Company;
+use crate::aliased::Alias;
+use crate::lane::{Lane, Scenario};
+use crate::rolling::Rolling;
+use crate::ruled::Rule;
+use crate::services::Quiet;
+use crate::subject::Subject;
+use crate::world::{Version, World};
+
+/// So many percent of a bad version's purchases fail.
+const FAILING_PERCENT: u32 = 60;
+
+/// The versions that all rules share, each a real HTTP server, and what no lane has any more.
+pub struct Fleet {
+    stable: Version,
+    good: Version,
+    bad: Version,
+    rules: Pool<Rule>,
+    aliases: Pool<Alias>,
+    services: Pool<Rolling>,
+    mailers: Pool<Quiet>,
+    made: AtomicU64,
+}
+
+impl Fleet {
+    pub async fn start() -> anyhow::Result<Self> {
+        let fleet = Self {
+            stable: Version::start().await?,
+            good: Version::start().await?,
+            bad: Version::start().await?,
+            rules: Pool::default(),
+            aliases: Pool::default(),
+            services: Pool::default(),
+            mailers: Pool::default(),
+            made: AtomicU64::new(0),
+        };
+        fleet.bad.fails(FAILING_PERCENT);
+        Ok(fleet)
+    }
+
+    /// What a release of this scenario moves; its stable version has all the traffic.
+    pub async fn subject(&self, world: &World, scenario: Scenario) -> anyhow::Result<Subject> {
+        match scenario {
+            Scenario::Aliased => self.alias(world).await.map(Subject::Alias),
+            Scenario::Rolling => self.service(world).await.map(Subject::Service),
+            Scenario::Judged => self.rule(world, &self.bad).await.map(Subject::Rule),
+            Scenario::Promoted
+            | Scenario::Quiet
+            | Scenario::Alarmed
+            | Scenario::Abandoned
+            | Scenario::Forgotten
+            | Scenario::Left
+            | Scenario::Accompanied => self.rule(world, &self.good).await.map(Subject::Rule),
+        }
+    }
+
+    async fn rule(&self, world: &World, candidate: &Version) -> anyhow::Result<Rule> {
+        if let Some(rule) = self.rules.take(|rule| rule.ports.1 == candidate.port) {
+            rule.balancer.reset(&world.stack.elbv2()).await?;
+            return Ok(rule);
+        }
+        Rule::make(world, &self.name("shop"), (&self.stable, candidate)).await
+    }
+
+    async fn alias(&self, world: &World) -> anyhow::Result<Alias> {
+        let Some(alias) = self.aliases.take(|_| true) else {
+            return Alias::make(world);
+        };
+        alias.reset(world).await?;
+        Ok(alias)
+    }
+
+    async fn service(&self, world: &World) -> anyhow::Result<Rolling> {
+        let Some(service) = self.services.take(|_| true) else {
+            return Rolling::make(world, &self.name("rolling")).await;
+        };
+        service.reset().await?;
+        Ok(service)
+    }
+
+    /// What goes along with a release of this scenario that has this name.
+    pub async fn company(
+        &self,
+        world: &World,
+        scenario: Scenario,
+        name: &str,
+    ) -> anyhow::Result<Option<Company>> {
+        if scenario != Scenario::Accompanied {
+            return Ok(None);
+        }
+        let mailer = match self.mailers.take(|_| true) {
+            Some(mailer) => mailer,
+            None => Quiet::make_stuck(&world.stack.ecs(), &self.name("mailer")).await?,
+        };
+        Company::begin(world, name, mailer).await.map(Some)
+    }
+
+    /// One that nothing else here has. No lane is in it, since it is of several lanes.
+    fn name(&self, prefix: &str) -> String {
+        format!("{prefix}-{}", self.made.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What a lane that is over has moved serves the next one.
+    pub fn take_back(&self, lane: Lane) {
+        match lane.subject {
+            Subject::Rule(rule) => self.rules.put(rule),
+            Subject::Alias(alias) => self.aliases.put(alias),
+            Subject::Service(service) => self.services.put(service),
+        }
+        if let Some(company) = lane.company {
+            self.mailers.put(company.mailer);
+        }
+    }
+}
+
+struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Pool<T> {
+    fn put(&self, one: T) {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push(one);
+    }
+
+    fn take(&self, fits: impl Fn(&T) -> bool) -> Option<T> {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = free.iter().position(fits)?;
+        Some(free.swap_remove(at))
+    }
+}

@@ -1,0 +1,169 @@
+//! ECS services of the player.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use aws::local::ecs::Client;
+use aws::local::ecs::types::{
+    ContainerDefinition, Deployment, DeploymentConfiguration, DeploymentRolloutState,
+    DeploymentStrategy, Service, ServiceDeploymentStatus,
+};
+
+pub const CLUSTER: &str = "prod";
+/// Until something that takes a few processes' starts has happened.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// From one look at a service to the next.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A task that does nothing for longer than any test takes.
+const IDLE: [&str; 2] = ["sleep", "100000"];
+
+pub async fn described(ecs: &Client, name: &str) -> anyhow::Result<Service> {
+    let describe = ecs.describe_services().cluster(CLUSTER);
+    let described = describe.services(name).send().await?;
+    let service = described.services.and_then(|mut all| all.pop());
+    service.with_context(|| format!("there is no service {name}"))
+}
+
+/// Waits until a service is so.
+pub async fn until(
+    ecs: &Client,
+    name: &str,
+    is_so: impl Fn(&Service) -> bool,
+) -> anyhow::Result<Service> {
+    let wait = async {
+        loop {
+            let service = described(ecs, name).await?;
+            if is_so(&service) {
+                return Ok(service);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, wait).await;
+    waited.with_context(|| format!("service {name} was never as it should be"))?
+}
+
+fn primary(service: &Service) -> Option<&Deployment> {
+    service.deployments().first()
+}
+
+/// Whether so many tasks of this version are all that it runs, and ECS says that it is done.
+pub fn runs(service: &Service, definition: &str, tasks: i32) -> bool {
+    let done = primary(service).is_some_and(|primary| {
+        primary.task_definition() == Some(definition)
+            && primary.rollout_state() == Some(&DeploymentRolloutState::Completed)
+    });
+    done && (service.desired_count(), service.running_count()) == (tasks, tasks)
+}
+
+/// A service of one task that nobody sends requests to.
+pub struct Quiet {
+    ecs: Client,
+    pub name: String,
+    pub arn: String,
+    /// The task definition that it runs at first.
+    pub stable: String,
+    /// One that does the same.
+    pub candidate: String,
+}
+
+impl Quiet {
+    /// Makes it, and waits until it runs.
+    pub async fn make(
+        ecs: &Client,
+        name: &str,
+        configuration: DeploymentConfiguration,
+    ) -> anyhow::Result<Self> {
+        ecs.create_cluster().cluster_name(CLUSTER).send().await?;
+        let stable = idle(ecs, name).await?;
+        let create = ecs.create_service().cluster(CLUSTER).service_name(name);
+        let create = create.task_definition(&stable).desired_count(1);
+        let created = create
+            .deployment_configuration(configuration)
+            .send()
+            .await?;
+        until(ecs, name, |service| runs(service, &stable, 1)).await?;
+        let arn = created.service.and_then(|service| service.service_arn);
+        Ok(Self {
+            candidate: idle(ecs, name).await?,
+            arn: arn.context("the service has an ARN")?,
+            name: name.to_owned(),
+            ecs: ecs.clone(),
+            stable,
+        })
+    }
+
+    /// With a strategy of ECS's own, and without room for a second task, because ECS rounds one and a
+    /// half down: so no deployment of it ever ends by itself.
+    pub async fn make_stuck(ecs: &Client, name: &str) -> anyhow::Result<Self> {
+        let full = DeploymentConfiguration::builder()
+            .strategy(DeploymentStrategy::Canary)
+            .minimum_healthy_percent(100)
+            .maximum_percent(150);
+        Self::make(ecs, name, full.build()).await
+    }
+
+    /// Begins to deploy the candidate.
+    pub async fn deploy(&self) -> anyhow::Result<()> {
+        let update = self.ecs.update_service().cluster(CLUSTER);
+        let update = update.service(&self.name).task_definition(&self.candidate);
+        update.send().await?;
+        self.until_deployment(&[ServiceDeploymentStatus::InProgress])
+            .await
+    }
+
+    /// Waits until it runs nothing but one task of a definition, and ECS says that it is done; the
+    /// task definition's ARN.
+    pub async fn until_settled(&self) -> anyhow::Result<String> {
+        let of_it = |service: &Service| {
+            let primary = primary(service).and_then(Deployment::task_definition);
+            primary.filter(|it| runs(service, it, 1)).map(str::to_owned)
+        };
+        let service = until(&self.ecs, &self.name, |it| of_it(it).is_some()).await?;
+        of_it(&service).context("it is settled")
+    }
+
+    /// The task definitions of all tasks that run.
+    pub async fn running(&self) -> anyhow::Result<Vec<String>> {
+        let service = described(&self.ecs, &self.name).await?;
+        let running = service
+            .deployments()
+            .iter()
+            .filter(|it| it.running_count() > 0);
+        let definitions = running.filter_map(Deployment::task_definition);
+        Ok(definitions.map(str::to_owned).collect())
+    }
+
+    /// Waits until its last deployment has one of these statuses.
+    pub async fn until_deployment(
+        &self,
+        statuses: &[ServiceDeploymentStatus],
+    ) -> anyhow::Result<()> {
+        let wait = async {
+            loop {
+                let list = self.ecs.list_service_deployments().cluster(CLUSTER);
+                let listed = list.service(&self.name).send().await?;
+                let mut all = listed.service_deployments().iter();
+                if all.any(|one| one.status().is_some_and(|s| statuses.contains(s))) {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        waited.with_context(|| format!("the deployment of {} was never {statuses:?}", self.name))?
+    }
+}
+
+/// Registers a task definition; its ARN.
+async fn idle(ecs: &Client, family: &str) -> anyhow::Result<String> {
+    let container = ContainerDefinition::builder()
+        .name("idle")
+        .image("idle:latest")
+        .set_command(Some(IDLE.map(str::to_owned).into()));
+    let register = ecs.register_task_definition().family(family);
+    let registered = register.container_definitions(container.build());
+    let registered = registered.send().await?.task_definition;
+    let arn = registered.and_then(|definition| definition.task_definition_arn);
+    arn.context("the task definition has an ARN")
+}
