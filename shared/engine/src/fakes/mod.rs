@@ -76,6 +76,10 @@ pub struct State {
     pub watches: BTreeMap<String, BTreeSet<ReleaseId>>,
     /// Every weight that a target has been given; its last one is live.
     pub weights: Vec<Moved>,
+    /// Weights that were answered as set, and were not.
+    pub ignored: Vec<(TargetId, Weight)>,
+    /// Those of them that an old answer then showed as live: two answers that are not so.
+    pub believed: Vec<(TargetId, Weight)>,
     /// Weights that were sent off and will arrive, and when at the latest.
     pub late: Vec<(Timestamp, Moved)>,
     /// The share of the candidate's requests that fail; the stable version's never do.
@@ -178,6 +182,8 @@ impl Default for World {
                 active_before: BTreeMap::new(),
                 watches: BTreeMap::new(),
                 weights: Vec::new(),
+                ignored: Vec::new(),
+                believed: Vec::new(),
                 late: Vec::new(),
                 candidate_fails: 0.0,
                 fails: BTreeMap::new(),
@@ -261,12 +267,16 @@ impl World {
 
     /// The live weight of this side of this target.
     pub fn live_weight(&self, target: &TargetId, candidate: &str) -> Weight {
-        let state = self.look();
-        let settled = match self.under_way.get() {
-            Some(Fault::Stale) => state.now - STALE_MAX,
-            Some(_) | None => state.now,
+        let now = self.look().now;
+        let Some(Fault::Stale) = self.under_way.get() else {
+            return self.look().weight_at(target, candidate, now);
         };
-        state.weight_at(target, candidate, settled)
+        let shown = self.look().weight_at(target, candidate, now - STALE_MAX);
+        let told = (target.clone(), shown);
+        if self.look().ignored.contains(&told) {
+            self.change().believed.push(told);
+        }
+        shown
     }
 
     fn load<S: Story>(&self, id: &ReleaseId) -> Result<Rc<Head<S>>, PortError> {
@@ -510,7 +520,7 @@ impl World {
             holder: None,
         };
         match self.under_way.get() {
-            Some(Fault::Ignored) => {}
+            Some(Fault::Ignored) => self.change().ignored.push((target.clone(), weight)),
             Some(Fault::Arrives) => {
                 self.change().late.push((until, moved));
                 let doing = "set the weight";

@@ -445,7 +445,10 @@ impl World {
                 let digests = state.logs.values().map(Log::digest);
                 digests.for_each(|digest| digest.hash(&mut hasher));
             }
-            Self::TRAFFIC => (&state.weights, &state.up, state.ready_at).hash(&mut hasher),
+            Self::TRAFFIC => {
+                (&state.weights, &state.up, state.ready_at).hash(&mut hasher);
+                (&state.ignored, &state.believed).hash(&mut hasher);
+            }
             Self::FENCES => state.held.hash(&mut hasher),
             _ => (&state.active, &state.active_before, &state.woken).hash(&mut hasher),
         }
