@@ -10,6 +10,7 @@ use crate::rolling::Rolling;
 use crate::ruled::Rule;
 use crate::services::Quiet;
 use crate::subject::Subject;
+use crate::turns::Turns;
 use crate::world::{Version, World};
 
 /// So many percent of a bad version's purchases fail.
@@ -23,6 +24,7 @@ pub struct Fleet {
     rules: Pool<Rule>,
     aliases: Pool<Alias>,
     services: Pool<Rolling>,
+    turns: Pool<Turns>,
     mailers: Pool<Quiet>,
     made: AtomicU64,
 }
@@ -36,6 +38,7 @@ impl Fleet {
             rules: Pool::default(),
             aliases: Pool::default(),
             services: Pool::default(),
+            turns: Pool::default(),
             mailers: Pool::default(),
             made: AtomicU64::new(0),
         };
@@ -48,6 +51,7 @@ impl Fleet {
         match scenario {
             Scenario::Aliased => self.alias(world).await.map(Subject::Alias),
             Scenario::Rolling => self.service(world).await.map(Subject::Service),
+            Scenario::Turns => self.services(world).await.map(Subject::Services),
             Scenario::Judged => self.rule(world, &self.bad).await.map(Subject::Rule),
             Scenario::Promoted
             | Scenario::Quiet
@@ -83,6 +87,14 @@ impl Fleet {
         Ok(service)
     }
 
+    async fn services(&self, world: &World) -> anyhow::Result<Turns> {
+        let Some(services) = self.turns.take(|_| true) else {
+            return Turns::make(world, &self.name("turns")).await;
+        };
+        services.reset(world).await?;
+        Ok(services)
+    }
+
     /// What goes along with a release of this scenario that has this name.
     pub async fn company(
         &self,
@@ -111,6 +123,7 @@ impl Fleet {
             Subject::Rule(rule) => self.rules.put(rule),
             Subject::Alias(alias) => self.aliases.put(alias),
             Subject::Service(service) => self.services.put(service),
+            Subject::Services(services) => self.turns.put(services),
         }
         if let Some(company) = lane.company {
             self.mailers.put(company.mailer);

@@ -29,6 +29,7 @@ mod ruled;
 mod services;
 mod subject;
 mod told;
+mod turns;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod world;
@@ -107,9 +108,9 @@ impl Extent {
 }
 
 /// About as many single faults are possible.
-const SINGLE_FAULTS: usize = 2_400;
+const SINGLE_FAULTS: usize = 4_600;
 /// About as many releases are needed to kill each function at each request.
-const KILLED: usize = 400;
+const KILLED: usize = 750;
 
 const SMALL: Extent = Extent {
     // Those that only rollback-trigger and the sweep look after take minutes.
@@ -138,6 +139,7 @@ const WHOLE: Extent = Extent {
         Scenario::Aliased,
         Scenario::Accompanied,
         Scenario::Rolling,
+        Scenario::Turns,
     ],
     single_faults: None,
     fault_pairs: 200,
@@ -152,6 +154,7 @@ const WHOLE: Extent = Extent {
         Scenario::Aliased,
         Scenario::Accompanied,
         Scenario::Rolling,
+        Scenario::Turns,
     ],
     crowd: 200,
     told: 12,

@@ -3,6 +3,7 @@
 use crate::aliased::Alias;
 use crate::rolling::Rolling;
 use crate::ruled::Rule;
+use crate::turns::Turns;
 use crate::world::World;
 
 /// A version that has all the traffic.
@@ -19,6 +20,7 @@ pub enum Subject {
     Rule(Rule),
     Alias(Alias),
     Service(Rolling),
+    Services(Turns),
 }
 
 impl Subject {
@@ -28,6 +30,7 @@ impl Subject {
             Self::Rule(rule) => rule.config(),
             Self::Alias(alias) => alias.config(),
             Self::Service(service) => service.config(),
+            Self::Services(services) => services.config(),
         }
     }
 
@@ -37,6 +40,7 @@ impl Subject {
             Self::Rule(rule) => rule.balancer.rule.clone(),
             Self::Alias(alias) => alias.target(),
             Self::Service(service) => service.target(),
+            Self::Services(services) => services.balancer.rule.clone(),
         }
     }
 
@@ -44,6 +48,7 @@ impl Subject {
     pub fn url(&self) -> Option<&str> {
         match self {
             Self::Rule(rule) => Some(&rule.balancer.url),
+            Self::Services(services) => Some(&services.balancer.url),
             Self::Alias(_) | Self::Service(_) => None,
         }
     }
@@ -54,6 +59,7 @@ impl Subject {
             Self::Rule(rule) => rule.live(world).await,
             Self::Alias(alias) => alias.live(world).await,
             Self::Service(service) => service.live().await,
+            Self::Services(services) => services.live(world).await,
         }
     }
 
@@ -63,6 +69,7 @@ impl Subject {
             Self::Rule(rule) => rule.answers().await,
             Self::Alias(alias) => alias.answers(world).await,
             Self::Service(service) => service.answers().await,
+            Self::Services(services) => services.answers().await,
         }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use aws::local::ecs::Client;
 use aws::local::ecs::types::{
     ContainerDefinition, Deployment, DeploymentConfiguration, DeploymentRolloutState,
-    DeploymentStrategy, Service, ServiceDeploymentStatus,
+    DeploymentStrategy, KeyValuePair, LoadBalancer, PortMapping, Service, ServiceDeploymentStatus,
 };
 
 pub const CLUSTER: &str = "prod";
@@ -16,6 +16,89 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
 /// A task that does nothing for longer than any test takes.
 const IDLE: [&str; 2] = ["sleep", "100000"];
+/// The port that a container would listen on.
+pub const PORT: i32 = 8080;
+/// The container that listens.
+const CONTAINER: &str = "web";
+
+/// Of its purchases every so many hundredth fails as `FAILS` says; `/health` answers with `HEALTH`, and
+/// everything says `VERSION`.
+pub const SERVER: &str = "
+import http.server, itertools, os
+
+turns = itertools.count(step=37)
+version = os.environ.get('VERSION', '').encode()
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == '/health':
+            status = int(os.environ['HEALTH'])
+        else:
+            status = 500 if next(turns) % 100 < int(os.environ['FAILS']) else 200
+        self.send_response(status)
+        self.send_header('Content-Length', str(len(version)))
+        self.end_headers()
+        self.wfile.write(version)
+    def log_message(self, *parts):
+        pass
+
+http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), Handler).serve_forever()
+";
+
+/// Registers a task definition that runs a command with these variables; its ARN.
+pub async fn define(
+    ecs: &Client,
+    family: &str,
+    variables: &[(&str, &str)],
+    command: &[&str],
+) -> anyhow::Result<String> {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| KeyValuePair::builder().name(*name).value(*value).build());
+    let container = ContainerDefinition::builder()
+        .name(CONTAINER)
+        .image("shop:latest")
+        .set_command(Some(command.iter().map(|&word| word.to_owned()).collect()))
+        .set_environment(Some(variables.collect()))
+        .port_mappings(PortMapping::builder().container_port(PORT).build());
+    let register = ecs.register_task_definition().family(family);
+    let registered = register.container_definitions(container.build());
+    let registered = registered.send().await?.task_definition;
+    let arn = registered.and_then(|definition| definition.task_definition_arn);
+    arn.context("the task definition has an ARN")
+}
+
+/// The container's place behind a target group.
+pub fn behind(group: &str) -> LoadBalancer {
+    LoadBalancer::builder()
+        .target_group_arn(group)
+        .container_name(CONTAINER)
+        .container_port(PORT)
+        .build()
+}
+
+/// Makes a service of so many tasks, behind these, and waits until they run; its ARN.
+pub async fn make(
+    ecs: &Client,
+    name: &str,
+    (definition, tasks): (&str, i32),
+    configuration: DeploymentConfiguration,
+    balancers: Vec<LoadBalancer>,
+) -> anyhow::Result<String> {
+    // There is one already, or it is made.
+    ecs.create_cluster().cluster_name(CLUSTER).send().await?;
+    let create = ecs.create_service().cluster(CLUSTER).service_name(name);
+    let created = create
+        .task_definition(definition)
+        .desired_count(tasks)
+        .deployment_configuration(configuration)
+        .set_load_balancers(Some(balancers).filter(|it| !it.is_empty()))
+        .send()
+        .await?;
+    until(ecs, name, |service| runs(service, definition, tasks)).await?;
+    let arn = created.service.and_then(|service| service.service_arn);
+    arn.context("the service has an ARN")
+}
 
 pub async fn described(ecs: &Client, name: &str) -> anyhow::Result<Service> {
     let describe = ecs.describe_services().cluster(CLUSTER);
@@ -74,19 +157,10 @@ impl Quiet {
         name: &str,
         configuration: DeploymentConfiguration,
     ) -> anyhow::Result<Self> {
-        ecs.create_cluster().cluster_name(CLUSTER).send().await?;
-        let stable = idle(ecs, name).await?;
-        let create = ecs.create_service().cluster(CLUSTER).service_name(name);
-        let create = create.task_definition(&stable).desired_count(1);
-        let created = create
-            .deployment_configuration(configuration)
-            .send()
-            .await?;
-        until(ecs, name, |service| runs(service, &stable, 1)).await?;
-        let arn = created.service.and_then(|service| service.service_arn);
+        let stable = define(ecs, name, &[], &IDLE).await?;
         Ok(Self {
-            candidate: idle(ecs, name).await?,
-            arn: arn.context("the service has an ARN")?,
+            arn: make(ecs, name, (&stable, 1), configuration, Vec::new()).await?,
+            candidate: define(ecs, name, &[], &IDLE).await?,
             name: name.to_owned(),
             ecs: ecs.clone(),
             stable,
@@ -153,17 +227,4 @@ impl Quiet {
         let waited = tokio::time::timeout(PATIENCE, wait).await;
         waited.with_context(|| format!("the deployment of {} was never {statuses:?}", self.name))?
     }
-}
-
-/// Registers a task definition; its ARN.
-async fn idle(ecs: &Client, family: &str) -> anyhow::Result<String> {
-    let container = ContainerDefinition::builder()
-        .name("idle")
-        .image("idle:latest")
-        .set_command(Some(IDLE.map(str::to_owned).into()));
-    let register = ecs.register_task_definition().family(family);
-    let registered = register.container_definitions(container.build());
-    let registered = registered.send().await?.task_definition;
-    let arn = registered.and_then(|definition| definition.task_definition_arn);
-    arn.context("the task definition has an ARN")
 }
