@@ -3,13 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::OnceCell;
+
 use crate::accompanied::Company;
 use crate::aliased::Alias;
 use crate::lane::{Lane, Scenario};
 use crate::rolling::Rolling;
 use crate::ruled::Rule;
-use crate::services::Quiet;
+use crate::services::{Quiet, idle};
 use crate::subject::Subject;
+use crate::task_sets::TaskSets;
 use crate::turns::Turns;
 use crate::world::{Version, World};
 
@@ -25,7 +28,9 @@ pub struct Fleet {
     aliases: Pool<Alias>,
     services: Pool<Rolling>,
     turns: Pool<Turns>,
-    mailers: Pool<Quiet>,
+    task_sets: Pool<TaskSets>,
+    /// What the services that go along with releases run.
+    mailers: OnceCell<[String; 2]>,
     made: AtomicU64,
 }
 
@@ -39,7 +44,8 @@ impl Fleet {
             aliases: Pool::default(),
             services: Pool::default(),
             turns: Pool::default(),
-            mailers: Pool::default(),
+            task_sets: Pool::default(),
+            mailers: OnceCell::new(),
             made: AtomicU64::new(0),
         };
         fleet.bad.fails(FAILING_PERCENT);
@@ -51,6 +57,7 @@ impl Fleet {
         match scenario {
             Scenario::Aliased => self.alias(world).await.map(Subject::Alias),
             Scenario::Rolling => self.service(world).await.map(Subject::Service),
+            Scenario::TaskSets => self.task_sets(world).await.map(Subject::TaskSets),
             Scenario::Turns => self.services(world).await.map(Subject::Services),
             Scenario::Judged => self.rule(world, &self.bad).await.map(Subject::Rule),
             Scenario::Promoted
@@ -95,6 +102,14 @@ impl Fleet {
         Ok(services)
     }
 
+    async fn task_sets(&self, world: &World) -> anyhow::Result<TaskSets> {
+        let Some(sets) = self.task_sets.take(|_| true) else {
+            return TaskSets::make(world, &self.name("sets")).await;
+        };
+        sets.reset(world).await?;
+        Ok(sets)
+    }
+
     /// What goes along with a release of this scenario that has this name.
     pub async fn company(
         &self,
@@ -105,10 +120,10 @@ impl Fleet {
         if scenario != Scenario::Accompanied {
             return Ok(None);
         }
-        let mailer = match self.mailers.take(|_| true) {
-            Some(mailer) => mailer,
-            None => Quiet::make_stuck(&world.stack.ecs(), &self.name("mailer")).await?,
-        };
+        let ecs = world.stack.ecs();
+        let define = || idle(&ecs, "mailer");
+        let definitions = self.mailers.get_or_try_init(define).await?.clone();
+        let mailer = Quiet::make_stuck(&ecs, &self.name("mailer"), definitions).await?;
         Company::begin(world, name, mailer).await.map(Some)
     }
 
@@ -124,9 +139,7 @@ impl Fleet {
             Subject::Alias(alias) => self.aliases.put(alias),
             Subject::Service(service) => self.services.put(service),
             Subject::Services(services) => self.turns.put(services),
-        }
-        if let Some(company) = lane.company {
-            self.mailers.put(company.mailer);
+            Subject::TaskSets(sets) => self.task_sets.put(sets),
         }
     }
 }

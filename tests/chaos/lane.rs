@@ -61,6 +61,8 @@ pub enum Scenario {
     Rolling,
     /// As `Alarmed`, of two ECS services that take turns.
     Turns,
+    /// As `Alarmed`, of a task set that is made for it.
+    TaskSets,
 }
 
 impl Scenario {
@@ -76,7 +78,8 @@ impl Scenario {
             | Self::Aliased
             | Self::Accompanied
             | Self::Rolling
-            | Self::Turns => Phase::RolledBack,
+            | Self::Turns
+            | Self::TaskSets => Phase::RolledBack,
         }
     }
 
@@ -90,7 +93,8 @@ impl Scenario {
             | Self::Forgotten
             | Self::Left
             | Self::Accompanied
-            | Self::Turns => "{wait: 30m}".to_owned(),
+            | Self::Turns
+            | Self::TaskSets => "{wait: 30m}".to_owned(),
             Self::Rolling => return format!("[{{set-weight: 100%}}]\n{WATCHED}"),
             Self::Aliased => {
                 return format!("[{{set-weight: 50%}}, {{set-weight: 100%}}]\n{WATCHED}");
@@ -118,7 +122,8 @@ impl Scenario {
             | Self::Aliased
             | Self::Accompanied
             | Self::Rolling
-            | Self::Turns => None,
+            | Self::Turns
+            | Self::TaskSets => None,
         }
     }
 
@@ -134,7 +139,8 @@ impl Scenario {
             | Self::Aliased
             | Self::Accompanied
             | Self::Rolling
-            | Self::Turns => true,
+            | Self::Turns
+            | Self::TaskSets => true,
             Self::Promoted | Self::Quiet | Self::Judged | Self::Forgotten | Self::Left => false,
         }
     }
@@ -286,6 +292,9 @@ impl Lane {
         }
         let ending = self.ending(&ran);
         let broken = laws::broken(world, self, &id, &ending).await?;
+        if let Some(company) = &self.company {
+            company.end().await?;
+        }
         Ok(Ended { id, ending, broken })
     }
 

@@ -28,6 +28,7 @@ mod ruled;
 #[path = "../end_to_end/services.rs"]
 mod services;
 mod subject;
+mod task_sets;
 mod told;
 mod turns;
 #[path = "../end_to_end/world.rs"]
@@ -108,9 +109,9 @@ impl Extent {
 }
 
 /// About as many single faults are possible.
-const SINGLE_FAULTS: usize = 4_600;
+const SINGLE_FAULTS: usize = 5_200;
 /// About as many releases are needed to kill each function at each request.
-const KILLED: usize = 750;
+const KILLED: usize = 850;
 
 const SMALL: Extent = Extent {
     // Those that only rollback-trigger and the sweep look after take minutes.
@@ -140,6 +141,7 @@ const WHOLE: Extent = Extent {
         Scenario::Accompanied,
         Scenario::Rolling,
         Scenario::Turns,
+        Scenario::TaskSets,
     ],
     single_faults: None,
     fault_pairs: 200,
@@ -155,6 +157,7 @@ const WHOLE: Extent = Extent {
         Scenario::Accompanied,
         Scenario::Rolling,
         Scenario::Turns,
+        Scenario::TaskSets,
     ],
     crowd: 200,
     told: 12,

@@ -6,14 +6,41 @@ use aws::local::ecs::types::{DeploymentConfiguration, Service};
 use cli::stack::Balancer;
 
 use crate::services::{SERVER, behind, define, make, runs, until};
-use crate::subject::Arm;
+use crate::subject::{Arm, asked};
 use crate::world::World;
 
 /// What its tasks answer.
 const STABLE: &str = "stable";
 const CANDIDATE: &str = "candidate";
-/// Requests that are sent when all is over.
-const REQUESTS: usize = 4;
+
+/// Two task definitions of a family, whose tasks say which they are.
+pub struct Versions {
+    pub stable: String,
+    pub candidate: String,
+}
+
+impl Versions {
+    pub async fn define(ecs: &Client, family: &str) -> anyhow::Result<Self> {
+        let version = async |answer| {
+            let variables = [("VERSION", answer), ("FAILS", "0"), ("HEALTH", "200")];
+            define(ecs, family, &variables, &["python3", "-c", SERVER]).await
+        };
+        Ok(Self {
+            stable: version(STABLE).await?,
+            candidate: version(CANDIDATE).await?,
+        })
+    }
+
+    /// What answers behind this load balancer.
+    pub async fn answers(&self, url: &str) -> anyhow::Result<Vec<Arm>> {
+        asked(url, |said| match said {
+            STABLE => Some(Arm::Stable),
+            CANDIDATE => Some(Arm::Candidate),
+            _ => None,
+        })
+        .await
+    }
+}
 
 /// A rule, and the two services.
 pub struct Turns {
@@ -21,9 +48,7 @@ pub struct Turns {
     pub balancer: Balancer,
     blue: Side,
     green: Side,
-    /// Task definitions.
-    stable: String,
-    candidate: String,
+    pub versions: Versions,
 }
 
 struct Side {
@@ -36,15 +61,11 @@ impl Turns {
     pub async fn make(world: &World, name: &str) -> anyhow::Result<Self> {
         let ecs = world.stack.ecs();
         let balancer = world.stack.balancer(name).await?;
-        let version = async |answer| {
-            let variables = [("VERSION", answer), ("FAILS", "0"), ("HEALTH", "200")];
-            define(&ecs, name, &variables, &["python3", "-c", SERVER]).await
-        };
-        let (stable, candidate) = (version(STABLE).await?, version(CANDIDATE).await?);
+        let versions = Versions::define(&ecs, name).await?;
         let side = async |side: &str, tasks, group: &str| {
             let name = format!("{name}-{side}");
             let rolling = DeploymentConfiguration::builder().build();
-            let runs = (stable.as_str(), tasks);
+            let runs = (versions.stable.as_str(), tasks);
             let arn = make(&ecs, &name, runs, rolling, vec![behind(group)]).await?;
             anyhow::Ok(Side { name, arn })
         };
@@ -53,8 +74,7 @@ impl Turns {
             green: side("green", 0, &balancer.green).await?,
             ecs: ecs.clone(),
             balancer,
-            stable,
-            candidate,
+            versions,
         })
     }
 
@@ -72,35 +92,21 @@ impl Turns {
         format!(
             "ecs-services: {{services: [{{service: \"{}\", target-group: \"{green}\"}}, \
              {{service: \"{}\", target-group: \"{blue}\"}}], rule: \"{rule}\", task-definition: \"{}\"}}",
-            self.green.arn, self.blue.arn, self.candidate
+            self.green.arn, self.blue.arn, self.versions.candidate
         )
     }
 
     /// Whose service has all the weight, once it alone has tasks.
     pub async fn live(&self, world: &World) -> anyhow::Result<Arm> {
+        let versions = &self.versions;
         let (arm, serving, definition, idle) = match world.weights_of(&self.balancer).await? {
-            (1, 0) => (Arm::Stable, &self.blue, &self.stable, &self.green),
-            (0, 1) => (Arm::Candidate, &self.green, &self.candidate, &self.blue),
+            (1, 0) => (Arm::Stable, &self.blue, &versions.stable, &self.green),
+            (0, 1) => (Arm::Candidate, &self.green, &versions.candidate, &self.blue),
             weights => return Ok(Arm::Neither(format!("weights {weights:?}"))),
         };
         let is_down = |it: &Service| (it.desired_count(), it.running_count()) == (0, 0);
         until(&self.ecs, &idle.name, is_down).await?;
         until(&self.ecs, &serving.name, |it| runs(it, definition, 1)).await?;
         Ok(arm)
-    }
-
-    pub async fn answers(&self) -> anyhow::Result<Vec<Arm>> {
-        let client = reqwest::Client::new();
-        let url = format!("{}/version", self.balancer.url);
-        let mut answers = Vec::new();
-        for _ in 0..REQUESTS {
-            let answer = client.get(&url).send().await?.error_for_status()?;
-            answers.push(match answer.text().await?.as_str() {
-                STABLE => Arm::Stable,
-                CANDIDATE => Arm::Candidate,
-                other => Arm::Neither(other.to_owned()),
-            });
-        }
-        Ok(answers)
     }
 }

@@ -7,9 +7,7 @@ use anyhow::{Context, ensure};
 use aws::local::cloudwatch::types::StateValue;
 use aws::local::ecs;
 use aws::local::ecs::types::{
-    DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentController,
-    DeploymentControllerType, DeploymentStrategy, Scale, ScaleUnit, Service, StabilityStatus,
-    TaskSet,
+    DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentStrategy, Service,
 };
 use cli::load::{self, Load};
 use cli::pipeline::event::Event;
@@ -17,7 +15,7 @@ use cli::stack::Balancer;
 use release::{Phase, Reason};
 
 use crate::Test;
-use crate::services::{self, CLUSTER, PORT, SERVER, behind, runs};
+use crate::services::{self, CLUSTER, CONTAINER, PORT, SERVER, behind, is_alone_in, runs};
 use crate::world::{Action, Ran, World, nothing};
 
 pub const TESTS: &[Test] = &[
@@ -335,58 +333,22 @@ fn said(event: &Event) -> Option<&str> {
     }
 }
 
-/// A service whose one task set serves this version behind blue.
+/// A service whose one task set serves this version behind blue; its target.
 async fn with_task_set(shop: &Shop<'_>, definition: &str) -> anyhow::Result<String> {
-    let external = DeploymentController::builder().r#type(DeploymentControllerType::External);
-    let create = shop.ecs.create_service().cluster(CLUSTER);
-    let created = create
-        .service_name(&shop.name)
-        .desired_count(TASKS)
-        .deployment_controller(external.build()?)
-        .send()
-        .await?;
-    let set = shop.ecs.create_task_set().cluster(CLUSTER);
-    let made = set
-        .service(&shop.name)
-        .task_definition(definition)
-        .load_balancers(behind(&shop.balancer.blue))
-        .scale(
-            Scale::builder()
-                .unit(ScaleUnit::Percent)
-                .value(100.0)
-                .build(),
-        )
-        .send()
-        .await?;
-    let id = made.task_set.and_then(|set| set.id);
-    let id = id.context("the task set has an id")?;
-    let primary = shop.ecs.update_service_primary_task_set();
-    let primary = primary.cluster(CLUSTER).service(&shop.name);
-    primary.primary_task_set(id).send().await?;
-    let steady = |set: &TaskSet| set.stability_status() == Some(&StabilityStatus::SteadyState);
-    shop.until(&shop.name, |s| s.task_sets().iter().all(steady))
-        .await?;
-    let arn = created.service.and_then(|service| service.service_arn);
-    let arn = arn.context("the service has an ARN")?;
     let Balancer {
         rule, blue, green, ..
     } = &shop.balancer;
+    let runs = (definition, TASKS);
+    let arn = services::make_with_task_set(&shop.ecs, &shop.name, runs, behind(blue)).await?;
     Ok(format!(
         "ecs-task-sets: {{service: \"{arn}\", rule: \"{rule}\", target-groups: [\"{blue}\", \"{green}\"], \
-         task-definition: {{file: td.txt}}, container: web, port: {PORT}}}"
+         task-definition: {{file: td.txt}}, container: {CONTAINER}, port: {PORT}}}"
     ))
 }
 
 /// Waits until the only task set is this version's, and the primary one.
 async fn is_alone(shop: &Shop<'_>, definition: &str) -> anyhow::Result<()> {
-    let alone = |service: &Service| {
-        let [only] = service.task_sets() else {
-            return false;
-        };
-        only.task_definition() == Some(definition)
-            && only.status() == Some("PRIMARY")
-            && only.running_count() == TASKS
-    };
+    let alone = |service: &Service| is_alone_in(service, definition, TASKS);
     shop.until(&shop.name, alone).await.map(drop)
 }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use anyhow::Context;
 use aws::local::ecs::Client;
 use aws::local::ecs::types::{
-    ContainerDefinition, Deployment, DeploymentConfiguration, DeploymentRolloutState,
-    DeploymentStrategy, KeyValuePair, LoadBalancer, PortMapping, Service, ServiceDeploymentStatus,
+    ContainerDefinition, Deployment, DeploymentConfiguration, DeploymentController,
+    DeploymentControllerType, DeploymentRolloutState, DeploymentStrategy, KeyValuePair,
+    LoadBalancer, PortMapping, Scale, ScaleUnit, Service, ServiceDeploymentStatus, StabilityStatus,
+    TaskSet,
 };
 
 pub const CLUSTER: &str = "prod";
@@ -19,7 +21,7 @@ const IDLE: [&str; 2] = ["sleep", "100000"];
 /// The port that a container would listen on.
 pub const PORT: i32 = 8080;
 /// The container that listens.
-const CONTAINER: &str = "web";
+pub const CONTAINER: &str = "web";
 
 /// Of its purchases every so many hundredth fails as `FAILS` says; `/health` answers with `HEALTH`, and
 /// everything says `VERSION`.
@@ -139,6 +141,56 @@ pub fn runs(service: &Service, definition: &str, tasks: i32) -> bool {
     done && (service.desired_count(), service.running_count()) == (tasks, tasks)
 }
 
+/// Makes a service whose one task set, the primary one, has so many tasks of this version behind a
+/// target group, and waits until they run; its ARN.
+pub async fn make_with_task_set(
+    ecs: &Client,
+    name: &str,
+    (definition, tasks): (&str, i32),
+    balancer: LoadBalancer,
+) -> anyhow::Result<String> {
+    ecs.create_cluster().cluster_name(CLUSTER).send().await?;
+    let external = DeploymentController::builder().r#type(DeploymentControllerType::External);
+    let create = ecs.create_service().cluster(CLUSTER).service_name(name);
+    let created = create
+        .desired_count(tasks)
+        .deployment_controller(external.build()?)
+        .send()
+        .await?;
+    let all = Scale::builder().unit(ScaleUnit::Percent).value(100.0);
+    let set = ecs.create_task_set().cluster(CLUSTER).service(name);
+    let made = set
+        .task_definition(definition)
+        .load_balancers(balancer)
+        .scale(all.build())
+        .send()
+        .await?;
+    let id = made.task_set.and_then(|set| set.id);
+    let id = id.context("the task set has an id")?;
+    let primary = ecs.update_service_primary_task_set().cluster(CLUSTER);
+    primary.service(name).primary_task_set(id).send().await?;
+    let steady = |set: &TaskSet| set.stability_status() == Some(&StabilityStatus::SteadyState);
+    until(ecs, name, |service| service.task_sets().iter().all(steady)).await?;
+    let arn = created.service.and_then(|service| service.service_arn);
+    arn.context("the service has an ARN")
+}
+
+/// Whether the only task set is this version's, and the primary one, with so many tasks.
+pub fn is_alone_in(service: &Service, definition: &str, tasks: i32) -> bool {
+    let [only] = service.task_sets() else {
+        return false;
+    };
+    only.task_definition() == Some(definition)
+        && only.status() == Some("PRIMARY")
+        && only.running_count() == tasks
+}
+
+/// Two task definitions that do nothing.
+pub async fn idle(ecs: &Client, family: &str) -> anyhow::Result<[String; 2]> {
+    let one = async || define(ecs, family, &[], &IDLE).await;
+    Ok([one().await?, one().await?])
+}
+
 /// A service of one task that nobody sends requests to.
 pub struct Quiet {
     ecs: Client,
@@ -155,26 +207,30 @@ impl Quiet {
     pub async fn make(
         ecs: &Client,
         name: &str,
+        [stable, candidate]: [String; 2],
         configuration: DeploymentConfiguration,
     ) -> anyhow::Result<Self> {
-        let stable = define(ecs, name, &[], &IDLE).await?;
         Ok(Self {
             arn: make(ecs, name, (&stable, 1), configuration, Vec::new()).await?,
-            candidate: define(ecs, name, &[], &IDLE).await?,
             name: name.to_owned(),
             ecs: ecs.clone(),
             stable,
+            candidate,
         })
     }
 
     /// With a strategy of ECS's own, and without room for a second task, because ECS rounds one and a
     /// half down: so no deployment of it ever ends by itself.
-    pub async fn make_stuck(ecs: &Client, name: &str) -> anyhow::Result<Self> {
+    pub async fn make_stuck(
+        ecs: &Client,
+        name: &str,
+        definitions: [String; 2],
+    ) -> anyhow::Result<Self> {
         let full = DeploymentConfiguration::builder()
             .strategy(DeploymentStrategy::Canary)
             .minimum_healthy_percent(100)
             .maximum_percent(150);
-        Self::make(ecs, name, full.build()).await
+        Self::make(ecs, name, definitions, full.build()).await
     }
 
     /// Begins to deploy the candidate.
@@ -184,6 +240,13 @@ impl Quiet {
         update.send().await?;
         self.until_deployment(&[ServiceDeploymentStatus::InProgress])
             .await
+    }
+
+    /// Ends it and its tasks.
+    pub async fn delete(&self) -> anyhow::Result<()> {
+        let delete = self.ecs.delete_service().cluster(CLUSTER);
+        delete.service(&self.name).force(true).send().await?;
+        Ok(())
     }
 
     /// Waits until it runs nothing but one task of a definition, and ECS says that it is done; the
