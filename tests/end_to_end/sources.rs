@@ -9,6 +9,7 @@ use aws::local::lambda;
 use cli::pipeline::event::Event;
 use cli::pipeline::execution::Verdict;
 use cli::stack::{REGION, STACK};
+use engine::Clock;
 use jiff::Timestamp;
 use release::{Phase, Reason, Release, ReleaseId};
 use serde_json::{Value, json};
@@ -196,6 +197,7 @@ fn requested(world: &World) -> anyhow::Result<()> {
                 detail_type: "penstock.rollback-requested".to_owned(),
                 resources: Vec::new(),
                 detail: json!({"target": target, "reason": "orders fell by half", "by": "ada"}),
+                at: world.aws.now(),
             };
             // At least once, and so perhaps twice.
             bus.put(&event).await?;
@@ -228,6 +230,7 @@ fn finding(world: &World) -> anyhow::Result<()> {
                         "status": "ACTIVE", "severity": severity, "title": format!("a {severity} one"),
                         "resources": [{"type": "AWS_ECR_CONTAINER_IMAGE", "details": {"awsEcrContainerImage": image}}],
                     }),
+                    at: world.aws.now(),
                 };
                 bus.put(&event).await?;
                 tokio::time::sleep(Duration::from_secs(2)).await;
@@ -264,6 +267,7 @@ fn alongside(world: &World) -> anyhow::Result<()> {
                         "region": REGION, "application": "shop", "deploymentGroup": group,
                         "deploymentId": "d-ABC", "instanceGroupId": "1", "state": "FAILURE",
                     }),
+                    at: world.aws.now(),
                 };
                 bus.put(&event).await?;
                 tokio::time::sleep(Duration::from_secs(2)).await;

@@ -46,6 +46,7 @@ impl News {
                 "updatedAt": self.at,
                 "reason": self.reason,
             }),
+            at: self.at,
         }
     }
 }

@@ -24,8 +24,8 @@ use super::news;
 use super::transitions::Transitions;
 use super::variables::{Variables, interpolate};
 
-/// So many pipelines are known; AWS allows 1,000 in a region.
-const PIPELINES_MAX: usize = 1000;
+/// So many pipelines are known: more than AWS allows in a region, 1,000, since each test has its own.
+const PIPELINES_MAX: usize = 10_000;
 /// So many executions are remembered.
 const EXECUTIONS_MAX: usize = 100;
 /// So many of a pipeline may run at a time, as on AWS.

@@ -4,6 +4,7 @@
 use aws::local::bus::BusEvent;
 use serde_json::{Map, Value, json};
 
+use super::clock;
 use super::declaration::Action;
 use super::engine::Settings;
 use super::event::{Event, Status};
@@ -127,5 +128,6 @@ fn change(
             declaration.name
         )],
         detail: Value::Object(detail),
+        at: clock::now(),
     }
 }

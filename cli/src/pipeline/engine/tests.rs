@@ -613,6 +613,7 @@ async fn told(news: &mut mpsc::Receiver<BusEvent>) -> Vec<String> {
             detail_type,
             detail,
             resources,
+            at: _,
         } = event.expect("the bus is told of the end").unwrap();
         assert_eq!(source, "local.codepipeline");
         assert_eq!(resources, ["arn:aws:codepipeline:us-east-1:000000000000:p"]);

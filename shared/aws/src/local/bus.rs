@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::error::BoxError;
+use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -28,6 +30,8 @@ pub struct BusEvent {
     pub resources: Vec<String>,
     /// What it tells.
     pub detail: Value,
+    /// When it happened, which may be long before the bus hears of it.
+    pub at: Timestamp,
 }
 
 /// Why an event is not on the bus.
@@ -55,6 +59,7 @@ impl Bus {
             .detail_type(&event.detail_type)
             .set_resources(Some(event.resources.clone()))
             .detail(event.detail.to_string())
+            .time(DateTime::from_millis(event.at.as_millisecond()))
             .build();
         let answer = self.0.put_events().entries(entry).send().await;
         let answer = answer.map_err(|error| BusError(error.into()))?;
