@@ -47,8 +47,8 @@ impl Company {
         )
     }
 
-    /// The emulator dates events by when it hears of them, which may be in the next release: so no
-    /// other has this service.
+    /// ECS's word that it goes back may come when another release is on its way: so no other has this
+    /// service.
     pub async fn end(&self) -> anyhow::Result<()> {
         self.mailer.delete().await
     }
