@@ -66,7 +66,7 @@ explore: ## Every order of port calls of a few runs, with up to FAULTS faults
 	  cargo test --locked --quiet --workspace --profile explore \
 	  --test proof -- every_order --nocapture
 
-# Everything takes more than an hour; SHARE=n does so many percent, SCENARIO=.. the faults and deaths of
+# Everything takes hours; SHARE=n does so many percent, SCENARIO=.. the faults and deaths of
 # some releases by a part of their names. `make test` runs a small part of it.
 SHARE ?= 100
 chaos: export PENSTOCK_CHAOS := $(SHARE)

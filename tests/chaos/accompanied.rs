@@ -21,14 +21,13 @@ pub struct Company {
     application: String,
     /// The deployment in it.
     pub deployment: String,
-    pub mailer: Quiet,
+    mailer: Quiet,
 }
 
 impl Company {
     /// Begins a deployment of an application of this name, and one of this service.
     pub async fn begin(world: &World, name: &str, mailer: Quiet) -> anyhow::Result<Self> {
         let application = format!("shop-{name}");
-        mailer.until_settled().await?;
         mailer.deploy().await?;
         Ok(Self {
             deployment: world.stack.player().codedeploy().begin(&application, GROUP),
@@ -46,6 +45,12 @@ impl Company {
              {{ecs-service: \"{mailer}\"}}], \
              pipeline: {{disable-transition: \"arn:aws:codepipeline:us-east-1:000000000000:{PIPELINE}/{STAGE}\"}}}}"
         )
+    }
+
+    /// ECS's word that it goes back may come when another release is on its way: so no other has this
+    /// service.
+    pub async fn end(&self) -> anyhow::Result<()> {
+        self.mailer.delete().await
     }
 
     /// All deployments of the application, oldest first.

@@ -3,13 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::OnceCell;
+
 use crate::accompanied::Company;
 use crate::aliased::Alias;
 use crate::lane::{Lane, Scenario};
 use crate::rolling::Rolling;
 use crate::ruled::Rule;
-use crate::services::Quiet;
+use crate::services::{Quiet, idle};
 use crate::subject::Subject;
+use crate::task_sets::TaskSets;
+use crate::turns::Turns;
 use crate::world::{Version, World};
 
 /// So many percent of a bad version's purchases fail.
@@ -23,7 +27,10 @@ pub struct Fleet {
     rules: Pool<Rule>,
     aliases: Pool<Alias>,
     services: Pool<Rolling>,
-    mailers: Pool<Quiet>,
+    turns: Pool<Turns>,
+    task_sets: Pool<TaskSets>,
+    /// What the services that go along with releases run.
+    mailers: OnceCell<[String; 2]>,
     made: AtomicU64,
 }
 
@@ -36,7 +43,9 @@ impl Fleet {
             rules: Pool::default(),
             aliases: Pool::default(),
             services: Pool::default(),
-            mailers: Pool::default(),
+            turns: Pool::default(),
+            task_sets: Pool::default(),
+            mailers: OnceCell::new(),
             made: AtomicU64::new(0),
         };
         fleet.bad.fails(FAILING_PERCENT);
@@ -48,6 +57,8 @@ impl Fleet {
         match scenario {
             Scenario::Aliased => self.alias(world).await.map(Subject::Alias),
             Scenario::Rolling => self.service(world).await.map(Subject::Service),
+            Scenario::TaskSets => self.task_sets(world).await.map(Subject::TaskSets),
+            Scenario::Turns => self.services(world).await.map(Subject::Services),
             Scenario::Judged => self.rule(world, &self.bad).await.map(Subject::Rule),
             Scenario::Promoted
             | Scenario::Quiet
@@ -83,6 +94,22 @@ impl Fleet {
         Ok(service)
     }
 
+    async fn services(&self, world: &World) -> anyhow::Result<Turns> {
+        let Some(services) = self.turns.take(|_| true) else {
+            return Turns::make(world, &self.name("turns")).await;
+        };
+        services.reset(world).await?;
+        Ok(services)
+    }
+
+    async fn task_sets(&self, world: &World) -> anyhow::Result<TaskSets> {
+        let Some(sets) = self.task_sets.take(|_| true) else {
+            return TaskSets::make(world, &self.name("sets")).await;
+        };
+        sets.reset(world).await?;
+        Ok(sets)
+    }
+
     /// What goes along with a release of this scenario that has this name.
     pub async fn company(
         &self,
@@ -93,10 +120,10 @@ impl Fleet {
         if scenario != Scenario::Accompanied {
             return Ok(None);
         }
-        let mailer = match self.mailers.take(|_| true) {
-            Some(mailer) => mailer,
-            None => Quiet::make_stuck(&world.stack.ecs(), &self.name("mailer")).await?,
-        };
+        let ecs = world.stack.ecs();
+        let define = || idle(&ecs, "mailer");
+        let definitions = self.mailers.get_or_try_init(define).await?.clone();
+        let mailer = Quiet::make_stuck(&ecs, &self.name("mailer"), definitions).await?;
         Company::begin(world, name, mailer).await.map(Some)
     }
 
@@ -111,9 +138,8 @@ impl Fleet {
             Subject::Rule(rule) => self.rules.put(rule),
             Subject::Alias(alias) => self.aliases.put(alias),
             Subject::Service(service) => self.services.put(service),
-        }
-        if let Some(company) = lane.company {
-            self.mailers.put(company.mailer);
+            Subject::Services(services) => self.turns.put(services),
+            Subject::TaskSets(sets) => self.task_sets.put(sets),
         }
     }
 }

@@ -59,6 +59,10 @@ pub enum Scenario {
     Accompanied,
     /// Of a rolling ECS service, which an alarm meets when it runs the candidate.
     Rolling,
+    /// As `Alarmed`, of two ECS services that take turns.
+    Turns,
+    /// As `Alarmed`, of a task set that is made for it.
+    TaskSets,
 }
 
 impl Scenario {
@@ -73,7 +77,9 @@ impl Scenario {
             | Self::Left
             | Self::Aliased
             | Self::Accompanied
-            | Self::Rolling => Phase::RolledBack,
+            | Self::Rolling
+            | Self::Turns
+            | Self::TaskSets => Phase::RolledBack,
         }
     }
 
@@ -82,9 +88,13 @@ impl Scenario {
         let step = match self {
             Self::Promoted | Self::Judged => "{judge: {windows: 1}}".to_owned(),
             Self::Quiet => format!("{{wait: {}s}}", stays.as_secs()),
-            Self::Alarmed | Self::Abandoned | Self::Forgotten | Self::Left | Self::Accompanied => {
-                "{wait: 30m}".to_owned()
-            }
+            Self::Alarmed
+            | Self::Abandoned
+            | Self::Forgotten
+            | Self::Left
+            | Self::Accompanied
+            | Self::Turns
+            | Self::TaskSets => "{wait: 30m}".to_owned(),
             Self::Rolling => return format!("[{{set-weight: 100%}}]\n{WATCHED}"),
             Self::Aliased => {
                 return format!("[{{set-weight: 50%}}, {{set-weight: 100%}}]\n{WATCHED}");
@@ -111,7 +121,9 @@ impl Scenario {
             | Self::Left
             | Self::Aliased
             | Self::Accompanied
-            | Self::Rolling => None,
+            | Self::Rolling
+            | Self::Turns
+            | Self::TaskSets => None,
         }
     }
 
@@ -122,9 +134,13 @@ impl Scenario {
 
     fn has_alarm(self) -> bool {
         match self {
-            Self::Alarmed | Self::Abandoned | Self::Aliased | Self::Accompanied | Self::Rolling => {
-                true
-            }
+            Self::Alarmed
+            | Self::Abandoned
+            | Self::Aliased
+            | Self::Accompanied
+            | Self::Rolling
+            | Self::Turns
+            | Self::TaskSets => true,
             Self::Promoted | Self::Quiet | Self::Judged | Self::Forgotten | Self::Left => false,
         }
     }
@@ -218,7 +234,7 @@ impl Lane {
             "version: 1\n\
              gates:\n  {name}:\n    reports: [junit.xml]\n\
              releases:\n  {name}:\n    target:\n      {target}\n\
-             \x20   steps: {steps}\n    window: 1s\n    settle: 2s\n    patience: 5m\n    abandon-after: {abandon_after}\n    alarms: [{alarm}]\n{rollback}\
+             \x20   steps: {steps}\n    window: 1s\n    settle: 2s\n    patience: 5m\n    retire-after: 3s\n    abandon-after: {abandon_after}\n    alarms: [{alarm}]\n{rollback}\
              health-checks:\n  {name}:\n    probes:\n{probe}      - alarm: {{names: [{alarm}]}}\n\
              \x20   interval: 1s\n    in-a-row: 2\n    within: 5m\n"
         )
@@ -276,6 +292,9 @@ impl Lane {
         }
         let ending = self.ending(&ran);
         let broken = laws::broken(world, self, &id, &ending).await?;
+        if let Some(company) = &self.company {
+            company.end().await?;
+        }
         Ok(Ended { id, ending, broken })
     }
 

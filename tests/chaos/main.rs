@@ -28,7 +28,9 @@ mod ruled;
 #[path = "../end_to_end/services.rs"]
 mod services;
 mod subject;
+mod task_sets;
 mod told;
+mod turns;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod world;
@@ -107,9 +109,9 @@ impl Extent {
 }
 
 /// About as many single faults are possible.
-const SINGLE_FAULTS: usize = 2_400;
+const SINGLE_FAULTS: usize = 5_200;
 /// About as many releases are needed to kill each function at each request.
-const KILLED: usize = 400;
+const KILLED: usize = 850;
 
 const SMALL: Extent = Extent {
     // Those that only rollback-trigger and the sweep look after take minutes.
@@ -138,6 +140,8 @@ const WHOLE: Extent = Extent {
         Scenario::Aliased,
         Scenario::Accompanied,
         Scenario::Rolling,
+        Scenario::Turns,
+        Scenario::TaskSets,
     ],
     single_faults: None,
     fault_pairs: 200,
@@ -152,6 +156,8 @@ const WHOLE: Extent = Extent {
         Scenario::Aliased,
         Scenario::Accompanied,
         Scenario::Rolling,
+        Scenario::Turns,
+        Scenario::TaskSets,
     ],
     crowd: 200,
     told: 12,

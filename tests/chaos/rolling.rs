@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use aws::local::ecs::types::DeploymentConfiguration;
 
-use crate::services::Quiet;
+use crate::services::{Quiet, idle};
 use crate::subject::Arm;
 use crate::world::World;
 
@@ -14,7 +14,9 @@ impl Rolling {
     /// Runs the stable version.
     pub async fn make(world: &World, name: &str) -> anyhow::Result<Self> {
         let rolling = DeploymentConfiguration::builder().build();
-        Ok(Self(Quiet::make(&world.stack.ecs(), name, rolling).await?))
+        let ecs = world.stack.ecs();
+        let definitions = idle(&ecs, name).await?;
+        Ok(Self(Quiet::make(&ecs, name, definitions, rolling).await?))
     }
 
     /// Waits until it runs the stable version, as it does when a release has gone back.

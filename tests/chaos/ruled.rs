@@ -1,15 +1,12 @@
 //! A listener rule that divides requests between two versions, each a real HTTP server.
 
-use anyhow::ensure;
 use cli::stack::Balancer;
 
-use crate::subject::Arm;
+use crate::subject::{Arm, asked};
 use crate::world::{Version, World};
 
 /// The address of every target.
 const HOST: &str = "127.0.0.1";
-/// Requests that are sent when all is over.
-const REQUESTS: usize = 8;
 
 /// A rule with a load balancer of its own.
 pub struct Rule {
@@ -50,19 +47,11 @@ impl Rule {
     }
 
     pub async fn answers(&self) -> anyhow::Result<Vec<Arm>> {
-        let client = reqwest::Client::new();
-        let url = format!("{}/version", self.balancer.url);
-        let mut answers = Vec::new();
-        for _ in 0..REQUESTS {
-            let answer = client.get(&url).send().await?;
-            ensure!(answer.status().is_success(), "{url}: {}", answer.status());
-            let port = answer.text().await?;
-            answers.push(match port.parse::<u16>() {
-                Ok(port) if port == self.ports.0 => Arm::Stable,
-                Ok(port) if port == self.ports.1 => Arm::Candidate,
-                Ok(_) | Err(_) => Arm::Neither(format!("port {port}")),
-            });
-        }
-        Ok(answers)
+        asked(&self.balancer.url, |port| match port.parse::<u16>() {
+            Ok(port) if port == self.ports.0 => Some(Arm::Stable),
+            Ok(port) if port == self.ports.1 => Some(Arm::Candidate),
+            Ok(_) | Err(_) => None,
+        })
+        .await
     }
 }

@@ -15,7 +15,7 @@ use release::{Phase, Release, ReleaseId};
 use tempfile::TempDir;
 
 use crate::Test;
-use crate::services::Quiet;
+use crate::services::{Quiet, idle};
 use crate::world::{Action, PIPELINE, STAGE, Service, World, commit, declaration};
 
 pub const TESTS: &[Test] = &[
@@ -49,7 +49,9 @@ fn stopped_and_closed(world: &World) -> anyhow::Result<()> {
         let service = world.service().await?;
         let player = world.stack.player();
         let name = world.name("shop");
-        let mailer = Quiet::make_stuck(&world.stack.ecs(), &name).await?;
+        let ecs = world.stack.ecs();
+        let definitions = idle(&ecs, &name).await?;
+        let mailer = Quiet::make_stuck(&ecs, &name, definitions).await?;
         mailer.deploy().await?;
         let workers = player.codedeploy().begin(&name, "workers");
         let group =

@@ -7,9 +7,7 @@ use anyhow::{Context, ensure};
 use aws::local::cloudwatch::types::StateValue;
 use aws::local::ecs;
 use aws::local::ecs::types::{
-    ContainerDefinition, DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentController,
-    DeploymentControllerType, DeploymentStrategy, KeyValuePair, LoadBalancer, PortMapping, Scale,
-    ScaleUnit, Service, StabilityStatus, TaskSet,
+    DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentStrategy, Service,
 };
 use cli::load::{self, Load};
 use cli::pipeline::event::Event;
@@ -17,7 +15,7 @@ use cli::stack::Balancer;
 use release::{Phase, Reason};
 
 use crate::Test;
-use crate::services::{self, CLUSTER, runs};
+use crate::services::{self, CLUSTER, CONTAINER, PORT, SERVER, behind, is_alone_in, runs};
 use crate::world::{Action, Ran, World, nothing};
 
 pub const TESTS: &[Test] = &[
@@ -64,33 +62,10 @@ pub const TESTS: &[Test] = &[
 ];
 
 const CANARY: &str = "canary-shift";
-/// The port that a container would listen on.
-const PORT: i32 = 8080;
 /// Tasks of what serves.
 const TASKS: i32 = 2;
 /// Requests a second while a release runs; tasks are Python.
 const RPS: u32 = 60;
-
-/// Of its purchases every so many hundredth fails as `FAILS` says; `/health` answers with `HEALTH`.
-const SERVER: &str = "
-import http.server, itertools, os
-
-turns = itertools.count(step=37)
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == '/health':
-            status = int(os.environ['HEALTH'])
-        else:
-            status = 500 if next(turns) % 100 < int(os.environ['FAILS']) else 200
-        self.send_response(status)
-        self.send_header('Content-Length', '0')
-        self.end_headers()
-    def log_message(self, *parts):
-        pass
-
-http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), Handler).serve_forever()
-";
 
 /// A shop on ECS: its load balancer, and the family of its task definitions.
 struct Shop<'a> {
@@ -124,29 +99,9 @@ impl<'a> Shop<'a> {
     }
 
     async fn define(&self, fails: u32, health: u32, command: &[&str]) -> anyhow::Result<String> {
-        let variables = [("FAILS", fails), ("HEALTH", health)].map(|(name, value)| {
-            let variable = KeyValuePair::builder().name(name);
-            variable.value(value.to_string()).build()
-        });
-        let container = ContainerDefinition::builder()
-            .name("web")
-            .image("shop:latest")
-            .set_command(Some(command.iter().map(|&word| word.to_owned()).collect()))
-            .set_environment(Some(variables.into()))
-            .port_mappings(PortMapping::builder().container_port(PORT).build());
-        let register = self.ecs.register_task_definition().family(&self.name);
-        let registered = register.container_definitions(container.build());
-        let registered = registered.send().await?.task_definition;
-        let arn = registered.and_then(|definition| definition.task_definition_arn);
-        arn.context("the task definition has an ARN")
-    }
-
-    fn behind(&self, group: &str) -> LoadBalancer {
-        LoadBalancer::builder()
-            .target_group_arn(group)
-            .container_name("web")
-            .container_port(PORT)
-            .build()
+        let (fails, health) = (fails.to_string(), health.to_string());
+        let variables = [("FAILS", fails.as_str()), ("HEALTH", &health)];
+        services::define(&self.ecs, &self.name, &variables, command).await
     }
 
     /// A service of so many tasks, once they serve; its ARN.
@@ -158,19 +113,15 @@ impl<'a> Shop<'a> {
         configuration: DeploymentConfiguration,
         group: &str,
     ) -> anyhow::Result<String> {
-        let create = self.ecs.create_service().cluster(CLUSTER);
-        let created = create
-            .service_name(name)
-            .task_definition(definition)
-            .desired_count(tasks)
-            .deployment_configuration(configuration)
-            .load_balancers(self.behind(group))
-            .send()
-            .await?;
-        let arn = created.service.and_then(|service| service.service_arn);
-        let running = |service: &Service| runs(service, definition, tasks);
-        self.until(name, running).await?;
-        arn.context("the service has an ARN")
+        let balancers = vec![behind(group)];
+        services::make(
+            &self.ecs,
+            name,
+            (definition, tasks),
+            configuration,
+            balancers,
+        )
+        .await
     }
 
     async fn described(&self, name: &str) -> anyhow::Result<Service> {
@@ -382,58 +333,22 @@ fn said(event: &Event) -> Option<&str> {
     }
 }
 
-/// A service whose one task set serves this version behind blue.
+/// A service whose one task set serves this version behind blue; its target.
 async fn with_task_set(shop: &Shop<'_>, definition: &str) -> anyhow::Result<String> {
-    let external = DeploymentController::builder().r#type(DeploymentControllerType::External);
-    let create = shop.ecs.create_service().cluster(CLUSTER);
-    let created = create
-        .service_name(&shop.name)
-        .desired_count(TASKS)
-        .deployment_controller(external.build()?)
-        .send()
-        .await?;
-    let set = shop.ecs.create_task_set().cluster(CLUSTER);
-    let made = set
-        .service(&shop.name)
-        .task_definition(definition)
-        .load_balancers(shop.behind(&shop.balancer.blue))
-        .scale(
-            Scale::builder()
-                .unit(ScaleUnit::Percent)
-                .value(100.0)
-                .build(),
-        )
-        .send()
-        .await?;
-    let id = made.task_set.and_then(|set| set.id);
-    let id = id.context("the task set has an id")?;
-    let primary = shop.ecs.update_service_primary_task_set();
-    let primary = primary.cluster(CLUSTER).service(&shop.name);
-    primary.primary_task_set(id).send().await?;
-    let steady = |set: &TaskSet| set.stability_status() == Some(&StabilityStatus::SteadyState);
-    shop.until(&shop.name, |s| s.task_sets().iter().all(steady))
-        .await?;
-    let arn = created.service.and_then(|service| service.service_arn);
-    let arn = arn.context("the service has an ARN")?;
     let Balancer {
         rule, blue, green, ..
     } = &shop.balancer;
+    let runs = (definition, TASKS);
+    let arn = services::make_with_task_set(&shop.ecs, &shop.name, runs, behind(blue)).await?;
     Ok(format!(
         "ecs-task-sets: {{service: \"{arn}\", rule: \"{rule}\", target-groups: [\"{blue}\", \"{green}\"], \
-         task-definition: {{file: td.txt}}, container: web, port: {PORT}}}"
+         task-definition: {{file: td.txt}}, container: {CONTAINER}, port: {PORT}}}"
     ))
 }
 
 /// Waits until the only task set is this version's, and the primary one.
 async fn is_alone(shop: &Shop<'_>, definition: &str) -> anyhow::Result<()> {
-    let alone = |service: &Service| {
-        let [only] = service.task_sets() else {
-            return false;
-        };
-        only.task_definition() == Some(definition)
-            && only.status() == Some("PRIMARY")
-            && only.running_count() == TASKS
-    };
+    let alone = |service: &Service| is_alone_in(service, definition, TASKS);
     shop.until(&shop.name, alone).await.map(drop)
 }
 
