@@ -1,6 +1,5 @@
 //! An ECS service that has one version at a time.
 
-use anyhow::ensure;
 use aws::local::ecs::types::DeploymentConfiguration;
 
 use crate::services::{Quiet, idle};
@@ -17,13 +16,6 @@ impl Rolling {
         let ecs = world.stack.ecs();
         let definitions = idle(&ecs, name).await?;
         Ok(Self(Quiet::make(&ecs, name, definitions, rolling).await?))
-    }
-
-    /// Waits until it runs the stable version, as it does when a release has gone back.
-    pub async fn reset(&self) -> anyhow::Result<()> {
-        let live = self.live().await?;
-        ensure!(live == Arm::Stable, "{} runs {live:?}", self.0.name);
-        Ok(())
     }
 
     pub fn config(&self) -> String {

@@ -1,5 +1,7 @@
 //! What a release moves. One file a kind, one line here.
 
+use anyhow::ensure;
+
 use crate::aliased::Alias;
 use crate::rolling::Rolling;
 use crate::ruled::Rule;
@@ -14,6 +16,14 @@ pub enum Arm {
     Candidate,
     /// What has it instead, or how it is divided.
     Neither(String),
+}
+
+impl Arm {
+    /// Refuses any other: a target serves the next release as its last one has left it.
+    pub fn is_stable(self) -> anyhow::Result<()> {
+        ensure!(self == Self::Stable, "{self:?} has all the traffic");
+        Ok(())
+    }
 }
 
 /// Requests that are sent when all is over.

@@ -1,6 +1,5 @@
 //! An ECS service behind a rule whose candidate is a task set that a release makes.
 
-use anyhow::ensure;
 use aws::local::ecs::Client;
 use cli::stack::Balancer;
 
@@ -32,13 +31,6 @@ impl TaskSets {
             balancer,
             versions,
         })
-    }
-
-    /// Waits until it is as it was, as it is when a release has gone back.
-    pub async fn reset(&self, world: &World) -> anyhow::Result<()> {
-        let live = self.live(world).await?;
-        ensure!(live == Arm::Stable, "{live:?} has all the traffic");
-        Ok(())
     }
 
     pub fn config(&self) -> String {

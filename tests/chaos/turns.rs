@@ -1,6 +1,5 @@
 //! Two ECS services behind a rule that take turns, each with tasks that are real HTTP servers.
 
-use anyhow::ensure;
 use aws::local::ecs::Client;
 use aws::local::ecs::types::{DeploymentConfiguration, Service};
 use cli::stack::Balancer;
@@ -76,13 +75,6 @@ impl Turns {
             balancer,
             versions,
         })
-    }
-
-    /// Waits until it is as it was, as it is when a release has gone back.
-    pub async fn reset(&self, world: &World) -> anyhow::Result<()> {
-        let live = self.live(world).await?;
-        ensure!(live == Arm::Stable, "{live:?} has all the traffic");
-        Ok(())
     }
 
     pub fn config(&self) -> String {
