@@ -58,7 +58,7 @@ sim: ## Random histories of releases from SEED=n on, SCENARIOS of them
 	PENSTOCK_SIM_SEED=$(SEED) PENSTOCK_SIM_SCENARIOS=$(SCENARIOS) cargo test --locked --quiet --workspace \
 	  --test proof -- nobody_has_seen --nocapture
 
-# Faults in each history: 1 takes a few minutes, 2 half an hour. SCENARIO=.. is a part of a name.
+# Faults in each history: 1 takes a few minutes, 2 more than an hour. SCENARIO=.. is a part of a name.
 FAULTS ?= 2
 SCENARIO ?=
 explore: ## Every order of port calls of a few runs, with up to FAULTS faults

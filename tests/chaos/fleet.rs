@@ -90,7 +90,7 @@ impl Fleet {
         let Some(service) = self.services.take(|_| true) else {
             return Rolling::make(world, &self.name("rolling")).await;
         };
-        service.live().await?.is_stable()?;
+        service.live().await?.must_be_stable()?;
         Ok(service)
     }
 
@@ -98,7 +98,7 @@ impl Fleet {
         let Some(services) = self.turns.take(|_| true) else {
             return Turns::make(world, &self.name("turns")).await;
         };
-        services.live(world).await?.is_stable()?;
+        services.live(world).await?.must_be_stable()?;
         Ok(services)
     }
 
@@ -106,7 +106,7 @@ impl Fleet {
         let Some(sets) = self.task_sets.take(|_| true) else {
             return TaskSets::make(world, &self.name("sets")).await;
         };
-        sets.live(world).await?.is_stable()?;
+        sets.live(world).await?.must_be_stable()?;
         Ok(sets)
     }
 

@@ -20,7 +20,7 @@ pub enum Arm {
 
 impl Arm {
     /// Refuses any other: a target serves the next release as its last one has left it.
-    pub fn is_stable(self) -> anyhow::Result<()> {
+    pub fn must_be_stable(self) -> anyhow::Result<()> {
         ensure!(self == Self::Stable, "{self:?} has all the traffic");
         Ok(())
     }
