@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use cli::faults::{Faults, Rule};
+use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
 /// An attempt of the functions' SDK ends after 4 s.
@@ -108,6 +109,39 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What every trace has: for requests that are of no release in particular, or of any.
+pub const ANY: &str = "Root=";
+/// So many requests of a kind pass from one fault to the next.
+const BETWEEN: std::ops::Range<u64> = 0..3;
+
+/// Each of these calls of a function, by service and operation, fails in each way, once and until the
+/// SDK gives it up, one after the other.
+pub fn each_way(function: &str, calls: &[(&str, &str)], rng: &mut Rng) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (service, operation) in calls {
+        let mut kinds = Kind::ALL.map(|kind| [(kind, false), (kind, true)]).concat();
+        rng.shuffle(&mut kinds);
+        let mut occurrence = 0;
+        for (kind, outlasts) in kinds {
+            occurrence += rng.u64(BETWEEN);
+            let call = Call {
+                function: function.to_owned(),
+                service: (*service).to_owned(),
+                operation: (*operation).to_owned(),
+                occurrence,
+            };
+            let fault = Fault {
+                call,
+                kind,
+                outlasts,
+            };
+            occurrence += fault.times();
+            faults.push(fault);
+        }
+    }
+    faults
+}
+
 /// The headers by which requests of one function for one lane are known.
 pub fn headers(function: &str, lane: &str) -> BTreeMap<String, String> {
     [
@@ -163,6 +197,20 @@ impl InForce {
             failing.push(fails.map(|(active, _)| active.id).collect());
         }
         Ok(Self(failing))
+    }
+
+    /// Ends all that was set for this function and lane; how many of them something has met.
+    pub async fn end(
+        self,
+        proxies: &[&Faults],
+        function: &str,
+        lane: &str,
+    ) -> anyhow::Result<usize> {
+        let met = self.met(proxies).await?;
+        for proxy in proxies {
+            proxy.remove(&headers(function, lane)).await?;
+        }
+        Ok(met)
     }
 
     /// How many of them something has met.

@@ -27,6 +27,9 @@ mod rolling;
 mod ruled;
 #[path = "../end_to_end/services.rs"]
 mod services;
+#[path = "../end_to_end/stage_rollback.rs"]
+mod stage_rollback;
+mod stages;
 mod subject;
 mod task_sets;
 mod told;
@@ -81,6 +84,9 @@ pub struct Extent {
     pub crowd: usize,
     /// Releases of which everybody is told while the function that tells it meets faults and dies.
     pub told: usize,
+    /// Pipelines whose stage is rolled back while the calls that do so fail: none where it has to be
+    /// quick, for only the schedule does it, once a minute.
+    pub stages: usize,
     /// Targets on which one release follows the other while events come late.
     pub late: usize,
     /// Rollbacks that are timed, with nothing failing.
@@ -123,6 +129,7 @@ const SMALL: Extent = Extent {
     killed_scenarios: &[Scenario::Promoted, Scenario::Judged],
     crowd: 20,
     told: 3,
+    stages: 0,
     late: 2,
     timed: 0,
     lanes: 16,
@@ -161,6 +168,7 @@ const WHOLE: Extent = Extent {
     ],
     crowd: 200,
     told: 12,
+    stages: 6,
     late: 24,
     timed: 0,
     lanes: 40,
@@ -178,6 +186,7 @@ const TIMED: Extent = Extent {
     killed_scenarios: &[],
     crowd: 0,
     told: 0,
+    stages: 0,
     late: 0,
     timed: 200,
     lanes: 0,
@@ -268,8 +277,12 @@ impl Chaos {
     }
 
     fn tests(&self) -> Vec<Test> {
+        let slow = match self.extent.stages {
+            0 => &[],
+            _ => SLOW,
+        };
         match (self.extent.timed, self.only.as_str()) {
-            (0, "") => [BY_SCENARIO, TESTS].concat(),
+            (0, "") => [BY_SCENARIO, TESTS, slow].concat(),
             (0, _) => BY_SCENARIO.to_vec(),
             (_, _) => TIMED_TESTS.to_vec(),
         }
@@ -314,13 +327,19 @@ const TESTS: &[Test] = &[
     (LATE, deliveries::late),
 ];
 
+/// What takes minutes however little of it is done.
+const SLOW: &[Test] = &[(
+    "a_stage_is_rolled_back_exactly_once_though_the_calls_that_do_so_fail",
+    stages::rolled_back_once,
+)];
+
 /// What must not be beside others: their events come late, too.
 const LATE: &str = "events_that_come_late_and_again_change_nothing";
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     if arguments.list {
-        let idle = BY_SCENARIO.iter().chain(TESTS);
+        let idle = BY_SCENARIO.iter().chain(TESTS).chain(SLOW);
         let idle = idle.map(|(name, _)| Trial::test(*name, || Ok(())));
         return libtest_mimic::run(&arguments, idle.collect()).exit_code();
     }

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use futures::future::join_all;
 
 use crate::Chaos;
-use crate::fault::{Call, Fault, InForce, Kind, headers, rules};
+use crate::fault::{ANY, Fault, InForce, each_way, rules};
 use crate::inbox::{Inbox, assert_told, due};
 use crate::kills::MOMENTS;
 use crate::lane::{Lane, Scenario};
@@ -15,9 +15,7 @@ use crate::lane::{Lane, Scenario};
 const FUNCTION: &str = "announce";
 /// What it asks for: the release's log, and that the bus takes what is told.
 const CALLS: [(&str, &str); 2] = [("dynamodb", "Query"), ("events", "PutEvents")];
-/// Its batches are of several releases, so its requests are nobody's in particular: what every trace has.
-const ANY: &str = "Root=";
-/// So many of its requests of a kind pass from one fault to the next, and from one death to the next.
+/// So many of its requests pass from one death to the next.
 const BETWEEN: std::ops::Range<u64> = 0..3;
 /// It dies so often in each way.
 const DEATHS_EACH: usize = 2;
@@ -34,6 +32,7 @@ pub fn told(chaos: &Chaos) -> anyhow::Result<()> {
     let inbox = Inbox::of_targets(world, &targets)?;
     let (faults, deaths) = draw(chaos.seed);
     let proxies = world.stack.faults();
+    // Its batches are of several releases, so its requests are nobody's in particular.
     let rules = rules(&faults.iter().collect::<Vec<_>>(), ANY);
     let failing = world.runtime.block_on(InForce::begin(&proxies, &rules))?;
     for death in &deaths {
@@ -48,13 +47,8 @@ pub fn told(chaos: &Chaos) -> anyhow::Result<()> {
     })?;
     let came = assert_told(world, &inbox, &due)?;
     let died = world.stack.deaths().end("").len();
-    let met = world.runtime.block_on(async {
-        let met = failing.met(&proxies).await?;
-        for proxy in &proxies {
-            proxy.remove(&headers(FUNCTION, ANY)).await?;
-        }
-        anyhow::Ok(met)
-    })?;
+    let met = failing.end(&proxies, FUNCTION, ANY);
+    let met = world.runtime.block_on(met)?;
     println!(
         "{} changes of {} releases, told {came} times; {met} of {} faults met, {died} of {} deaths died",
         due.len(),
@@ -73,28 +67,8 @@ pub fn told(chaos: &Chaos) -> anyhow::Result<()> {
 /// Its calls fail, each in each way, and it dies.
 fn draw(seed: u64) -> (Vec<Fault>, Vec<Death>) {
     let mut rng = Rng::with_seed(seed.wrapping_add(3));
-    let (mut faults, mut deaths) = (Vec::new(), Vec::new());
-    for (service, operation) in CALLS {
-        let mut kinds = Kind::ALL.map(|kind| [(kind, false), (kind, true)]).concat();
-        rng.shuffle(&mut kinds);
-        let mut occurrence = 0;
-        for (kind, outlasts) in kinds {
-            occurrence += rng.u64(BETWEEN);
-            let call = Call {
-                function: FUNCTION.to_owned(),
-                service: service.to_owned(),
-                operation: operation.to_owned(),
-                occurrence,
-            };
-            let fault = Fault {
-                call,
-                kind,
-                outlasts,
-            };
-            occurrence += fault.times();
-            faults.push(fault);
-        }
-    }
+    let faults = each_way(FUNCTION, &CALLS, &mut rng);
+    let mut deaths = Vec::new();
     let mut request = 0;
     for moment in [MOMENTS; DEATHS_EACH].concat() {
         request += 1 + rng.u64(BETWEEN);

@@ -23,6 +23,7 @@ mod requests;
 #[expect(dead_code, reason = "the chaos tests use more of it")]
 mod services;
 mod sources;
+mod stage_rollback;
 mod steps;
 mod sweep_cost;
 mod tools;

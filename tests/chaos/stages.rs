@@ -1,0 +1,45 @@
+//! Stages of pipelines that are rolled back with a release, while the calls that do so fail.
+
+use anyhow::{Context, ensure};
+use fastrand::Rng;
+
+use crate::Chaos;
+use crate::fault::{ANY, InForce, each_way, rules};
+use crate::stage_rollback::rolled_back;
+
+const FUNCTION: &str = "rollback-trigger";
+/// What succeeded last is looked for, and the stage is rolled back to it.
+const CALLS: [(&str, &str); 2] = [
+    ("codepipeline", "ListPipelineExecutions"),
+    ("codepipeline", "RollbackStage"),
+];
+
+/// Each stage is rolled back exactly once, whatever becomes of these calls.
+pub fn rolled_back_once(chaos: &Chaos) -> anyhow::Result<()> {
+    let world = &chaos.world;
+    let mut rng = Rng::with_seed(chaos.seed.wrapping_add(4));
+    let faults = each_way(FUNCTION, &CALLS, &mut rng);
+    let proxies = world.stack.faults();
+    let set = rules(&faults.iter().collect::<Vec<_>>(), ANY);
+    let failing = world.runtime.block_on(InForce::begin(&proxies, &set))?;
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        let begin = |_| scope.spawn(|| rolled_back(world));
+        let running: Vec<_> = (0..chaos.extent.stages).map(begin).collect();
+        let ended = running.into_iter();
+        ended
+            .map(|thread| thread.join().ok().context("it panicked")?)
+            .collect()
+    });
+    let met = failing.end(&proxies, FUNCTION, ANY);
+    let met = world.runtime.block_on(met)?;
+    println!(
+        "{} stages rolled back; {met} of {} faults met",
+        ended.len(),
+        faults.len()
+    );
+    let broken = ended.into_iter().filter_map(Result::err);
+    let broken: Vec<_> = broken.map(|error| format!("{error:#}")).collect();
+    ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    ensure!(met * 2 > faults.len(), "few of the faults came to pass");
+    Ok(())
+}
