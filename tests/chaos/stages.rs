@@ -32,14 +32,14 @@ pub fn rolled_back_once(chaos: &Chaos) -> anyhow::Result<()> {
     });
     let met = failing.end(&proxies, FUNCTION, ANY);
     let met = world.runtime.block_on(met)?;
-    println!(
-        "{} stages rolled back; {met} of {} faults met",
-        ended.len(),
-        faults.len()
-    );
     let broken = ended.into_iter().filter_map(Result::err);
     let broken: Vec<_> = broken.map(|error| format!("{error:#}")).collect();
     ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    println!(
+        "{} stages, each rolled back once; {met} of {} faults met",
+        chaos.extent.stages,
+        faults.len()
+    );
     ensure!(met * 2 > faults.len(), "few of the faults came to pass");
     Ok(())
 }

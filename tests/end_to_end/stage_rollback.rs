@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use crate::world::{Action, PIPELINE, STAGE, Service, World, commit, declaration};
 
 pub const CANARY: &str = "canary-shift";
-/// For the bridge, the rule and the function; for the schedule, which comes once a minute; and for
-/// a release after that.
-const OVER_WITHIN: Duration = Duration::from_secs(300);
+/// For the bridge, the rule and the function; for the schedule, which comes once a minute, and again
+/// for each call that fails for good; and for a release after that.
+const OVER_WITHIN: Duration = Duration::from_secs(900);
 
 /// The service's configuration, with this under `rollback`.
 pub fn with_rollback(service: &Service, rollback: &str) -> String {
