@@ -105,7 +105,8 @@ impl Scenario {
 
     fn abandon_after(self) -> &'static str {
         match self {
-            Self::Forgotten => "15s",
+            // Longer than a job that meets faults takes to its first weight.
+            Self::Forgotten => "45s",
             _ => "20m",
         }
     }
