@@ -44,6 +44,8 @@ pub struct Witness {
     /// Logs as somebody saw them, by [`engine::fakes::Log::digest`]: reading takes long.
     known: Rc<RefCell<HashMap<u64, Rc<Log>>>>,
     logs: BTreeMap<ReleaseId, Rc<Log>>,
+    /// In order of their beginning, which their own clocks need not tell.
+    begun: Vec<ReleaseId>,
     moves_seen: usize,
     answers_seen: usize,
     /// Who held what at the last look.
@@ -146,6 +148,7 @@ impl Witness {
         let mut witness = Self {
             known: Rc::default(),
             logs: BTreeMap::new(),
+            begun: Vec::new(),
             moves_seen: world.look().weights.len(),
             answers_seen: world.look().answers.len(),
             held: world.look().held.clone(),
@@ -171,6 +174,9 @@ impl Witness {
                 let before = before.map_or_else(Rc::default, Rc::clone);
                 Rc::new(before.after(stored))
             });
+            if seen == 0 {
+                self.begun.push(id.clone());
+            }
             grown.push((id.clone(), seen));
             self.logs.insert(id.clone(), Rc::clone(log));
         }
@@ -637,12 +643,8 @@ fn company_went_back(world: &World, release: &Release) -> Result<(), String> {
 
 fn live_is_as_logged(world: &World, witness: &Witness) -> Result<(), String> {
     let mut last: BTreeMap<TargetId, &Release> = BTreeMap::new();
-    for release in witness.releases() {
-        let target = release.plan().target.id();
-        let is_later = |other: &&Release| release.started.at >= other.started.at;
-        if last.get(&target).is_none_or(is_later) {
-            last.insert(target, release);
-        }
+    for release in witness.begun.iter().filter_map(|id| witness.release(id)) {
+        last.insert(release.plan().target.id(), release);
     }
     for (target, release) in last {
         let id = &release.started.release;
