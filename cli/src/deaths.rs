@@ -176,6 +176,9 @@ fn is_there(process: Pid) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::process::Stdio;
+
     use super::*;
 
     const LANE: &str = "0123456789abcdef";
@@ -243,17 +246,25 @@ mod tests {
     #[tokio::test]
     async fn who_is_killed_is_gone() {
         let port = 1; // no emulator has it
-        let mut sleeper = std::process::Command::new("sleep")
-            .arg("60")
+        let mut echo = std::process::Command::new("cat")
             .env("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{port}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("a process");
+        // Like a function that has sent a request, it has begun: a process that was only just
+        // spawned may not show its variables yet.
+        let (mut to, mut from) = (echo.stdin.take(), echo.stdout.take());
+        to.as_mut().expect("piped").write_all(b"!").expect("sent");
+        let answer = from.as_mut().expect("piped").read_exact(&mut [0]);
+        answer.expect("it has begun");
+
         let doomed = Doomed {
             port,
             death: death(LANE, 0),
         };
         doomed.kill().await.expect("it dies");
-        assert!(!sleeper.wait().expect("it has ended").success());
+        assert!(!echo.wait().expect("it has ended").success());
         assert!(doomed.kill().await.is_err());
     }
 }
